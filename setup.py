@@ -1,0 +1,33 @@
+"""Installs sora_jax and the command `sora-jax`; the configs come along."""
+
+import glob
+
+import setuptools
+
+EXTRAS = {
+    "tpu": ["jax[tpu]"],
+    "cuda": ["jax[cuda13]"],
+    "log": ["tensorboardX"],
+    "dev": ["pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "ruff",
+            "diffusers", "transformers", "torch==2.13.0"],
+}
+
+setuptools.setup(
+    name="sora_jax",
+    version="0.1.0",
+    description="Video generation models as world simulators, in JAX and Flax",
+    long_description=open("README.md", encoding="utf-8").read(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=setuptools.find_packages(include=["sora_jax", "sora_jax.*"]),
+    package_data={"sora_jax": ["weights/*/*", "weights/*/*/*"]},
+    data_files=[("share/sora_jax/configs", glob.glob("configs/*.py"))],
+    install_requires=[
+        "jax>=0.10", "flax", "optax", "orbax-checkpoint", "grain",
+        "array_record", "tensorflow-datasets", "ml-collections", "absl-py",
+        "etils", "numpy", "sentencepiece", "av", "safetensors", "pillow",
+        "tqdm"],
+    extras_require=EXTRAS,
+    entry_points={"console_scripts": ["sora-jax = sora_jax.main:run"]},
+)

@@ -1,0 +1,67 @@
+"""`sora-jax VERB`: finds the verb and turns a mistake into one clear line.
+
+Exit codes: 0 success, 1 failure (a file, a disk, a run that had to stop), 2
+usage (a flag, a value or an input that cannot be right), 130 interrupted. Set
+SORA_JAX_TRACEBACK=1 to see where an error came from.
+"""
+
+import difflib
+import importlib
+import os
+import sys
+
+from absl import flags
+
+VERBS = {
+    "prepare": "turn a source of captioned clips into shards",
+    "train": "train the VAE or the diffusion transformer",
+    "encode": "cache the latents of a prepared data set",
+    "export": "write the EMA weights of a run as a model folder",
+    "generate": "make a video or an image from a prompt",
+    "evaluate": "score a model against the truth",
+}
+
+
+def usage() -> str:
+  """The help text of the program."""
+  lines = [f"  {verb:9} {what}" for verb, what in VERBS.items()]
+  return ("usage: sora-jax VERB [FLAGS]\n\n" + "\n".join(lines) +
+          "\n\n`sora-jax VERB --help` lists the flags of a verb.")
+
+
+def main(argv: list[str]) -> int:
+  """Runs one verb: argv is the command line without the program's name."""
+  if not argv or argv[0] in ("-h", "--help", "help"):
+    print(usage())
+    return 0 if argv else 2
+  verb = argv[0]
+  if verb not in VERBS:
+    near = difflib.get_close_matches(verb, VERBS, 1)
+    hint = f", did you mean {near[0]}?" if near else ""
+    print(f"sora-jax: there is no verb '{verb}'{hint} (verbs: "
+          f"{', '.join(VERBS)})", file=sys.stderr)
+    return 2
+  try:
+    return importlib.import_module(f"sora_jax.cli.{verb}").run(argv) or 0
+  except KeyboardInterrupt:
+    print(f"sora-jax {verb}: interrupted", file=sys.stderr)
+    return 130
+  except (flags.Error, ValueError, OSError, RuntimeError) as error:
+    if os.environ.get("SORA_JAX_TRACEBACK"):
+      raise
+    print(f"sora-jax {verb}: {one_line(error)}", file=sys.stderr)
+    return 2 if isinstance(error, (flags.Error, ValueError)) else 1
+
+
+def one_line(error: Exception) -> str:
+  """The message of an error on one line."""
+  return " ".join(str(error).split()) or type(error).__name__
+
+
+def run() -> None:
+  """The entry point of the command `sora-jax`."""
+  sys.exit(main(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+  run()

@@ -1,0 +1,101 @@
+"""The device mesh, and which axis of a parameter or activation lies along it.
+
+Mesh axes: data (rows), fsdp (rows and parameters), context (tokens of a row),
+tensor (heads and hidden units). Parameters map to these by path: every
+parameter matches exactly one row of a rule table, and the same rows serve Adam
+moments and EMA, whose paths end in the parameter's. All axes are Auto, so the
+compiler places what is not named here.
+"""
+
+import re
+
+import jax
+from jax.experimental import multihost_utils
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+import numpy as np
+
+AXES = ("data", "fsdp", "context", "tensor")
+ROWS = ("data", "fsdp")  # the axes that the rows of a batch are split over
+
+# path regex -> one entry per dimension of the parameter, None is replicated.
+# Parameters inside a scanned stack have a leading layer dimension; its rows say
+# so with a first None.
+DIT_RULES = ()
+TEXT_RULES = ()
+VAE_RULES = ((r".*", ()),)  # replicated: small beside its activations
+
+
+def make_mesh(data: int = -1, fsdp: int = 1, context: int = 1,
+              tensor: int = 1, devices=None) -> Mesh:
+  """A mesh of all devices; data = -1 takes what the other axes leave.
+
+  Raises:
+    ValueError: the axes do not multiply to the number of devices.
+  """
+  devices = jax.devices() if devices is None else devices
+  rest = fsdp * context * tensor
+  if data == -1:
+    data = max(len(devices) // rest, 1)
+  if data * rest != len(devices):
+    raise ValueError(
+        f"mesh data={data} fsdp={fsdp} context={context} tensor={tensor} needs "
+        f"{data * rest} devices and there are {len(devices)}")
+  return jax.make_mesh((data, fsdp, context, tensor), AXES,
+                       axis_types=(AxisType.Auto,) * 4, devices=devices)
+
+
+def path_name(path) -> str:
+  """'blocks/attn1/to_q/kernel' for a jax tree path."""
+  return "/".join(str(getattr(k, "key", getattr(k, "name", getattr(
+      k, "idx", k)))) for k in path)
+
+
+def param_specs(params, rules):
+  """PartitionSpecs of a parameter tree, by the one rule that each path matches.
+
+  Raises:
+    ValueError: a parameter that no rule or more than one rule matches, or
+      whose rule names another number of dimensions.
+  """
+
+  def leaf(path, value):
+    name = path_name(path)
+    found = [axes for regex, axes in rules if re.search(regex, name)]
+    if len(found) != 1:
+      raise ValueError(f"{name} {value.shape} matches {len(found)} sharding "
+                       "rules; it must match exactly one")
+    if found[0] and len(found[0]) != len(value.shape):
+      raise ValueError(f"{name} has shape {value.shape}, its sharding rule "
+                       f"{found[0]} names {len(found[0])} dimensions")
+    return PartitionSpec(*found[0])
+
+  return jax.tree_util.tree_map_with_path(leaf, params)
+
+
+def shardings(mesh: Mesh, specs):
+  """NamedShardings of a tree of PartitionSpecs."""
+  return jax.tree.map(lambda s: NamedSharding(mesh, s), specs,
+                      is_leaf=lambda s: isinstance(s, PartitionSpec))
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+  """The sharding of a value that every device holds whole."""
+  return NamedSharding(mesh, PartitionSpec())
+
+
+def rows(mesh: Mesh) -> NamedSharding:
+  """The sharding of an array whose first axis is the rows of a batch."""
+  return NamedSharding(mesh, PartitionSpec(ROWS))
+
+
+def to_global(mesh: Mesh, batch):
+  """Places a host's rows of a batch on the mesh.
+
+  Every process gives its own rows (all of them when there is one process); the
+  result is one global array per leaf, split over the axes data and fsdp.
+  """
+  place = lambda x: multihost_utils.host_local_array_to_global_array(
+      x, mesh, PartitionSpec(ROWS))
+  if jax.process_count() == 1:
+    place = lambda x: jax.device_put(x, rows(mesh))
+  return jax.tree.map(lambda x: place(np.asarray(x)), batch)
