@@ -1,0 +1,42 @@
+"""Classifier-free guidance in x0 space, within an interval of noise levels.
+
+  x0_hat = null + scale (cond - null)
+
+(Ho & Salimans 2022, arXiv 2207.12598). Outside the interval only the
+conditional prediction is made: at high noise guidance narrows the samples and
+at low noise it does nothing (Kynkaanniemi et al. 2024, arXiv 2404.07724).
+"""
+
+import jax
+
+from sora_jax.diffusion import solvers
+
+
+def guided(cond: solvers.Denoise, null: solvers.Denoise, scale: float,
+           interval: tuple[float, float] = (0.0, 1.0)) -> solvers.Denoise:
+  """A denoiser guided by the difference of two.
+
+  Args:
+    cond: (x_t, t) -> x0_hat with the prompt.
+    null: (x_t, t) -> x0_hat with the empty (or a negative) prompt.
+    scale: 1 is no guidance, and makes no call of `null`.
+    interval: (low, high), both included, of t where guidance is on.
+
+  Returns:
+    (x_t, t) -> x0_hat. Given a traced t it branches on the device.
+  """
+  low, high = interval
+  if not 0 <= low <= high <= 1:
+    raise ValueError(f"guidance interval {interval} must satisfy "
+                     "0 <= low <= high <= 1")
+  if scale == 1:
+    return cond
+
+  def both(x_t, t):
+    away = null(x_t, t)
+    return away + scale * (cond(x_t, t) - away)
+
+  def denoise(x_t, t):
+    return jax.lax.cond((t >= low) & (t <= high), both, cond, x_t, t)
+
+  return both if (low, high) == (0, 1) else denoise

@@ -1,0 +1,126 @@
+"""Solvers of the probability flow: from noise to data, in x0 form.
+
+With x0_hat(t) = E[x0 | x_t] the flow of `process` is dx/dt = (x - x0_hat) / t,
+so that, exactly,
+
+  x_s / s = x_t / t + int_s^t x0_hat(u) / u^2 du.
+
+  euler  x0_hat held:  x_s = x0_hat + (s / t) (x_t - x0_hat)
+  ab2    x0_hat linear in u through this and the last evaluation, the integral
+         taken exactly (DEIS, Zhang & Chen 2022, arXiv 2204.13902): second
+         order for one evaluation a step.
+
+The last step, to s = 0, is euler's in both: it gives x0_hat itself, and as
+x0_hat(t) - x_0 = O(t^2) along the flow it costs no order.
+
+A solver is a table with one row a step and a pure `step`, so that a caller can
+scan it (`solve`) or jit the step and report progress (`drive`).
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sora_jax import types
+
+METHODS = ("euler", "ab2")
+Denoise = Callable[[jax.Array, jax.Array], jax.Array]  # (x_t, t) -> x0_hat
+
+
+def grid(steps: int, shift: float = 1.0) -> np.ndarray:
+  """Times [steps + 1] float64 from 1 down to 0, shifted as in training.
+
+  Args:
+    steps: evaluations of the network.
+    shift: `process.shift_value` of the number of tokens that are sampled.
+  """
+  if steps < 1:
+    raise ValueError(f"steps {steps}: sampling needs at least 1")
+  t = np.linspace(1.0, 0.0, steps + 1)
+  shift = float(shift)
+  return shift * t / (1 + (shift - 1) * t)
+
+
+def table(times: np.ndarray, method: str = "ab2") -> np.ndarray:
+  """The rows (t, s, c) [K, 3] float32 of the steps between `times`.
+
+  c is the weight of x0_hat(t_last) - x0_hat(t); it is 0 on the first step,
+  which has no last one, and on a step to 0.
+  """
+  if method not in METHODS:
+    raise ValueError(f"method {method!r} is none of {METHODS}")
+  times = np.asarray(times, np.float64)
+  t, s = times[:-1], times[1:]
+  if not np.all(t > s) or s[-1] < 0 or t[0] > 1:
+    raise ValueError("the times of a grid descend within [0, 1]; "
+                     f"these go from {times[0]} to {times[-1]}")
+  c = np.zeros_like(t)
+  if method == "ab2":
+    last = times[:-2] - times[1:-1]  # t_last - t of the steps from the second
+    t1, s1 = t[1:], np.maximum(s[1:], 1e-12)
+    c[1:] = np.where(s[1:] > 0, (s1 * np.log(t1 / s1) - t1 + s1) / last, 0)
+  return np.stack([t, s, c], -1).astype(np.float32)
+
+
+def begin(start: types.Array, known=None):
+  """The carry (x, x0_hat of the step before) at the first row of a table."""
+  x = keep(jnp.asarray(start), known)
+  return x, jnp.zeros_like(x)
+
+
+def keep(x: jax.Array, known=None) -> jax.Array:
+  """Puts the known tokens in place; known = (x_known [B,L,P], mask [B,L])."""
+  if known is None:
+    return x
+  return jnp.where(known[1][..., None], known[0], x)
+
+
+def step(denoise: Denoise, carry, row: types.Array, known=None):
+  """One step: carry -> carry. Pure, of one shape for every row.
+
+  Args:
+    denoise: (x_t [B, L, P], t scalar) -> x0_hat [B, L, P].
+    carry: from `begin` or the step before.
+    row: [3], a row of `table`.
+    known: (x_known [B, L, P], mask [B, L] bool) or None; known tokens enter
+      `denoise` exact, whatever t is, and leave exact.
+  """
+  x, last = carry
+  t, s, c = row
+  x0 = keep(denoise(x, t), known)
+  x = x0 + (s / t) * (x - x0) + c * (last - x0)
+  return keep(x, known), x0
+
+
+def solve(denoise: Denoise, start: types.Array, times: np.ndarray, known=None,
+          method: str = "ab2") -> jax.Array:
+  """Integrates from `start` at times[0] to times[-1], in one scan.
+
+  Args:
+    denoise: (x_t [B, L, P], t scalar) -> x0_hat [B, L, P].
+    start: [B, L, P] noise at times[0] = 1, or data partly noised.
+    times: a descending grid, not traced.
+    known: (x_known, mask) as in `step`.
+    method: one of METHODS.
+
+  Returns:
+    [B, L, P] at times[-1]; known tokens are bit-equal to x_known.
+  """
+  body = lambda carry, row: (step(denoise, carry, row, known), None)
+  rows = jnp.asarray(table(times, method))
+  return jax.lax.scan(body, begin(start, known), rows)[0][0]
+
+
+def drive(advance, carry, rows: np.ndarray, report=None):
+  """The same as a loop on the host: carry = advance(carry, row) per row.
+
+  `advance` is a (jitted) `step`; `report(i, count)` is called once step i is
+  under way.
+  """
+  for i, row in enumerate(rows):
+    carry = advance(carry, row)
+    if report is not None:
+      report(i + 1, len(rows))
+  return carry[0]
