@@ -20,8 +20,22 @@ ROWS = ("data", "fsdp")  # the axes that the rows of a batch are split over
 # path regex -> one entry per dimension of the parameter, None is replicated.
 # Parameters inside a scanned stack have a leading layer dimension; its rows say
 # so with a first None.
-DIT_RULES = ()
-TEXT_RULES = ()
+# Vectors (biases, norm scales, modulation tables) are replicated.
+DIT_RULES = (
+    (r"blocks/((self|cross)/[qkv]|mlp/linear_1)/kernel$",
+     (None, "fsdp", "tensor")),
+    (r"blocks/((self|cross)/out|mlp/linear_2)/kernel$",
+     (None, "tensor", "fsdp")),
+    (r"(patch|time_1|time_mod|text/linear_1)/kernel$", (None, "fsdp")),
+    (r"(head|time_2|text/linear_2)/kernel$", ("fsdp", None)),
+    (r"(bias|scale|table)$", ()),
+)
+TEXT_RULES = (
+    (r"blocks/([qkv]|mlp/linear_1)/kernel$", (None, "fsdp", "tensor")),
+    (r"blocks/(out|mlp/linear_2)/kernel$", (None, "tensor", "fsdp")),
+    (r"embed/embedding$", (None, "fsdp")),
+    (r"(bias|scale)$", ()),
+)
 VAE_RULES = ((r".*", ()),)  # replicated: small beside its activations
 
 

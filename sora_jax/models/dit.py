@@ -1,0 +1,243 @@
+"""The diffusion transformer over spacetime patches.
+
+Report: "Sora is a diffusion transformer ... given input noisy patches (and
+conditioning information like text prompts), it's trained to predict the
+original clean patches."
+
+The layers are those of Wan 2.x (arXiv:2503.20314), so its open weights load:
+
+  x = x + gate_1 * self_attention(modulate(norm(x), shift_1, scale_1))
+  x = x + cross_attention(norm(x), text)
+  x = x + gate_2 * mlp(modulate(norm(x), shift_2, scale_2))
+
+with shifts, scales and gates from one time MLP plus a learned table per block,
+RMS norm of queries and keys over all heads, and 3D RoPE at given positions.
+Time is per token, as a table of the few distinct times of a row.
+
+Modules are used as pure functions: `init(dit, key)` makes a plain dict in
+which the parameters of the blocks are stacked along a leading layer axis, and
+`denoise` runs them in one scan.
+"""
+
+import math
+
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+
+from sora_jax import types
+from sora_jax.models import attention
+from sora_jax.models import layers as layers_lib
+
+POLICIES = {
+    # Keep the results of the dense layers and of attention, compute norms,
+    # rotations and modulation again: the fastest on CPU too.
+    "dots": jax.checkpoint_policies.save_only_these_names("dense", "attention"),
+    # Keep only the input of each block and its attention.
+    "full": jax.checkpoint_policies.save_only_these_names("attention"),
+}
+
+
+class SelfAttention(nn.Module):
+  """Attention of the tokens of a segment to each other."""
+
+  heads: int
+  eps: float
+  dtype: jnp.dtype
+
+  @nn.compact
+  def __call__(self, x, seg, rope):
+    width = x.shape[-1]
+    q = QueryKey(self.heads, self.eps, self.dtype, name="q")(x)
+    k = QueryKey(self.heads, self.eps, self.dtype, name="k")(x)
+    v = layers_lib.Dense(width, self.dtype, name="v")(x)
+    v = v.reshape(q.shape)  # [B, L, N, K]
+    q = layers_lib.rotate(q, rope).astype(self.dtype)
+    k = layers_lib.rotate(k, rope).astype(self.dtype)
+    out = attention.attend(q, k, v, seg, seg)
+    return layers_lib.Dense(width, self.dtype, name="out")(out.reshape(x.shape))
+
+
+class CrossAttention(nn.Module):
+  """Attention of the tokens of a segment to the text of that segment."""
+
+  heads: int
+  eps: float
+  dtype: jnp.dtype
+
+  @nn.compact
+  def __call__(self, x, seg, text, text_seg):
+    width = x.shape[-1]
+    q = QueryKey(self.heads, self.eps, self.dtype, name="q")(x)
+    k = QueryKey(self.heads, self.eps, self.dtype, name="k")(text)
+    v = layers_lib.Dense(width, self.dtype, name="v")(text)
+    out = attention.attend(q.astype(self.dtype), k.astype(self.dtype),
+                           v.reshape(k.shape), seg, text_seg)
+    # Zero at the start like the gates of the other two branches (as in
+    # PixArt-alpha, arXiv:2310.00426).
+    return layers_lib.Dense(width, self.dtype, layers_lib.zeros, name="out")(
+        out.reshape(x.shape))
+
+
+class QueryKey(nn.Module):
+  """Projection with RMS norm over all heads: [B, L, D] to [B, L, N, K] float32.
+
+  The result is in the order that `layers.rotate` wants; the parameters are in
+  the reference's.
+  """
+
+  heads: int
+  eps: float
+  dtype: jnp.dtype
+
+  @nn.compact
+  def __call__(self, x):
+    width = x.shape[-1]
+    param = lambda name, init, *shape: layers_lib.halves(
+        self.param(name, init, shape), self.heads)
+    kernel = param("kernel", layers_lib.xavier, width, width)
+    bias = param("bias", layers_lib.zeros, width)
+    scale = param("scale", nn.initializers.ones_init(), width)
+    x = layers_lib.dense(x, kernel, bias, self.dtype)
+    x = layers_lib.rms_norm(x, scale, self.eps)
+    return x.reshape(*x.shape[:-1], self.heads, -1)
+
+
+class Block(nn.Module):
+  """One layer; the arguments are those of `DiT` with everything embedded."""
+
+  heads: int
+  ffn: int
+  eps: float
+  dtype: jnp.dtype
+
+  @nn.compact
+  def __call__(self, x, seg, rope, mod, tid, text, text_seg):
+    """x [B, L, D], rope 2 x [B, L, 1, K/2], mod [B, M, 6, D], text [B, S, D]."""
+    width = x.shape[-1]
+    table = self.param("table", layers_lib.zeros, (6, width))
+    shift_1, scale_1, gate_1, shift_2, scale_2, gate_2 = (
+        layers_lib.take(mod[:, :, i] + table[i], tid) for i in range(6))
+
+    with jax.named_scope("self_attention"):
+      y = layers_lib.modulate(
+          layers_lib.layer_norm(x, self.eps), shift_1, scale_1)
+      y = SelfAttention(self.heads, self.eps, self.dtype, name="self")(
+          y, seg, rope)
+      x = (x + y * gate_1).astype(self.dtype)
+    with jax.named_scope("cross_attention"):
+      y = layers_lib.LayerNorm(self.eps, name="norm")(x)
+      x = x + CrossAttention(self.heads, self.eps, self.dtype, name="cross")(
+          y, seg, text, text_seg)
+    with jax.named_scope("mlp"):
+      y = layers_lib.modulate(
+          layers_lib.layer_norm(x, self.eps), shift_2, scale_2)
+      y = layers_lib.Mlp(self.ffn, width, self.dtype, name="mlp")(y)
+      x = (x + y * gate_2).astype(self.dtype)
+    return x
+
+
+class DiT(nn.Module):
+  """The diffusion transformer.
+
+  Attributes:
+    layers: number of blocks.
+    heads: attention heads N.
+    head_size: K; the width D is N K.
+    ffn: hidden units of each block's MLP.
+    patch_channels: P of the tokens that come in.
+    out_channels: P of the prediction.
+    text_width: width of the text states.
+    freq_dim: size of the sinusoidal time features.
+    eps: of every norm.
+    dtype: compute dtype; parameters, norms, softmax and time are float32.
+    remat: "none", "dots" or "full", what the backward pass computes again.
+  """
+
+  layers: int
+  heads: int
+  head_size: int
+  ffn: int
+  patch_channels: int
+  out_channels: int
+  text_width: int
+  freq_dim: int = 256
+  eps: float = 1e-6
+  dtype: jnp.dtype = jnp.float32
+  remat: str = "dots"
+
+  @nn.compact
+  def __call__(self, tokens: types.Tokens, time: types.Times,
+               text: types.TextStates) -> jax.Array:
+    if self.remat not in ("none", *POLICIES):
+      raise ValueError(f"remat is {self.remat!r}: none, dots or full")
+    width = self.heads * self.head_size
+    dense = lambda size, name, init=layers_lib.xavier: layers_lib.Dense(
+        size, self.dtype, init, name=name)
+
+    x = dense(width, "patch")(tokens.x)  # [B, L, D]
+    emb = layers_lib.time_features(time.t, self.freq_dim)
+    emb = layers_lib.Dense(width, name="time_1")(emb)
+    emb = layers_lib.Dense(width, name="time_2")(nn.silu(emb))  # [B, M, D]
+    mod = layers_lib.Dense(6 * width, kernel_init=layers_lib.zeros,
+                           name="time_mod")(nn.silu(emb))
+    mod = mod.reshape(*emb.shape[:2], 6, width)
+    states = layers_lib.Mlp(width, width, self.dtype, name="text")(text.states)
+    rope = layers_lib.rotations(tokens.pos, self.head_size)
+
+    block = Block(self.heads, self.ffn, self.eps, self.dtype, parent=None)
+    args = (tokens.seg, rope, mod, time.tid, states, text.seg)
+
+    def init_blocks(key):
+      init = lambda key: block.init(key, x, *args)["params"]
+      return jax.vmap(init)(jax.random.split(key, self.layers))
+
+    stack = self.param("blocks", init_blocks)
+
+    def layer(x, params):
+      return block.apply({"params": params}, x, *args), None
+
+    if self.remat != "none":
+      layer = jax.checkpoint(layer, policy=POLICIES[self.remat],
+                             prevent_cse=False)
+    x, _ = jax.lax.scan(layer, x, stack)
+
+    table = self.param("table", layers_lib.zeros, (2, width))
+    shift, scale = (layers_lib.take(emb + table[i], time.tid) for i in range(2))
+    x = layers_lib.modulate(layers_lib.layer_norm(x, self.eps), shift, scale)
+    return dense(self.out_channels, "head", layers_lib.zeros)(x).astype(
+        jnp.float32)
+
+
+def init(dit: DiT, key: jax.Array):
+  """Fresh parameters, float32: the model predicts zero until it is trained."""
+  tokens = types.Tokens(x=jnp.zeros((1, 1, dit.patch_channels)),
+                        pos=jnp.zeros((1, 1, 3)),
+                        seg=jnp.ones((1, 1), jnp.int32))
+  time = types.Times(t=jnp.zeros((1, 1)), tid=jnp.zeros((1, 1), jnp.int32))
+  text = types.TextStates(states=jnp.zeros((1, 1, dit.text_width)),
+                          seg=jnp.ones((1, 1), jnp.int32))
+  return dit.init(key, tokens, time, text)["params"]
+
+
+def denoise(dit: DiT, params, tokens: types.Tokens, time: types.Times,
+            text: types.TextStates) -> jax.Array:
+  """The prediction for noisy tokens.
+
+  Args:
+    dit: the module.
+    params: its parameters, from `init` or from a model folder.
+    tokens: noisy tokens, L of them in each row.
+    time: the time of each token, as columns and indices into them.
+    text: the encoded prompts.
+
+  Returns:
+    [B, L, out_channels] float32: x0, eps or velocity, as the model was
+    trained.
+  """
+  return dit.apply({"params": params}, tokens, time, text)
+
+
+def count(params) -> int:
+  """The number of parameters."""
+  return sum(math.prod(p.shape) for p in jax.tree.leaves(params))
