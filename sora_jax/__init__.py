@@ -1,0 +1,24 @@
+"""sora_jax: video generation models as world simulators, in JAX and Flax.
+
+  import sora_jax
+  model = sora_jax.load("tiny")
+  video = model.generate("a red ball moves to the right", size=(64, 64))
+  sora_jax.save_video("ball.mp4", video, fps=8)
+
+The names are resolved on first use, so that a training process does not import
+the generation side, and a data worker no more than it needs.
+"""
+
+import importlib
+
+_NAMES = {"load": ("sora_jax.generation.pipeline", "load"),
+          "save_video": ("sora_jax.data.video_io", "write")}
+
+__all__ = list(_NAMES)
+
+
+def __getattr__(name: str):
+  if name not in _NAMES:
+    raise AttributeError(f"module 'sora_jax' has no attribute '{name}'")
+  module, attribute = _NAMES[name]
+  return getattr(importlib.import_module(module), attribute)
