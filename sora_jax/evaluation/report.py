@@ -1,9 +1,9 @@
 """Scores with their intervals, as tables, JSON and contact sheets.
 
-A share of right answers carries the Wilson 95 % interval (Wilson 1927, "Probable
-inference, the law of succession, and statistical inference"), which holds for
-few answers and for shares near 0 and 1; a mean of decibels or SSIM carries the
-percentile bootstrap interval over clips (Efron 1979).
+A share of right answers carries the Wilson 95 % interval (Wilson 1927,
+"Probable inference, the law of succession, and statistical inference"), which
+holds for few answers and for shares near 0 and 1; a mean of decibels or SSIM
+carries the percentile bootstrap interval over clips (Efron 1979).
 """
 
 from collections.abc import Iterable, Sequence
@@ -41,7 +41,7 @@ def bootstrap(values: Sequence[float], seed: int = 0,
 
 
 def share(answers: Iterable[bool]) -> dict:
-  """{value, low, high, n} of right and wrong answers; value None without any."""
+  """{value, low, high, n} of right and wrong answers; value None of none."""
   answers = list(answers)
   n, right = len(answers), sum(map(bool, answers))
   low, high = wilson(right, n)
