@@ -1,0 +1,112 @@
+"""Prompts become ids: a sentencepiece model trained on the captions.
+
+Ids: pad 0, end of prompt 1, unknown 2, <continues> 3; no begin of prompt.
+Every prompt ends with EOS, and the null text is the empty caption, [EOS].
+
+The control piece <continues> stands in front of a prompt (of the null text too)
+when the segment does not begin with a latent of one frame: rotary positions are
+relative, so nothing else tells the model whether the first latent it sees
+covers one frame or four. It is a control piece and cannot be typed.
+"""
+
+import dataclasses
+import hashlib
+import io
+import os
+
+import sentencepiece
+
+PAD, EOS, UNK, CONTINUES = 0, 1, 2, 3
+
+
+@dataclasses.dataclass(frozen=True)
+class Tokenizer:
+  """A trained tokenizer.
+
+  Attributes:
+    model: the bytes of the sentencepiece model.
+    processor: the sentencepiece processor of these bytes.
+  """
+
+  model: bytes = dataclasses.field(repr=False)
+  processor: sentencepiece.SentencePieceProcessor = dataclasses.field(
+      repr=False, compare=False)
+  pad: int = PAD
+
+  @property
+  def vocab_size(self) -> int:
+    """The number of ids."""
+    return self.processor.vocab_size()
+
+  @property
+  def digest(self) -> str:
+    """sha256 of the model."""
+    return hashlib.sha256(self.model).hexdigest()
+
+  def encode(self, text: str, limit: int, continues: bool = False) -> list[int]:
+    """Ids of a prompt, at most `limit`: [<continues>] pieces.. EOS."""
+    front = [CONTINUES] if continues else []
+    if limit < len(front) + 1:
+      raise ValueError(f"a text limit of {limit} holds no prompt; give at least "
+                       f"{len(front) + 1}")
+    ids = self.processor.encode(text)[:limit - len(front) - 1]
+    return front + ids + [EOS]
+
+
+def train(texts, path, vocab_size: int = 512) -> Tokenizer:
+  """Trains a tokenizer on texts and writes it to `path`.
+
+  A corpus that does not allow `vocab_size` pieces gives fewer: size embeddings
+  by the config, not by the tokenizer.
+
+  Args:
+    texts: an iterable of captions; repeated ones count once.
+    path: the file to write, aside and renamed.
+    vocab_size: the most ids, raised to the number of characters if that is
+      larger.
+
+  Raises:
+    ValueError: no text at all.
+  """
+  texts = sorted({" ".join(t.split()) for t in texts} - {""})
+  if not texts:
+    raise ValueError("no caption to train a tokenizer on: 0 texts")
+  least = len(set("".join(texts))) + 8
+  model = io.BytesIO()
+  sentencepiece.SentencePieceTrainer.train(
+      sentence_iterator=iter(texts), model_writer=model,
+      vocab_size=max(vocab_size, least), hard_vocab_limit=False,
+      model_type="unigram", character_coverage=1.0, pad_id=PAD, eos_id=EOS,
+      unk_id=UNK, bos_id=-1, control_symbols=["<continues>"],
+      normalization_rule_name="nmt_nfkc_cf", max_sentence_length=65536,
+      num_threads=1, minloglevel=2)
+  aside = f"{os.fspath(path)}.{os.getpid()}.tmp"
+  with open(aside, "wb") as f:
+    f.write(model.getvalue())
+  os.replace(aside, path)
+  return load(model.getvalue())
+
+
+def load(source) -> Tokenizer:
+  """The tokenizer of a path or of the bytes of a model.
+
+  Raises:
+    ValueError: not a tokenizer of ours.
+  """
+  name = "the tokenizer" if isinstance(source, bytes) else os.fspath(source)
+  if not isinstance(source, bytes):
+    if not os.path.isfile(source):
+      raise ValueError(f"{name}: no such tokenizer")
+    with open(source, "rb") as f:
+      source = f.read()
+  processor = sentencepiece.SentencePieceProcessor()
+  try:
+    processor.LoadFromSerializedProto(source)
+  except RuntimeError as e:
+    raise ValueError(f"{name} is not a sentencepiece model") from e
+  found = (processor.pad_id(), processor.eos_id(), processor.unk_id(),
+           processor.piece_to_id("<continues>"))
+  if found != (PAD, EOS, UNK, CONTINUES):
+    raise ValueError(f"{name} has pad, eos, unk, <continues> ids {found}, not "
+                     f"{(PAD, EOS, UNK, CONTINUES)}: train it with sora-jax")
+  return Tokenizer(source, processor)
