@@ -1,0 +1,166 @@
+"""Convolutions over video that are causal in time, on any platform.
+
+Output frame i of a causal convolution reads input frames i-2, i-1 and i; before
+the first frame there are zeros. A convolution over a part of a clip reads the
+two frames in front of it from a context, so that parts in a row equal the whole.
+
+The same sum has several forms. "native" is one 3D convolution. "fold" puts the
+three temporal taps side by side on the channel axis and makes one 2D
+convolution over all frames, which XLA on CPU runs several times faster.
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+TAPS = 3  # temporal taps of every causal convolution; the context is TAPS - 1
+
+
+def backend_of_platform() -> str:
+  """The form of the causal convolution that is fastest where we run."""
+  return "fold" if jax.default_backend() == "cpu" else "native"
+
+
+def with_context(x, ctx):
+  """The two frames before x and x: [B, T + 2, H, W, C]; zeros if ctx is None."""
+  if ctx is None:
+    return jnp.pad(x, ((0, 0), (TAPS - 1, 0)) + ((0, 0),) * 3)
+  return jnp.concatenate([ctx.astype(x.dtype), x], axis=1)
+
+
+def conv3d(x, kernel, backend: str | None = None):
+  """A convolution with no padding in time and "same" padding in space.
+
+  Args:
+    x: [B, T + 2, H, W, C].
+    kernel: [3, kh, kw, C, O] with kh, kw odd.
+    backend: "native" or "fold"; by platform if None.
+
+  Returns:
+    [B, T, H, W, O].
+  """
+  backend = backend or backend_of_platform()
+  if backend == "native":
+    pad = [(0, 0)] + [(k // 2, k // 2) for k in kernel.shape[1:3]]
+    return jax.lax.conv_general_dilated(
+        x, kernel, (1, 1, 1), pad, dimension_numbers=("NDHWC", "DHWIO", "NDHWC"))
+  return conv2d(fold_time(x), fold_kernel(kernel))
+
+
+def fold_time(x, stride: int = 1):
+  """Taps side by side: [B, T + 2, H, W, C] to [B, ceil(T / stride), H, W, 3 C]."""
+  frames = x.shape[1] - TAPS + 1
+  return jnp.concatenate(
+      [x[:, k:k + frames:stride] for k in range(TAPS)], axis=-1)
+
+
+def fold_kernel(kernel):
+  """The kernel [3, kh, kw, C, O] for folded taps: [kh, kw, 3 C, O]."""
+  taps, kh, kw, c, out = kernel.shape
+  return kernel.transpose(1, 2, 0, 3, 4).reshape(kh, kw, taps * c, out)
+
+
+def conv2d(x, kernel, stride: int = 1):
+  """Convolves each frame of [B, T, H, W, C] with [kh, kw, C, O].
+
+  Stride 1 pads alike on all sides; stride 2 pads one row and column of zeros at
+  the bottom and the right, as the Wan VAEs do.
+  """
+  b, t, h, w, c = x.shape
+  kh, kw, _, out = kernel.shape
+  if (kh, kw) == (1, 1):
+    return (x.reshape(-1, c) @ kernel.reshape(c, out)).reshape(b, t, h, w, out)
+  pad = [(k // 2, k // 2) if stride == 1 else (0, 1) for k in (kh, kw)]
+  y = jax.lax.conv_general_dilated(
+      x.reshape(b * t, h, w, c), kernel, (stride, stride), pad,
+      dimension_numbers=("NHWC", "HWIO", "NHWC"))
+  return y.reshape(b, t, *y.shape[1:])
+
+
+class CausalConv(nn.Module):
+  """A causal 3 x kh x kw convolution with bias.
+
+  Called with x [B, T, H, W, C] and a context (the two input frames before x, or
+  None at the start); returns the output and the context of the next part.
+  """
+
+  features: int
+  space: int = 3
+  backend: str | None = None
+
+  @nn.compact
+  def __call__(self, x, ctx=None):
+    kernel, bias = _params(self, (TAPS, self.space, self.space, x.shape[-1]), x)
+    x = with_context(x, ctx)
+    return conv3d(x, kernel, self.backend) + bias, x[:, 1 - TAPS:]
+
+
+class HalfTime(nn.Module):
+  """Halves time after the first frame: a 3 x 1 x 1 convolution of stride 2.
+
+  The first frame of a clip passes as it is, alone; every further pair of frames
+  is convolved with the frame in front. The context is the last frame.
+  """
+
+  features: int
+
+  @nn.compact
+  def __call__(self, x, ctx=None):
+    kernel, bias = _params(self, (TAPS, 1, 1, x.shape[-1]), x)
+    seen = x if ctx is None else jnp.concatenate([ctx.astype(x.dtype), x], 1)
+    y = x[:, :0]
+    if seen.shape[1] >= TAPS:
+      y = conv2d(fold_time(seen, 2), fold_kernel(kernel)) + bias
+    y = jnp.concatenate([x[:, :1], y], axis=1) if ctx is None else y
+    return y, x[:, -1:]
+
+
+class FrameConv(nn.Module):
+  """A 2D convolution of each frame, of stride 1 or 2, with bias."""
+
+  features: int
+  space: int = 3
+  stride: int = 1
+
+  @nn.compact
+  def __call__(self, x):
+    kernel, bias = _params(self, (self.space, self.space, x.shape[-1]), x)
+    return conv2d(x, kernel, self.stride) + bias
+
+
+class PointConv(nn.Module):
+  """A 1 x 1 x 1 convolution, with a kernel of the reference's shape."""
+
+  features: int
+
+  @nn.compact
+  def __call__(self, x):
+    kernel, bias = _params(self, (1, 1, 1, x.shape[-1]), x)
+    return conv2d(x, kernel[0]) + bias
+
+
+def _params(module, shape, x):
+  """Kernel and bias in the dtype of x, zero until `draw`."""
+  zeros = nn.initializers.zeros
+  kernel = module.param("kernel", zeros, (*shape, module.features), jnp.float32)
+  bias = module.param("bias", zeros, (module.features,), jnp.float32)
+  return kernel.astype(x.dtype), bias.astype(x.dtype)
+
+
+def draw(key, params, zero: str):
+  """Normal kernels of variance 1 / fan in, but zero where a path has `zero`.
+
+  One random stream fills them all: a random operation for each kernel takes XLA
+  on CPU most of a minute to compile.
+  """
+  leaves, tree = jax.tree_util.tree_flatten_with_path(params)
+  names = [jax.tree_util.keystr(path, simple=True, separator="/")
+           for path, _ in leaves]
+  drawn = [n.endswith("kernel") and zero not in n.split("/") for n in names]
+  sizes = [x.size if d else 0 for (_, x), d in zip(leaves, drawn)]
+  parts = jnp.split(jax.random.normal(key, (sum(sizes),)),
+                    np.cumsum(sizes)[:-1])
+  return tree.unflatten([
+      part.reshape(x.shape) * (x.shape[-1] / x.size)**0.5 if d else x
+      for (_, x), part, d in zip(leaves, parts, drawn)])
