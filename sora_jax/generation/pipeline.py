@@ -121,20 +121,8 @@ class Pipeline:
     return to_uint8(np.asarray(_decode(part.module, part.params, raw)))
 
   def reconstruct(self, video: np.ndarray) -> np.ndarray:
-    """A video through the VAE and back: the ceiling of anything generated.
-
-    Args:
-      video: uint8 [T, H, W, 3] of any size.
-
-    Returns:
-      uint8 [T, H, W, 3].
-    """
-    part, size = self.model.vae, video.shape[:3]
-    padded = tokens_lib.padded_size(size, vae.stride(part.module), PATCH)
-    x = to_float(tokens_lib.extend(video, padded))[None]
-    mean, _ = _encode_video(part.module, part.params, x)
-    out = to_uint8(np.asarray(_decode(part.module, part.params, mean)))[0]
-    return out[:size[0], :size[1], :size[2]]
+    """A video through the VAE and back, as `reconstruct` below."""
+    return reconstruct(self.model, video)
 
   def _grid(self, size, frames):
     """The patches along (t, h, w) of a sample; an error says the limits."""
@@ -167,23 +155,49 @@ class Pipeline:
     return _encode_text(part.module, part.params, types.Text(ids=ids, seg=seg))
 
 
+def find(name_or_dir: str) -> str:
+  """The folder of a model of this package by name, or of a model folder.
+
+  Raises:
+    ValueError: no such model.
+  """
+  for folder in (name_or_dir, os.path.join(WEIGHTS, name_or_dir)):
+    if os.path.isdir(folder):
+      return folder
+  names = sorted(os.listdir(WEIGHTS)) if os.path.isdir(WEIGHTS) else []
+  raise ValueError(f"there is no model '{name_or_dir}': give a model folder "
+                   f"or one of {', '.join(names) or 'none'}")
+
+
 def load(name_or_dir: str = "tiny", dtype=jnp.float32) -> Pipeline:
   """Loads a model of this package by name, or a model folder.
 
   Raises:
     ValueError: no such model, or a damaged one.
   """
-  folder = name_or_dir
-  if not os.path.isdir(folder):
-    folder = os.path.join(WEIGHTS, name_or_dir)
-  if not os.path.isdir(folder):
-    names = sorted(os.listdir(WEIGHTS)) if os.path.isdir(WEIGHTS) else []
-    raise ValueError(f"there is no model '{name_or_dir}': give a model folder "
-                     f"or one of {', '.join(names) or 'none'}")
+  folder = find(name_or_dir)
   model = pretrained.load(folder, dtype)
   if model.transformer is None:
     raise ValueError(f"{folder} holds a VAE alone and cannot generate")
   return Pipeline(model, tokenizer_lib.load(model.tokenizer))
+
+
+def reconstruct(model: pretrained.Model, video: np.ndarray) -> np.ndarray:
+  """A video through the VAE and back: the ceiling of anything generated.
+
+  Args:
+    model: one that has a VAE, be it alone.
+    video: uint8 [T, H, W, 3] of any size.
+
+  Returns:
+    uint8 [T, H, W, 3].
+  """
+  part, size = model.vae, video.shape[:3]
+  padded = tokens_lib.padded_size(size, vae.stride(part.module), PATCH)
+  x = to_float(tokens_lib.extend(video, padded))[None]
+  mean, _ = _encode_video(part.module, part.params, x)
+  out = to_uint8(np.asarray(_decode(part.module, part.params, mean)))[0]
+  return out[:size[0], :size[1], :size[2]]
 
 
 def to_float(video: np.ndarray) -> np.ndarray:
