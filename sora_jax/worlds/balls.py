@@ -1,0 +1,172 @@
+"""The world of balls: one to three discs, squares and triangles that move.
+
+Most objects go straight on; some bounce off an edge of the frame, some fall and
+bounce on the floor, and in some clips two of them collide. Objects never
+overlap, and each goes far enough that its direction can be seen.
+"""
+
+import numpy as np
+
+from sora_jax.worlds import captions
+from sora_jax.worlds import facts as facts_lib
+from sora_jax.worlds import motion
+from sora_jax.worlds import raster
+
+SPEEDS = (0.12, 0.5)  # short sides per second of straight motion
+TRAVEL = 0.3  # the least way of a straight mover in a clip of 1 s or more
+EDGE = 0.02  # the least distance to the edge of the frame at the start
+GAP = 0.04  # the least distance between objects
+LARGE = (0.5, 0.4, 0.2)  # share of large objects, by the number of objects
+
+render = raster.render
+describe = captions.describe
+
+
+def sample(seed: int, size: tuple[int, int], seconds: float, *,
+           objects: int | None = None, plain: bool | None = None,
+           held_out: bool = False) -> facts_lib.Facts:
+  """Draws the facts of a clip: a pure function of its arguments.
+
+  Args:
+    seed: 0 or more.
+    size: (W, H) in pixels, of which only the aspect matters.
+    seconds: the time of the last frame, (frames - 1) / fps; 0 is an image.
+    objects: 1, 2 or 3; drawn (60, 25, 15 %) by default.
+    plain: a plain (True) or textured (False) background; drawn by default.
+    held_out: draws only combinations that the held-out rule keeps out of
+      training, for every object; by default it draws none of them.
+
+  Raises:
+    ValueError: a size, duration or number of objects that cannot be drawn.
+  """
+  aspect = facts_lib.frame_aspect(size)
+  if seconds < 0:
+    raise ValueError(f"seconds={seconds}: use 0 (an image) or more")
+  if held_out and not seconds:
+    raise ValueError("seconds=0: an image shows no direction, so no image is "
+                     "held out; ask for held_out=False or for more frames")
+  rng = facts_lib.generator(seed, "balls")
+  count = facts_lib.draw_count(rng, objects)
+  background = facts_lib.draw_background(rng, plain)
+  collide = count > 1 and seconds >= 1 and rng.random() < 0.25
+  large = LARGE[count - 1]
+  while True:
+    drawn = _draw_objects(rng, aspect, seconds, count, collide, large, held_out)
+    if drawn:
+      return facts_lib.Facts("balls", background, drawn, float(seconds), aspect)
+    large *= 0.7  # fewer large objects where they do not fit
+
+
+def _draw_objects(rng, aspect, seconds, count, collide, large, held):
+  """`count` objects that keep apart, or None where the draw did not fit."""
+  things = ()
+  if collide:
+    things = _draw_colliding(rng, aspect, seconds, large, held)
+    if not _fits(things, aspect, seconds):
+      return None
+  for _ in range(30 * count):
+    if len(things) == count:
+      return things
+    thing = _draw_object(rng, aspect, seconds, large, held,
+                         {o.colour for o in things})
+    if thing and _fits(things + (thing,), aspect, seconds):
+      things += (thing,)
+  return things if len(things) == count else None
+
+
+def _draw_object(rng, aspect, seconds, large, held, used):
+  """One object that moves by itself; None if no colour is left for it."""
+  kind = "still"
+  if seconds:
+    kind = str(rng.choice(["straight", "bounce", "fall"], p=[0.76, 0.12, 0.12]))
+    kind = kind if seconds >= 1 else "straight"
+  direction = str(rng.choice(list(facts_lib.DIRECTIONS)))
+  direction = {"still": "none", "fall": "down"}.get(kind, direction)
+  shape = str(rng.choice(facts_lib.SHAPES))
+  colour = facts_lib.draw_colour(rng, shape, direction, used, held)
+  size = "large" if rng.random() < large else "small"
+  d = facts_lib.SIZES[size]
+  start = [rng.uniform(d / 2 + EDGE, a - d / 2 - EDGE) for a in aspect]
+  velocity = [0.0, 0.0]
+  if kind == "fall":
+    start[1] = d / 2 + EDGE + rng.uniform(0.0, 0.1)
+  elif kind != "still":
+    axis = 0 if direction in ("right", "left") else 1
+    draw = _draw_straight if kind == "straight" else _draw_bounce
+    x, speed = draw(rng, aspect[axis] - d - 2 * EDGE, seconds)
+    sign = sum(facts_lib.DIRECTIONS[direction])
+    low = d / 2 + EDGE
+    start[axis] = low + x if sign > 0 else aspect[axis] - low - x
+    velocity[axis] = sign * speed
+  if colour is None:
+    return None
+  return facts_lib.Object(colour, shape, size, kind, direction,
+                          tuple(map(float, start)), tuple(map(float, velocity)))
+
+
+def _draw_straight(rng, room, seconds):
+  """(start, speed) of an object with `room` to move in, from 0 to room."""
+  fastest = min(SPEEDS[1], room / seconds)
+  slowest = max(SPEEDS[0], min(TRAVEL, 0.9 * room) / seconds
+                if seconds >= 1 else SPEEDS[0])
+  speed = rng.uniform(min(slowest, 0.8 * fastest), fastest)
+  return rng.uniform(0, room - speed * seconds), speed
+
+
+def _draw_bounce(rng, room, seconds):
+  """(start, speed) of an object that reaches `room` and comes back."""
+  there = rng.uniform(0.2, min(0.45, 0.8 * room))
+  back = rng.uniform(0.15, min(0.35, 0.7 * room))
+  # It meets the edge EDGE behind the room.
+  speed = min((there + back + 2 * EDGE) / seconds, 0.6)
+  there = min(there, speed * seconds - 0.15)
+  return room - there, max(speed, SPEEDS[0])
+
+
+def _draw_colliding(rng, aspect, seconds, large, held):
+  """Two objects that meet head on, once in the clip; () if they do not fit."""
+  axis = int(rng.integers(2))
+  sizes = ["large" if rng.random() < large else "small" for _ in range(2)]
+  diameters = [facts_lib.SIZES[s] for s in sizes]
+  # Both go the same way before they touch, at 40 to 55 % of the clip.
+  touch = min(rng.uniform(0.4, 0.55) * seconds, 1.5)
+  room = aspect[axis] - sum(diameters) - 2 * EDGE
+  way = rng.uniform(0.15, max(min(0.5 * touch, room / 2, 0.3), 0.15))
+  if 2 * way > room:
+    return ()
+  first = diameters[0] / 2 + EDGE + rng.uniform(0, room - 2 * way)
+  along = (first, first + sum(diameters) / 2 + 2 * way)
+  side = max(diameters) / 2 + EDGE
+  across = rng.uniform(side, aspect[1 - axis] - side)
+  names = (("right", "left"), ("down", "up"))[axis]
+  things = ()
+  for i in range(2):
+    # Triangles would touch at a corner only: discs and squares meet in full.
+    shape = str(rng.choice(["disc", "square"]))
+    colour = facts_lib.draw_colour(rng, shape, names[i],
+                                   {o.colour for o in things}, held)
+    if colour is None:
+      return ()
+    start, velocity = [across, across], [0.0, 0.0]
+    start[axis], velocity[axis] = along[i], (1 - 2 * i) * way / touch
+    things += (facts_lib.Object(colour, shape, sizes[i], "collide", names[i],
+                                tuple(map(float, start)),
+                                tuple(map(float, velocity))),)
+  return things
+
+
+def _fits(things, aspect, seconds):
+  """Whether there are objects, and the ones that may not touch never do."""
+  if len(things) < 2:
+    return bool(things)
+  facts = facts_lib.Facts("balls", facts_lib.Background("plain", ("grey",)),
+                          things, seconds, aspect)
+  p = motion.positions(facts, np.linspace(0, seconds, int(16 * seconds) + 2))
+  for i, a in enumerate(things):
+    for j, b in enumerate(things[:i]):
+      if a.motion == b.motion == "collide":
+        continue
+      apart = np.abs(p[:, i] - p[:, j]).max(-1) - (a.diameter + b.diameter) / 2
+      if apart.min() < GAP:
+        return False
+  return True

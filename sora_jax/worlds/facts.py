@@ -1,0 +1,197 @@
+"""What is true of a clip: its objects, background and wall, as plain data.
+
+Units: the short side of the frame is 1, x points right and y points down, and
+time is in seconds, so that the same facts hold at every resolution and frame
+rate. Object colours are saturated and spread in hue; the colours of backgrounds
+and walls are dull, so that saturation alone tells an object from what is
+around it.
+
+The held-out rule: a combination (colour, shape, direction) is held out of
+training when colour + shape + 3 direction = 0 modulo 7, counting each from 0.
+That is one combination in seven, and any two of the three values still occur
+together in training.
+"""
+
+import dataclasses
+import json
+import zlib
+
+import numpy as np
+
+COLOURS = {
+    "red": (225, 25, 60),
+    "green": (30, 180, 60),
+    "blue": (40, 70, 230),
+    "yellow": (235, 235, 30),
+    "purple": (160, 40, 210),
+    "orange": (250, 130, 20),
+    "cyan": (30, 210, 225),
+}
+DULL = {
+    "black": (20, 20, 22),
+    "navy": (32, 38, 64),
+    "brown": (82, 66, 54),
+    "grey": (122, 122, 124),
+    "beige": (206, 196, 176),
+    "white": (240, 240, 240),
+}
+TEXTURES = (("black", "navy"), ("black", "brown"), ("navy", "brown"),
+            ("brown", "grey"), ("navy", "grey"), ("grey", "beige"),
+            ("beige", "white"))
+SHAPES = ("disc", "square", "triangle")
+SIZES = {"small": 0.24, "large": 0.36}
+DIRECTIONS = {"right": (1, 0), "left": (-1, 0), "up": (0, -1), "down": (0, 1)}
+MOTIONS = ("still", "straight", "bounce", "fall", "collide", "pass")
+
+
+@dataclasses.dataclass(frozen=True)
+class Object:
+  """One object.
+
+  Attributes:
+    colour: a name in COLOURS.
+    shape: a name in SHAPES.
+    size: a name in SIZES: the width and height of the object.
+    motion: a name in MOTIONS.
+    direction: the direction at time 0, a name in DIRECTIONS; "none" if still.
+    start: the centre (x, y) at time 0.
+    velocity: the velocity (x, y) at time 0, in short sides per second.
+  """
+
+  colour: str
+  shape: str
+  size: str
+  motion: str
+  direction: str
+  start: tuple[float, float]
+  velocity: tuple[float, float]
+
+  @property
+  def diameter(self) -> float:
+    return SIZES[self.size]
+
+
+@dataclasses.dataclass(frozen=True)
+class Background:
+  """kind is plain, gradient, stripes or checks; colours are names in DULL.
+
+  axis ("x" or "y") is the direction in which gradients and stripes change and
+  cell the width of a stripe or check.
+  """
+
+  kind: str
+  colours: tuple[str, ...]
+  axis: str = "x"
+  cell: float = 0.125
+
+
+@dataclasses.dataclass(frozen=True)
+class Wall:
+  """A wall from edge to edge that hides coordinates low to high of `axis`."""
+
+  axis: str
+  low: float
+  high: float
+  colour: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Facts:
+  """All that is true of a clip.
+
+  Attributes:
+    world: the name of the world that drew it.
+    background: what is behind the objects.
+    objects: one to three objects, no two of one colour.
+    seconds: the time of the last frame; 0 for an image.
+    aspect: (width, height) of the frame in short sides.
+    wall: the wall in front of the objects, if any.
+  """
+
+  world: str
+  background: Background
+  objects: tuple[Object, ...]
+  seconds: float
+  aspect: tuple[float, float]
+  wall: Wall | None = None
+
+
+def to_json(facts: Facts) -> str:
+  """Facts as one line of JSON."""
+  return json.dumps(dataclasses.asdict(facts))
+
+
+def from_json(text: str) -> Facts:
+  """The inverse of `to_json`."""
+  d = json.loads(text)
+  pairs = lambda o: {k: tuple(v) if isinstance(v, list) else v
+                     for k, v in o.items()}
+  return Facts(
+      world=d["world"], background=Background(**pairs(d["background"])),
+      objects=tuple(Object(**pairs(o)) for o in d["objects"]),
+      seconds=d["seconds"], aspect=tuple(d["aspect"]),
+      wall=Wall(**d["wall"]) if d["wall"] else None)
+
+
+def is_held_out(colour: str, shape: str, direction: str) -> bool:
+  """Whether a combination is kept out of training, by the rule above."""
+  if direction not in DIRECTIONS:
+    return False
+  return (list(COLOURS).index(colour) + SHAPES.index(shape) +
+          3 * list(DIRECTIONS).index(direction)) % 7 == 0
+
+
+def held_out(facts: Facts) -> bool:
+  """Whether any object of the clip is of a held-out combination."""
+  return any(is_held_out(o.colour, o.shape, o.direction)
+             for o in facts.objects)
+
+
+def generator(seed: int, *names: str) -> np.random.Generator:
+  """The random numbers of (names, seed): streams do not share numbers."""
+  if seed < 0:
+    raise ValueError(f"seed {seed}: use 0 or more")
+  return np.random.default_rng(
+      [zlib.crc32("/".join(names).encode()), int(seed)])
+
+
+def frame_aspect(size: tuple[int, int]) -> tuple[float, float]:
+  """(width, height) of a frame of (W, H) pixels, in short sides."""
+  width, height = size
+  short = min(width, height)
+  if short < 16:
+    raise ValueError(f"size {width}x{height}: worlds need a short side of 16 "
+                     "pixels or more")
+  return width / short, height / short
+
+
+def draw_count(rng: np.random.Generator, objects: int | None,
+               shares=(0.6, 0.25, 0.15)) -> int:
+  """`objects` if given, else one, two or three by `shares`."""
+  drawn = int(rng.choice(3, p=shares)) + 1
+  if objects is None:
+    return drawn
+  if objects not in (1, 2, 3):
+    raise ValueError(f"objects={objects}: a clip has 1, 2 or 3 objects")
+  return objects
+
+
+def draw_background(rng: np.random.Generator,
+                    plain: bool | None) -> Background:
+  """A plain (60 %) or textured background; `plain` fixes which."""
+  drawn = rng.random() < 0.6
+  if drawn if plain is None else plain:
+    return Background("plain", (str(rng.choice(list(DULL))),))
+  pair = TEXTURES[rng.integers(len(TEXTURES))]
+  return Background(
+      kind=str(rng.choice(["gradient", "stripes", "checks"])),
+      colours=tuple(pair[i] for i in rng.permutation(2)),
+      axis="xy"[rng.integers(2)], cell=float(rng.choice([0.125, 0.1875])))
+
+
+def draw_colour(rng: np.random.Generator, shape: str, direction: str,
+                used: set[str], held: bool) -> str | None:
+  """An unused colour on the asked side of the held-out rule; None if none."""
+  left = [c for c in COLOURS if c not in used
+          and is_held_out(c, shape, direction) == held]
+  return str(rng.choice(left)) if left else None

@@ -1,0 +1,132 @@
+"""The world of the occluder: objects pass behind a wall and come out again.
+
+Report: "our model can persist people, animals and objects even when they are
+occluded or leave the frame." An object is seen before the wall, is wholly
+hidden for at least two frames at 8 a second, and is seen on the far side before
+the clip ends. It moves straight on throughout.
+"""
+
+import numpy as np
+
+from sora_jax.worlds import captions
+from sora_jax.worlds import facts as facts_lib
+from sora_jax.worlds import raster
+
+SHORTEST = 1.5  # seconds
+HIDDEN = 0.27  # seconds wholly behind the wall: two frames at 8 a second
+SEEN = 0.14  # seconds wholly before and beyond it: two frames each
+EDGE = 0.02  # the least distance to the edge of the frame
+GAP = 0.04  # the least distance between lanes
+CONTRAST = 60  # the least distance from the wall's colour to the background's
+LARGE = (0.5, 0.4, 0.2)  # share of large objects, by the number of objects
+
+render = raster.render
+describe = captions.describe
+
+
+def sample(seed: int, size: tuple[int, int], seconds: float, *,
+           objects: int | None = None, plain: bool | None = None,
+           held_out: bool = False) -> facts_lib.Facts:
+  """Draws the facts of a clip; arguments and errors as in `balls.sample`.
+
+  Raises:
+    ValueError: also a clip of less than 1.5 seconds that is no image.
+  """
+  aspect = facts_lib.frame_aspect(size)
+  if seconds and seconds < SHORTEST:
+    raise ValueError(f"seconds={seconds}: to pass behind the wall takes "
+                     f"{SHORTEST} or more; use more frames, or one (an image)")
+  if held_out and not seconds:
+    raise ValueError("seconds=0: an image shows no direction, so no image is "
+                     "held out; ask for held_out=False or for more frames")
+  rng = facts_lib.generator(seed, "occluder")
+  count = facts_lib.draw_count(rng, objects)
+  background = facts_lib.draw_background(rng, plain)
+  colour = _draw_wall_colour(rng, background)
+  axis = int(rng.random() > (0.7 if aspect[0] >= aspect[1] else 0.4))
+  large = LARGE[count - 1]
+  while True:
+    drawn = _draw(rng, aspect, seconds, axis, count, large, held_out)
+    if drawn:
+      (low, high), things = drawn
+      wall = facts_lib.Wall("xy"[axis], low, high, colour)
+      return facts_lib.Facts("occluder", background, things, float(seconds),
+                             aspect, wall)
+    large *= 0.7  # fewer large objects where they do not fit
+
+
+def _draw_wall_colour(rng, background):
+  """A dull colour that stands out from the background."""
+  dull = {k: np.array(v, float) for k, v in facts_lib.DULL.items()}
+  return str(rng.choice([
+      name for name, rgb in dull.items()
+      if all(np.linalg.norm(rgb - dull[c]) > CONTRAST
+             for c in background.colours)]))
+
+
+def _draw(rng, aspect, seconds, axis, count, large, held):
+  """(the wall's edges, objects), or None where the draw does not fit."""
+  length = aspect[axis]
+  sizes = ["large" if rng.random() < large else "small" for _ in range(count)]
+  diameters = [facts_lib.SIZES[s] for s in sizes]
+  across = _draw_lanes(rng, aspect[1 - axis], diameters)
+  widest = max(diameters)
+  time = seconds or 2.0
+  # The least speed with which the widest object crosses a wall of the least
+  # width w = d + HIDDEN v in a way of w + d + 2 SEEN v = v time.
+  speed = 2 * widest / (time - HIDDEN - 2 * SEEN)
+  width = (widest + HIDDEN * speed) * rng.uniform(1.05, 1.2)
+  room = length - 2 * (widest + EDGE) - width
+  if across is None or room < 2 * SEEN * speed:
+    return None
+  low = widest + EDGE + room * rng.uniform(0.4, 0.6)
+  things = ()
+  for size, d, lane in zip(sizes, diameters, across):
+    used = {o.colour for o in things}
+    thing = _draw_object(rng, (low, low + width), length, seconds, axis, size, d,
+                         lane, used, held)
+    if thing is None:
+      return None
+    things += (thing,)
+  return (float(low), float(low + width)), things
+
+
+def _draw_lanes(rng, breadth, diameters):
+  """Centres of lanes that keep apart, in drawn order; None if they do not."""
+  order = rng.permutation(len(diameters))
+  room = breadth - sum(diameters) - 2 * EDGE - GAP * (len(order) - 1)
+  if room < 0:
+    return None
+  cuts = np.diff(np.sort(rng.uniform(0, room, len(order))), prepend=0.0)
+  centres, begin = {}, EDGE
+  for i, cut in zip(order, cuts):
+    centres[i] = begin + cut + diameters[i] / 2
+    begin += cut + diameters[i] + GAP
+  return [centres[i] for i in range(len(diameters))]
+
+
+def _draw_object(rng, wall, length, seconds, axis, size, d, lane, used, held):
+  """One object that passes behind the wall; None if no draw does."""
+  names = (("right", "left"), ("down", "up"))[axis]
+  forward = rng.random() < 0.5
+  direction = names[0 if forward else 1] if seconds else "none"
+  shape = str(rng.choice(facts_lib.SHAPES))
+  colour = facts_lib.draw_colour(rng, shape, direction, used, held)
+  # Way x is counted from the edge of the frame that the object comes from.
+  near, far = wall if forward else (length - wall[1], length - wall[0])
+  for _ in range(50):
+    x = rng.uniform(d / 2 + EDGE, near - d / 2)
+    end = rng.uniform(far + d / 2, length - d / 2 - EDGE)
+    speed = (end - x) / seconds if seconds else 0.0
+    if (x + SEEN * speed <= near - d / 2 and end - SEEN * speed >= far + d / 2
+        and far - near - d >= HIDDEN * speed and colour):
+      break
+  else:
+    return None
+  along = x if forward else length - x
+  velocity = speed if forward else -speed
+  start = (along, lane) if axis == 0 else (lane, along)
+  return facts_lib.Object(
+      colour, shape, size, "pass" if seconds else "still", direction,
+      tuple(map(float, start)),
+      (float(velocity), 0.0) if axis == 0 else (0.0, float(velocity)))
