@@ -6,19 +6,23 @@ of 11 x 11 with sigma 1.5, K1 = 0.01, K2 = 0.03, only where the whole window
 fits; here the mean over frames and the three colour channels.
 """
 
-from collections.abc import Callable, Iterable
-import dataclasses
+from collections.abc import Callable, Sequence
 import math
+import os
 import pathlib
 
 import numpy as np
+import tqdm
 
 from sora_jax.data import video_io
-from sora_jax.evaluation import report as reports
+from sora_jax.evaluation import cases
+from sora_jax.evaluation import report
 from sora_jax.worlds import parse
 
 WINDOW, SIGMA, K1, K2, PEAK = 11, 1.5, 0.01, 0.03, 255.0
 MAX_DB = 100.0  # PSNR of equal videos, so that means stay finite
+VIDEOS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".gif")
+MAX_FRAMES = 33  # of a real clip
 
 Reconstruct = Callable[[np.ndarray], np.ndarray]  # uint8 [T, H, W, 3] to same
 
@@ -81,3 +85,131 @@ def _same_shape(x: np.ndarray, y: np.ndarray) -> None:
   if x.shape != y.shape or x.ndim != 4:
     raise ValueError(f"two videos [T, H, W, 3] of one shape are needed, these "
                      f"are {x.shape} and {y.shape}")
+
+
+def evaluate(reconstruct: Reconstruct, digest: str,
+             todo: Sequence[cases.Case], out: pathlib.Path, *, seed: int,
+             real: str | None = None) -> dict:
+  """Runs the suite and writes results.json, tables.md and contact sheets.
+
+  Args:
+    reconstruct: the VAE there and back.
+    digest: of the model, written beside the scores.
+    todo: clips of the worlds, from `cases.draw`.
+    out: the folder for the results.
+    seed: of the clips.
+    real: a folder of real clips, if any.
+
+  Returns:
+    What results.json holds.
+  """
+  result = {"suite": "vae", "model_digest": digest, "seed": seed,
+            "count": len(todo),
+            "metrics": world_report(reconstruct, todo, out / "worlds.png")}
+  if real:
+    result["real"] = folder_report(reconstruct, real, out / "real.png")
+  report.write_json(out / "results.json", result)
+  report.write_text(out / "tables.md", tables(result))
+  return result
+
+
+def tables(result: dict) -> str:
+  """The scores as Markdown."""
+  text = [f"# VAE on {result['count']} held-out clips, seed {result['seed']}, "
+          f"model {result['model_digest'][:12]}\n"]
+  header = ("metric", "value", "interval", "n")
+  for title, scores in (("Worlds", result["metrics"]),
+                        ("Real clips", result.get("real", {}))):
+    scores = {**scores, **{f"kept {name}": m for name, m in scores.get(
+        "kept_by_attribute", {}).items()}}
+    rows = []
+    for name, m in scores.items():
+      if isinstance(m, dict) and "value" in m:
+        form = _FORMS.get(name, report.percent)
+        rows.append((name, form(m["value"]),
+                     f"{form(m['low'])} to {form(m['high'])}", m["n"]))
+    if rows:
+      text += [f"## {title}\n", report.markdown(header, rows)]
+  return "\n".join(text)
+
+
+_DB = lambda v: "-" if v is None else f"{v:.2f} dB"
+_FORMS = {"psnr": _DB, "psnr_objects": _DB,
+          "ssim": lambda v: "-" if v is None else f"{v:.4f}"}
+
+
+def world_report(reconstruct: Reconstruct, todo: Sequence[cases.Case],
+                 sheet: pathlib.Path) -> dict:
+  """Held-out world clips through the VAE.
+
+  Args:
+    reconstruct: uint8 [T, H, W, 3] through the VAE and back.
+    todo: the clips.
+    sheet: PNG of some clips, each above its reconstruction.
+
+  Returns:
+    {psnr, psnr_objects, ssim, truth, through, kept}: means in dB and SSIM with
+    their intervals; `psnr_objects` counts the pixels in the boxes of objects.
+    truth and through are the shares of attributes that the parser reads right
+    in the truth and in its reconstruction, kept the share of those right in
+    the truth that are still right; `through` and `kept` also by attribute.
+  """
+  rows, shown = [], []
+  for case in tqdm.tqdm(todo, desc="worlds", unit="clip"):
+    truth = case.render()
+    out = reconstruct(truth)
+    before, after = (parse.score(case.facts, parse.parse(v, case.fps))
+                     for v in (truth, out))
+    rows.append({
+        "psnr": psnr(truth, out), "ssim": ssim(truth, out),
+        "psnr_objects": psnr(truth, out, _inside(case)),
+        "answers": [(k, before[k], after[k]) for k in before
+                    if before[k] is not None]})
+    shown.append((truth, out, case.prompt))
+  answers = [a for row in rows for a in row["answers"]]
+  names = sorted({name for name, _, _ in answers})
+  kept = lambda some: report.share(b for _, a, b in some if a)
+  result = {k: report.mean([r[k] for r in rows if not math.isnan(r[k])])
+            for k in ("psnr", "psnr_objects", "ssim")}
+  result |= {
+      "truth": report.share(a for _, a, _ in answers),
+      "through": report.share(b for _, _, b in answers),
+      "kept": kept(answers),
+      "kept_by_attribute": {
+          n: kept([a for a in answers if a[0] == n]) for n in names}}
+  _sheet(sheet, shown)
+  return result
+
+
+def folder_report(reconstruct: Reconstruct, folder: str | os.PathLike,
+                  sheet: pathlib.Path) -> dict:
+  """Real clips through the VAE: {psnr, ssim} with their intervals.
+
+  Raises:
+    ValueError: a folder without a video.
+  """
+  paths = sorted(p for p in pathlib.Path(folder).rglob("*")
+                 if p.suffix.lower() in VIDEOS)
+  if not paths:
+    raise ValueError(f"{folder} holds no video ({', '.join(VIDEOS)})")
+  rows, shown = [], []
+  for path in tqdm.tqdm(paths, desc="real clips", unit="clip"):
+    truth, _ = video_io.read(path, max_frames=MAX_FRAMES)
+    out = reconstruct(truth)
+    rows.append({"file": str(path.relative_to(folder)),
+                 "psnr": psnr(truth, out), "ssim": ssim(truth, out)})
+    shown.append((truth, out, rows[-1]["file"]))
+  _sheet(sheet, shown)
+  return {"psnr": report.mean([r["psnr"] for r in rows]),
+          "ssim": report.mean([r["ssim"] for r in rows]), "clips": rows}
+
+
+def _inside(case: cases.Case) -> np.ndarray:
+  """bool [T, H, W], the pixels inside the boxes of objects that are seen."""
+
+
+def _sheet(path: pathlib.Path, shown, most: int = 12) -> None:
+  """Truth above reconstruction, for clips spread over all."""
+  shown = shown[::-(-len(shown) // most)]
+  videos = [np.concatenate([truth, out], axis=1) for truth, out, _ in shown]
+  report.sheet(path, videos, [caption for *_, caption in shown], frames=5)

@@ -24,21 +24,17 @@ import zipfile
 import numpy as np
 import tqdm
 
-from sora_jax import worlds
+from sora_jax.evaluation import cases
 from sora_jax.evaluation import report
 from sora_jax.worlds import parse
 
 ATTRIBUTES = ("colour", "shape", "count", "direction")
 METRICS = (*ATTRIBUTES, "all_three", "all_attributes", "survives")
-OBJECTS = (1, 2, 3)
-BACKGROUNDS = ("plain", "textured")
 SHIFTS = 8  # the floor pairs every video with up to this many other prompts
 
 
 class Pipeline(Protocol):
   """What evaluation asks of a model (generation/pipeline.py has it)."""
-
-  digest: str
 
   def generate_batch(self, prompts, size, frames, fps, seeds, steps=None,
                      guidance=None) -> np.ndarray:
@@ -49,70 +45,13 @@ class Pipeline(Protocol):
 
 
 @dataclasses.dataclass(frozen=True)
-class Cell:
-  """A kind of case: scores are also shown for each cell alone."""
-
-  world: str
-  objects: int
-  background: str
-  size: tuple[int, int]  # (W, H)
-
-  def __str__(self):
-    return (f"{self.world} {self.objects} {self.background} "
-            f"{self.size[0]}x{self.size[1]}")
-
-
-@dataclasses.dataclass(frozen=True)
-class Case:
-  """One prompt with its truth."""
-
-  cell: Cell
-  facts: object  # worlds.facts.Facts
-  prompt: str
-  frames: int
-  fps: float
-  seed: int
-
-  def render(self) -> np.ndarray:
-    """The truth, uint8 [T, H, W, 3]."""
-    return worlds.WORLDS[self.cell.world].render(
-        self.facts, self.cell.size, self.frames, self.fps)
-
-
-@dataclasses.dataclass(frozen=True)
 class Scored:
   """A case with what was seen in its videos."""
 
-  case: Case
+  case: cases.Case
   observed: object  # what the parser saw in the generated video
   score: dict[str, bool]
   ceiling: dict[str, bool]
-
-
-def cases(count: int, seed: int, sizes: Sequence[tuple[int, int]],
-          frames: int = 17, fps: float = 8.0,
-          names: Sequence[str] = ("balls", "occluder"),
-          objects: Sequence[int] = OBJECTS,
-          backgrounds: Sequence[str] = BACKGROUNDS) -> list[Case]:
-  """Held-out cases, evenly over the cells world x objects x background x size.
-
-  The first `n` of `count` cases are the cases of `count = n`.
-  """
-  grid = [Cell(*c) for c in itertools.product(
-      names, objects, backgrounds, sizes)]
-  made = []
-  for i in range(count):
-    turn, place = divmod(i, len(grid))
-    order = np.random.default_rng((seed, turn)).permutation(len(grid))
-    cell = grid[order[place]]
-    draw = int(np.random.default_rng((seed, turn, place)).integers(2 ** 31))
-    world = worlds.WORLDS[cell.world]
-    facts = world.sample(draw, cell.size, frames / fps, objects=cell.objects,
-                         plain=cell.background == "plain", held_out=True)
-    # Short and descriptive captions in turn.
-    prompt = world.describe(facts, draw)[i % 2]
-    made.append(Case(cell, facts, prompt, frames, fps, draw))
-  return made
 
 
 def judge(facts, observed) -> dict[str, bool]:
@@ -125,8 +64,8 @@ def judge(facts, observed) -> dict[str, bool]:
           "all_attributes": all(three) and answers["count"]}
 
 
-def generate(pipeline: Pipeline, todo: Sequence[Case], folder: pathlib.Path,
-             batch: int, steps: int | None = None,
+def generate(pipeline: Pipeline, digest: str, todo: Sequence[cases.Case],
+             folder: pathlib.Path, batch: int, steps: int | None = None,
              guidance: float | None = None) -> list[np.ndarray]:
   """Draws the video of every case, batched by size, kept in `folder`.
 
@@ -136,7 +75,7 @@ def generate(pipeline: Pipeline, todo: Sequence[Case], folder: pathlib.Path,
   serves every batch of a size.
   """
   folder.mkdir(parents=True, exist_ok=True)
-  keys = [repr((pipeline.digest, c.prompt, c.cell.size, c.frames, c.fps, c.seed,
+  keys = [repr((digest, c.prompt, c.cell.size, c.frames, c.fps, c.seed,
                 steps, guidance)) for c in todo]
   videos = [_read(folder / f"{i:05d}.npz", key) for i, key in enumerate(keys)]
   missing = [i for i, video in enumerate(videos) if video is None]
@@ -177,7 +116,7 @@ def _write(path: pathlib.Path, key: str, video: np.ndarray) -> None:
   os.replace(part, path)
 
 
-def score(todo: Sequence[Case], videos: Sequence[np.ndarray],
+def score(todo: Sequence[cases.Case], videos: Sequence[np.ndarray],
           reconstruct: Callable[[np.ndarray], np.ndarray]) -> list[Scored]:
   """Parses every generated video, and the truth through the VAE beside it."""
   scored = []
@@ -223,3 +162,95 @@ def metrics(scored: Sequence[Scored], seed: int = 0) -> dict[str, dict]:
                                 if name in s.ceiling)["value"],
         "floor": report.share(a[name] for a in low if name in a)["value"]}
   return result
+
+
+def evaluate(pipeline: Pipeline, digest: str, todo: Sequence[cases.Case],
+             out: pathlib.Path, *, seed: int, batch: int = 8,
+             steps: int | None = None, guidance: float | None = None) -> dict:
+  """Runs the suite and writes it to a folder.
+
+  Args:
+    pipeline: the model.
+    digest: of the model, written beside the scores.
+    todo: the cases, from `cases.draw`.
+    out: gets results.json, tables.md, sheets/*.png and videos/*.npz.
+    seed: of the cases; orders the prompts of the floor.
+    batch: videos drawn at a time.
+    steps: evaluations of the transformer; the model's default if None.
+    guidance: scale of guidance; the model's default if None.
+
+  Returns:
+    What results.json holds.
+  """
+  videos = generate(pipeline, digest, todo, out / "videos", batch, steps,
+                    guidance)
+  scored = score(todo, videos, pipeline.reconstruct)
+  simple = [s for s in scored if s.case.cell.objects == 1
+            and s.case.cell.background == "plain"]
+  result = {
+      "suite": "worlds", "model_digest": digest, "seed": seed,
+      "count": len(todo), "frames": todo[0].frames, "fps": todo[0].fps,
+      "steps": steps, "guidance": guidance, "metrics": metrics(scored, seed),
+      "one_object_plain": metrics(simple, seed),
+      "cells": {str(cell): metrics(part, seed)
+                for cell, part in groups(scored, lambda c: c)}}
+  report.write_json(out / "results.json", result)
+  report.write_text(out / "tables.md", tables(scored, result))
+  sheets(out / "sheets", scored, videos)
+  return result
+
+
+def groups(scored: Sequence[Scored], of: Callable) -> list[tuple]:
+  """[(of(cell), the cases of it)], in the order of the cells."""
+  found = {}
+  for s in sorted(scored, key=lambda s: dataclasses.astuple(s.case.cell)):
+    found.setdefault(of(s.case.cell), []).append(s)
+  return list(found.items())
+
+
+def tables(scored: Sequence[Scored], result: dict) -> str:
+  """The scores as Markdown: in all, by each property, and cell by cell."""
+  text = [f"# {result['count']} held-out prompts, seed {result['seed']}, model "
+          f"{result['model_digest'][:12]}\n",
+          f"{result['frames']} frames at {result['fps']:g} a second. Percent "
+          "right with the 95 % interval; ceiling: the truth through the VAE; "
+          "floor: the same videos against other prompts.\n"]
+  header = ("metric", "right", "interval", "ceiling", "floor", "n")
+  for title, key in (("All", "metrics"),
+                     ("One object, plain background", "one_object_plain")):
+    rows = [(name, report.percent(m["value"]),
+             f"{report.percent(m['low'])} to {report.percent(m['high'])}",
+             report.percent(m["ceiling"]), report.percent(m["floor"]), m["n"])
+            for name, m in result[key].items()]
+    text += [f"## {title}\n", report.markdown(header, rows)]
+  for title, of in (
+      ("By world", lambda c: c.world),
+      ("By number of objects", lambda c: c.objects),
+      ("By background", lambda c: c.background),
+      ("By size", lambda c: f"{c.size[0]}x{c.size[1]}"),
+      ("By cell: world, objects, background, size", str)):
+    rows = []
+    for name, part in groups(scored, of):
+      own = metrics(part, result["seed"])
+      rows.append((name, len(part), *(
+          f"{report.percent(own[m]['value'])} "
+          f"({report.percent(own[m]['ceiling'])})" if m in own else "-"
+          for m in METRICS)))
+    text += [f"## {title}\n\nPercent right (ceiling).\n",
+             report.markdown(("", "n", *METRICS), rows)]
+  return "\n".join(text)
+
+
+def sheets(folder: pathlib.Path, scored: Sequence[Scored],
+           videos: Sequence[np.ndarray], most: int = 12) -> None:
+  """Writes one PNG of strips per world and size; what is wrong is named."""
+  folder.mkdir(parents=True, exist_ok=True)
+  video_of = {id(s): v for s, v in zip(scored, videos, strict=True)}
+  for (world, size), part in groups(scored, lambda c: (c.world, c.size)):
+    part = part[::-(-len(part) // most)]
+    wrong = [[k for k in (*ATTRIBUTES, "survives") if s.score.get(k) is False]
+             for s in part]
+    captions = [f"{s.case.prompt} [{'wrong: ' + ', '.join(w) if w else 'right'}]"
+                for s, w in zip(part, wrong, strict=True)]
+    report.sheet(folder / f"{world}_{size[0]}x{size[1]}.png",
+                 [video_of[id(s)] for s in part], captions, scale=2)
