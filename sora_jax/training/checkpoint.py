@@ -1,0 +1,249 @@
+"""Checkpoints through Orbax: verified when read, refused when foreign.
+
+A step holds three items: `state` (all but the average), `ema` (what export
+reads) and `meta` (JSON: step, config, and the digest and dtype of every leaf).
+Orbax restores a flipped byte as a wrong value and casts dtypes, both silently;
+so every leaf is digested on the device before it is saved and after it is
+restored, and the newest step that verifies is used. Old steps are renamed
+before they are deleted: deletion in place leaves half a step behind when it is
+killed.
+"""
+
+import dataclasses
+import json
+import logging
+import pathlib
+import shutil
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+
+from sora_jax import mesh as mesh_lib
+from sora_jax.training import digest
+
+FOLDER = "checkpoints"
+TRASH = "deleting"
+# Config keys (and everything below them) that a later run may change.
+FREE = ("steps", "optimizer.steps", "loop", "preview", "workdir", "versions",
+        "revision")
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoints:
+  """The checkpoints of one run; made by `begin`.
+
+  Attributes:
+    folder: where they lie.
+    config: the resolved config, JSON-able; a checkpoint of another is refused.
+    free: keys of config that may differ.
+    manager: Orbax's.
+  """
+
+  folder: pathlib.Path
+  config: dict
+  free: tuple[str, ...]
+  manager: ocp.CheckpointManager
+
+  def save(self, state, wait: bool = False):
+    """Saves at state.step; returns once the arrays are copied, or written.
+
+    Raises:
+      OSError: this save failed (if waited for), or the one before.
+    """
+    step = int(state.step)
+    self.check(wait=True)
+    if step in self.manager.all_steps():
+      return
+    meta = {"step": step, "config": self.config, "leaves": digest.describe(state)}
+    items = ocp.args.Composite(
+        state=ocp.args.StandardSave(_without_ema(state)),
+        ema=ocp.args.StandardSave(state.ema), meta=ocp.args.JsonSave(meta))
+    try:
+      if not self.manager.save(step, args=items, force=True):
+        raise OSError("Orbax declined to save it")
+    except Exception as e:
+      raise OSError(f"saving step {step} in {self.folder} failed: {e}") from e
+    if wait:
+      self.check(wait=True)
+
+  def check(self, wait: bool = False):
+    """Raises OSError if the save under way has failed; `wait` ends it first."""
+    try:
+      if wait:
+        self.manager.wait_until_finished()
+      self.manager.check_for_errors()
+    except Exception as e:
+      raise OSError(f"saving a checkpoint in {self.folder} failed: {e}; free "
+                    "some space and run the same command again") from e
+    if wait:
+      shutil.rmtree(self.folder / TRASH, ignore_errors=True)
+
+  def restore(self, abstract):
+    """The newest state that verifies, or None where there is no checkpoint.
+
+    Damaged steps newer than it are moved to `damaged/` beside the checkpoints.
+
+    Args:
+      abstract: TrainState of ShapeDtypeStructs with shardings.
+
+    Raises:
+      ValueError: the config differs, or no step is whole.
+    """
+    steps = sorted(self.manager.all_steps(), reverse=True)
+    damaged = []
+    for step in steps:
+      try:
+        meta = _meta(self.manager, step)
+      except Exception as e:  # pylint: disable=broad-except
+        damaged.append((step, f"meta: {_first_line(e)}"))
+        continue
+      refuse(meta["config"], self.config, self.free, self.folder)
+      state, fault = self._read(step, abstract, meta)
+      if not fault:
+        self._set_aside(damaged)
+        return state
+      damaged.append((step, fault))
+    if steps:
+      raise ValueError(
+          f"none of the checkpoints {steps} in {self.folder} is whole: "
+          f"{damaged[0][1]}; delete the folder to start again")
+    return None
+
+  def _read(self, step: int, abstract, meta: dict):
+    """(state, None), or (None, what is wrong with it)."""
+    mismatch = _dtype_fault(abstract, meta["leaves"])
+    if mismatch:
+      raise ValueError(f"step {step} in {self.folder}: {mismatch}")
+    try:
+      items = self.manager.restore(step, args=ocp.args.Composite(
+          state=ocp.args.StandardRestore(_without_ema(abstract)),
+          ema=ocp.args.StandardRestore(abstract.ema)))
+    except Exception as e:  # pylint: disable=broad-except
+      return None, _first_line(e)
+    state = items["state"].replace(ema=items["ema"])
+    wrong = digest.differences(meta["leaves"], digest.describe(state))
+    return (None, f"{wrong[0]} is not what was saved") if wrong else (
+        state, None)
+
+  def _set_aside(self, damaged):
+    for step, fault in damaged:
+      aside = self.folder.parent / "damaged" / f"{step}"
+      aside.parent.mkdir(exist_ok=True)
+      shutil.rmtree(aside, ignore_errors=True)
+      (self.folder / f"{step}").rename(aside)
+      logging.warning("checkpoint of step %d is damaged (%s): moved to %s",
+                      step, fault, aside)
+    if damaged:
+      self.manager.reload()
+
+  def close(self):
+    """Waits for the save under way and lets go of the folder."""
+    self.check(wait=True)
+    self.manager.close()
+
+
+def begin(workdir, config: dict, free=FREE, keep: int = 2) -> Checkpoints:
+  """Opens or makes the checkpoints of a run.
+
+  Args:
+    workdir: the run's folder.
+    config: the resolved config, JSON-able.
+    free: keys of config that a later run may change.
+    keep: how many of the newest steps to keep.
+  """
+  folder = (pathlib.Path(workdir) / FOLDER).absolute()
+  # A step without a commit and a deletion cut short belong to a killed run.
+  shutil.rmtree(folder / TRASH, ignore_errors=True)
+  manager = _manager(folder, max_to_keep=keep, todelete_subdir=TRASH,
+                     cleanup_tmp_directories=True)
+  return Checkpoints(folder, json.loads(json.dumps(config)), tuple(free),
+                     manager)
+
+
+def load_ema(workdir):
+  """The averaged parameters of the newest whole checkpoint, for export.
+
+  Returns:
+    (params, config, step): a tree of numpy arrays, the config and the step.
+
+  Raises:
+    ValueError: there is no checkpoint, or none is whole.
+  """
+  folder = (pathlib.Path(workdir) / FOLDER).absolute()
+  if not folder.is_dir():
+    raise ValueError(f"{workdir} holds no checkpoint: train first")
+  device = mesh_lib.replicated(
+      mesh_lib.make_mesh(devices=jax.local_devices()[:1]))
+  manager = _manager(folder, read_only=True, save_interval_steps=0,
+                     create=False)
+  faults = []
+  for step in sorted(manager.all_steps(), reverse=True):
+    try:
+      meta = _meta(manager, step)
+      ema = manager.restore(step, args=ocp.args.Composite(
+          ema=ocp.args.StandardRestore(
+              digest.skeleton(meta["leaves"], "ema", device))))["ema"]
+    except Exception as e:  # pylint: disable=broad-except
+      faults.append(f"step {step}: {_first_line(e)}")
+      continue
+    wrong = digest.differences(digest.describe({"ema": ema}), meta["leaves"])
+    if not wrong:
+      for fault in faults:
+        logging.warning("checkpoint passed over: %s", fault)
+      return jax.tree.map(np.asarray, ema), meta["config"], step
+    faults.append(f"step {step}: {wrong[0]} is not what was saved")
+  raise ValueError(f"no checkpoint in {folder} is whole: "
+                   f"{'; '.join(faults) or 'there is none'}")
+
+
+def _manager(folder: pathlib.Path, **options) -> ocp.CheckpointManager:
+  return ocp.CheckpointManager(
+      folder, options=ocp.CheckpointManagerOptions(**options),
+      item_handlers={"state": ocp.StandardCheckpointHandler(),
+                     "ema": ocp.StandardCheckpointHandler(),
+                     "meta": ocp.JsonCheckpointHandler()})
+
+
+def _meta(manager: ocp.CheckpointManager, step: int) -> dict:
+  return manager.restore(
+      step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))["meta"]
+
+
+def _first_line(e: Exception) -> str:
+  return (str(e).splitlines() or [type(e).__name__])[0]
+
+
+def refuse(saved: dict, config: dict, free=FREE, folder=""):
+  """Raises ValueError with the difference if a checkpoint is of another run."""
+  old, new = _flat(saved), _flat(config)
+  allowed = lambda k: any(k == f or k.startswith(f + ".") for f in free)
+  lines = [f"{k}: {old.get(k, 'absent')} -> {new.get(k, 'absent')}"
+           for k in sorted(old.keys() | new.keys())
+           if not allowed(k) and (k in old, old.get(k)) != (
+               k in new, new.get(k))]
+  if lines:
+    raise ValueError(
+        f"the checkpoints in {folder} are of another config ("
+        + "; ".join(lines) + "): give another workdir, or the config they "
+        "were made with")
+
+
+def _flat(config, prefix="") -> dict:
+  if isinstance(config, dict) and config:
+    return {k: v for name, value in config.items()
+            for k, v in _flat(value, f"{prefix}{name}.").items()}
+  return {prefix.rstrip("."): config}
+
+
+def _without_ema(state):
+  return state.replace(ema=())
+
+
+def _dtype_fault(abstract, leaves: dict) -> str | None:
+  for path, x in jax.tree_util.tree_flatten_with_path(abstract)[0]:
+    name, want = mesh_lib.path_name(path), f"{x.dtype} {list(x.shape)}"
+    have = leaves.get(name, "absent").rsplit(" ", 1)[0]
+    if have != want:
+      return f"{name} is {have} in the checkpoint and {want} in this run"
+  return None

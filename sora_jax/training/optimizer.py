@@ -1,0 +1,115 @@
+"""AdamW with a schedule of three phases: warm up, hold, decay.
+
+The constant phase lets one run serve several budgets: a longer run goes on from
+before the decay (Hagele et al. 2024, arXiv 2405.18392). Weight decay touches
+kernels only, and the gradient is clipped by its global norm.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from sora_jax import mesh as mesh_lib
+
+SIDE = ("critic",)  # parameters that do not belong to the model being trained
+
+
+@dataclasses.dataclass(frozen=True)
+class Optimizer:
+  """The optimiser and the guard of one run.
+
+  Attributes:
+    learning_rate: of the constant phase.
+    warmup: steps of linear rise from 0.
+    decay: the share of `steps` at the end that falls to `final` times the
+      learning rate; 0 holds it to the end.
+    decay_shape: "linear" or "cosine".
+    final: the factor that the decay ends at.
+    steps: the length of the run, which places the decay.
+    b1, b2, eps: of Adam.
+    weight_decay: decoupled, on kernels only.
+    clip: largest global norm of the gradient.
+    ema: decay of the averaged weights.
+    spike: a gradient norm more than this many standard deviations above its
+      moving average is not applied; 0 turns this off.
+    spike_warm: applied steps before `spike` is on.
+  """
+
+  learning_rate: float = 3e-4
+  warmup: int = 500
+  decay: float = 0.2
+  decay_shape: str = "cosine"
+  final: float = 0.01
+  steps: int = 10_000
+  b1: float = 0.9
+  b2: float = 0.99
+  eps: float = 1e-8
+  weight_decay: float = 0.01
+  clip: float = 1.0
+  ema: float = 0.999
+  spike: float = 8.0
+  spike_warm: int = 200
+
+  def __post_init__(self):
+    if self.decay_shape not in ("linear", "cosine"):
+      raise ValueError(f"decay_shape {self.decay_shape!r} is neither linear "
+                       "nor cosine")
+    if self.steps < 1 or not 0 <= self.decay <= 1 or self.warmup < 0:
+      raise ValueError(
+          f"a schedule of {self.steps} steps, warmup {self.warmup} and decay "
+          f"{self.decay} is not one: steps >= 1, warmup >= 0, decay in [0, 1]")
+
+
+def schedule(cfg: Optimizer):
+  """Learning rate at a count of applied steps: rises, holds, falls."""
+  length = round(cfg.decay * cfg.steps)
+
+  def rate(count):
+    count = jnp.asarray(count, jnp.float32)
+    rise = jnp.minimum((count + 1) / max(cfg.warmup, 1), 1.0)
+    done = jnp.clip((count - (cfg.steps - length)) / max(length, 1), 0.0, 1.0)
+    if cfg.decay_shape == "cosine":
+      done = 0.5 * (1 - jnp.cos(jnp.pi * done))
+    return cfg.learning_rate * rise * (1 - (1 - cfg.final) * done)
+
+  return rate
+
+
+def make(cfg: Optimizer) -> optax.GradientTransformation:
+  """Clip, then AdamW. A SIDE tree is clipped on its own, and does not decay."""
+  return optax.chain(
+      optax.masked(optax.clip_by_global_norm(cfg.clip), _model_mask),
+      optax.masked(optax.clip_by_global_norm(cfg.clip), _side_mask),
+      optax.adamw(schedule(cfg), cfg.b1, cfg.b2, cfg.eps,
+                  weight_decay=cfg.weight_decay, mask=_decay_mask))
+
+
+def norm(grads) -> jax.Array:
+  """The global norm of the gradient of the model, SIDE trees left out."""
+  return optax.global_norm({k: v for k, v in grads.items() if k not in SIDE})
+
+
+def shardings(tx, opt_state, param_shardings, other):
+  """Shardings of an optimiser's state: moments lie as their parameters do."""
+  return optax.tree_map_params(tx, lambda _, s: s, opt_state, param_shardings,
+                               transform_non_params=lambda _: other)
+
+
+def _decay_mask(params):
+  return jax.tree_util.tree_map_with_path(
+      lambda path, _: not _side(path)
+      and mesh_lib.path_name(path).endswith("kernel"), params)
+
+
+def _model_mask(params):
+  return jax.tree_util.tree_map_with_path(lambda p, _: not _side(p), params)
+
+
+def _side_mask(params):
+  return jax.tree_util.tree_map_with_path(lambda p, _: _side(p), params)
+
+
+def _side(path) -> bool:
+  return mesh_lib.path_name(path[:1]) in SIDE
