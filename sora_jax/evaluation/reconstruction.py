@@ -163,8 +163,7 @@ def world_report(reconstruct: Reconstruct, todo: Sequence[cases.Case],
     rows.append({
         "psnr": psnr(truth, out), "ssim": ssim(truth, out),
         "psnr_objects": psnr(truth, out, _inside(case)),
-        "answers": [(k, before[k], after[k]) for k in before
-                    if before[k] is not None]})
+        "answers": [(k, before[k], after[k]) for k in before]})
     shown.append((truth, out, case.prompt))
   answers = [a for row in rows for a in row["answers"]]
   names = sorted({name for name, _, _ in answers})
@@ -205,7 +204,20 @@ def folder_report(reconstruct: Reconstruct, folder: str | os.PathLike,
 
 
 def _inside(case: cases.Case) -> np.ndarray:
-  """bool [T, H, W], the pixels inside the boxes of objects that are seen."""
+  """bool [T, H, W]: the boxes of the objects, less what the wall hides whole."""
+  (width, height), facts = case.cell.size, case.facts
+  mask = np.zeros((case.frames, height, width), bool)
+  boxes = parse.boxes(facts, case.cell.size, case.frames, case.fps)
+  for frame, row in zip(mask, boxes, strict=True):
+    for x0, y0, x1, y1 in row:
+      frame[y0:y1, x0:x1] = True
+  if facts.wall:
+    axis = "xy".index(facts.wall.axis)
+    scale = case.cell.size[axis] / facts.aspect[axis]
+    hidden = slice(math.ceil(facts.wall.low * scale),
+                   math.floor(facts.wall.high * scale))
+    mask[(..., hidden) if axis == 0 else (slice(None), hidden)] = False
+  return mask
 
 
 def _sheet(path: pathlib.Path, shown, most: int = 12) -> None:

@@ -10,7 +10,8 @@ same set).
   colour, shape, count, direction    every object has the right one
   all_three                          colour, shape and direction
   all_attributes                     these three and the count
-  survives                           occluder: the object comes out again
+  motion                             balls: straight on, bounce, fall, collide
+  survives                           occluder: it comes out again as it was
 """
 
 from collections.abc import Callable, Sequence
@@ -29,7 +30,8 @@ from sora_jax.evaluation import report
 from sora_jax.worlds import parse
 
 ATTRIBUTES = ("colour", "shape", "count", "direction")
-METRICS = (*ATTRIBUTES, "all_three", "all_attributes", "survives")
+SOME = ("motion", "survives")  # asked of one of the worlds each
+METRICS = (*ATTRIBUTES, "all_three", "all_attributes", *SOME)
 SHIFTS = 8  # the floor pairs every video with up to this many other prompts
 
 
@@ -49,16 +51,15 @@ class Scored:
   """A case with what was seen in its videos."""
 
   case: cases.Case
-  observed: object  # what the parser saw in the generated video
+  observed: parse.Observed  # in the generated video
   score: dict[str, bool]
   ceiling: dict[str, bool]
 
 
 def judge(facts, observed) -> dict[str, bool]:
-  """The metrics of one video; `survives` only where something is hidden."""
-  score = parse.score(facts, observed)
-  answers = {k: bool(score[k]) for k in (*ATTRIBUTES, "survives")
-             if score.get(k) is not None}
+  """The metrics of one video; those of another world are left out."""
+  seen = parse.score(facts, observed)
+  answers = {k: bool(seen[k]) for k in (*ATTRIBUTES, *SOME) if k in seen}
   three = [answers[k] for k in ATTRIBUTES if k != "count"]
   return {**answers, "all_three": all(three),
           "all_attributes": all(three) and answers["count"]}
@@ -248,7 +249,7 @@ def sheets(folder: pathlib.Path, scored: Sequence[Scored],
   video_of = {id(s): v for s, v in zip(scored, videos, strict=True)}
   for (world, size), part in groups(scored, lambda c: (c.world, c.size)):
     part = part[::-(-len(part) // most)]
-    wrong = [[k for k in (*ATTRIBUTES, "survives") if s.score.get(k) is False]
+    wrong = [[k for k in (*ATTRIBUTES, *SOME) if s.score.get(k) is False]
              for s in part]
     captions = [f"{s.case.prompt} [{'wrong: ' + ', '.join(w) if w else 'right'}]"
                 for s, w in zip(part, wrong, strict=True)]

@@ -1,0 +1,362 @@
+"""Scores are right where the answer is known, and the verb writes them."""
+
+import importlib.util
+import json
+import pathlib
+
+import numpy as np
+from PIL import Image
+import pytest
+from scipy import stats
+
+from sora_jax.cli import evaluate
+from sora_jax.evaluation import cases
+from sora_jax.evaluation import reconstruction
+from sora_jax.evaluation import report
+from sora_jax.evaluation import worldcheck
+from sora_jax.worlds import facts as facts_lib
+
+ROOT = pathlib.Path(__file__).parent.parent
+SIZES = [(48, 48), (64, 40)]
+
+
+class Oracle:
+  """A pipeline that draws the truth of the prompts it knows; a perfect VAE."""
+
+  def __init__(self, todo):
+    self.truth = {(c.prompt, c.seed, c.cell.size): c for c in todo}
+    self.calls = []
+
+  def generate_batch(self, prompts, size, frames, fps, seeds, steps=None,
+                     guidance=None):
+    self.calls.append((size, len(prompts), frames, fps, steps, guidance))
+    return np.stack([self.truth[p, s, size].render()
+                     for p, s in zip(prompts, seeds, strict=True)])
+
+  def reconstruct(self, video):
+    return video
+
+
+class Noise(Oracle):
+  """A pipeline and a VAE that know nothing."""
+
+  def generate_batch(self, prompts, size, frames, fps, seeds, steps=None,
+                     guidance=None):
+    rng = np.random.default_rng(seeds)
+    return rng.integers(0, 256, (len(prompts), frames, size[1], size[0], 3),
+                        np.uint8)
+
+
+class Deaf(Oracle):
+  """A pipeline that draws the same one truth whatever the prompt."""
+
+  def generate_batch(self, prompts, size, frames, fps, seeds, steps=None,
+                     guidance=None):
+    case = next(c for c in self.truth.values() if c.cell.size == size)
+    return np.stack([case.render()] * len(prompts))
+
+
+@pytest.fixture(scope="module")
+def todo():
+  return cases.draw(48, 3, SIZES)
+
+
+# report
+
+
+@pytest.mark.parametrize("right, n", [(8, 10), (0, 20), (20, 20), (170, 200)])
+def test_wilson_interval_is_that_of_scipy(right, n):
+  expected = stats.binomtest(right, n).proportion_ci(method="wilson")
+  np.testing.assert_allclose(report.wilson(right, n),
+                             (expected.low, expected.high), atol=1e-6)
+
+
+def test_wilson_interval_covers_the_truth_as_often_as_it_says():
+  rng = np.random.default_rng(0)
+  for p in (0.5, 0.9):
+    hits = [low <= p <= high for low, high in (
+        report.wilson(k, 40) for k in rng.binomial(40, p, 4000))]
+    assert 0.93 < np.mean(hits) < 0.98
+
+
+def test_bootstrap_interval_is_near_the_normal_one():
+  values = np.random.default_rng(1).normal(30, 2, 400)
+  half = 1.96 * values.std(ddof=1) / 20
+  low, high = report.bootstrap(values)
+  assert abs(low - (values.mean() - half)) < 0.03
+  assert abs(high - (values.mean() + half)) < 0.03
+
+
+def test_no_answers_have_no_value():
+  assert report.share([]) == {"value": None, "low": 0.0, "high": 1.0, "n": 0}
+  assert report.mean([])["value"] is None
+  assert report.percent(None) == "-" and report.percent(0.935) == "93.5"
+
+
+def test_a_table_is_markdown_with_equal_lines():
+  lines = report.markdown(("a", "bb"), [("ccc", 1), ("d", 22)]).splitlines()
+  assert len(lines) == 4 and len(set(map(len, lines))) == 1
+  assert [c.strip() for c in lines[2].strip("|").split("|")] == ["ccc", "1"]
+
+
+def test_a_sheet_shows_first_and_last_frame_and_long_captions(tmp_path):
+  video = np.zeros((20, 16, 24, 3), np.uint8)
+  video[0], video[-1] = (255, 0, 0), (0, 0, 255)
+  strip = report.strip(video, "short", frames=4)
+  assert (strip[8, 8] == (255, 0, 0)).all()
+  assert (strip[8, 3 * 26 + 8] == (0, 0, 255)).all()
+  assert len(report.strip(video, "a longer caption " * 9, 4)) > len(strip) + 30
+  report.sheet(tmp_path / "s.png", [video, video[:1]], ["a", "b"], frames=4)
+  with Image.open(tmp_path / "s.png") as image:
+    assert image.width == strip.shape[1]
+  assert [p.name for p in tmp_path.iterdir()] == ["s.png"]
+
+
+# reconstruction
+
+
+def direct_ssim(x, y):
+  """Wang et al. 2004 equation 13, one window at a time."""
+  d = np.arange(11) - 5
+  w = np.exp(-(d[:, None] ** 2 + d ** 2) / (2 * 1.5 ** 2))
+  w /= w.sum()
+  c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+  values = []
+  for i in range(x.shape[0] - 10):
+    for j in range(x.shape[1] - 10):
+      a, b = x[i:i + 11, j:j + 11], y[i:i + 11, j:j + 11]
+      ma, mb = (w * a).sum(), (w * b).sum()
+      va, vb = (w * (a - ma) ** 2).sum(), (w * (b - mb) ** 2).sum()
+      cov = (w * (a - ma) * (b - mb)).sum()
+      values.append((2 * ma * mb + c1) * (2 * cov + c2) /
+                    ((ma ** 2 + mb ** 2 + c1) * (va + vb + c2)))
+  return np.mean(values)
+
+
+def noisy(seed=0, shape=(2, 17, 19, 3), sigma=20):
+  rng = np.random.default_rng(seed)
+  x = rng.integers(0, 256, shape).astype(np.uint8)
+  y = np.clip(x + rng.normal(0, sigma, shape), 0, 255).astype(np.uint8)
+  return x, y
+
+
+def test_ssim_is_that_of_wang_et_al():
+  x, y = noisy()
+  expected = np.mean([direct_ssim(a[..., c].astype(float),
+                                  b[..., c].astype(float))
+                      for a, b in zip(x, y) for c in range(3)])
+  assert abs(reconstruction.ssim(x, y) - expected) < 1e-9
+  assert reconstruction.ssim(x, x) == pytest.approx(1)
+  assert reconstruction.ssim(x, 255 - x) < 0
+
+
+def test_psnr_is_its_definition():
+  x = np.full((1, 8, 8, 3), 100, np.uint8)
+  y = x.copy()
+  y[..., :4, :] = 110  # half of the pixels off by 10: an MSE of 50
+  mask = np.zeros((1, 8, 8), bool)
+  mask[..., :4] = True
+  assert reconstruction.psnr(x, y) == pytest.approx(31.1411, abs=1e-4)
+  assert reconstruction.psnr(x, y, mask) == pytest.approx(28.1308, abs=1e-4)
+  assert reconstruction.psnr(x, y, ~mask) == reconstruction.MAX_DB
+  assert np.isnan(reconstruction.psnr(x, y, mask & ~mask))
+
+
+def test_unequal_or_small_videos_are_refused():
+  x = np.zeros((2, 12, 12, 3), np.uint8)
+  with pytest.raises(ValueError, match="12, 12.*12, 11"):
+    reconstruction.psnr(x, x[:, :, :11])
+  with pytest.raises(ValueError, match="11x11.*10x12"):
+    reconstruction.ssim(x[:, :, :10], x[:, :, :10])
+
+
+def test_boxes_hold_the_objects_and_not_the_wall(todo):
+  """Damage outside the boxes leaves the dB inside alone, and the reverse."""
+  for case in todo[:8]:
+    truth, mask = case.render(), reconstruction._inside(case)
+    assert mask.any() and not mask.all()
+    inside, outside = truth.copy(), truth.copy()
+    inside[mask] ^= 64
+    outside[~mask] ^= 64
+    assert reconstruction.psnr(truth, outside, mask) == reconstruction.MAX_DB
+    assert reconstruction.psnr(truth, inside, mask) < 20
+    # Saturated pixels are objects (worlds.facts): all lie in the boxes.
+    spread = truth.max(-1).astype(int) - truth.min(-1)
+    assert not (spread > 120)[~mask].any()
+
+
+# cases
+
+
+def test_cases_are_held_out_spread_over_all_cells_and_seeded(todo):
+  again = cases.draw(24, 3, SIZES)
+  assert again == todo[:24]
+  assert cases.draw(24, 4, SIZES) != again
+  cells = {c.cell for c in todo}
+  assert len(cells) == 24  # every cell, in 48 cases twice
+  for case in todo:
+    assert all(facts_lib.is_held_out(o.colour, o.shape, o.direction)
+               for o in case.facts.objects)
+    assert len(case.facts.objects) == case.cell.objects
+    assert case.facts.world == case.cell.world
+    plain = case.facts.background.kind == "plain"
+    assert plain == (case.cell.background == "plain")
+  assert len({c.seed for c in todo}) == len(todo)
+
+
+# worlds
+
+
+def run(pipeline, todo, out, **kwargs):
+  return worldcheck.evaluate(pipeline, "digest", todo, out, seed=3, **kwargs)
+
+
+def test_an_oracle_scores_its_ceiling(todo, tmp_path):
+  best = run(Oracle(todo), todo, tmp_path)
+  for name in worldcheck.METRICS:
+    m = best["metrics"][name]
+    assert m["value"] == m["ceiling"] > 0.95, name
+    assert m["n"] == (24 if name in ("survives", "motion") else 48)
+    assert m["low"] <= m["value"] <= m["high"]
+    assert m["floor"] < m["low"] - 0.4, name
+  assert best["one_object_plain"]["all_attributes"]["n"] == 8
+  assert json.loads((tmp_path / "results.json").read_text()) == best
+  assert len(best["cells"]) == 24
+  names = {p.name for p in (tmp_path / "sheets").iterdir()}
+  assert names == {f"{w}_{x}x{y}.png" for w in ("balls", "occluder")
+                   for x, y in SIZES}
+  assert "occluder 3 textured 64x40" in (tmp_path / "tables.md").read_text()
+
+
+def test_noise_scores_its_floor_and_nothing_as_a_whole(todo, tmp_path):
+  """The parser finds specks in white noise, so that single attributes, the
+  count above all, are right by chance; a whole prompt never is."""
+  m = run(Noise(todo), todo, tmp_path)["metrics"]
+  for name in worldcheck.METRICS:
+    assert m[name]["low"] <= m[name]["floor"] <= m[name]["high"], name
+    assert m[name]["ceiling"] > 0.95
+  for name in ("all_three", "all_attributes", "survives"):
+    assert m[name]["value"] == 0
+
+
+def test_nothing_parsed_counts_as_wrong(todo):
+  grey = np.full((17, 48, 48, 3), 128, np.uint8)
+  for case in todo[:12]:
+    answers = worldcheck.judge(case.facts, worldcheck.parse.parse(grey, 8.0))
+    assert answers and not any(answers.values())
+
+
+def test_a_model_that_ignores_its_prompt_scores_its_floor(todo, tmp_path):
+  m = run(Deaf(todo), todo, tmp_path)["metrics"]
+  for name in ("colour", "shape", "direction", "all_attributes"):
+    assert abs(m[name]["value"] - m[name]["floor"]) < 0.2
+    assert m[name]["high"] < m[name]["ceiling"]
+
+
+def test_batches_are_full_and_of_one_size_and_a_stopped_run_goes_on(
+    todo, tmp_path):
+  first = Oracle(todo)
+  videos = worldcheck.generate(first, "d", todo, tmp_path, 5, 7, 2.0)
+  assert {c[1:] for c in first.calls} == {(5, 17, 8.0, 7, 2.0)}
+  assert [c[0] for c in first.calls] == [(48, 48)] * 5 + [(64, 40)] * 5
+  for case, video in zip(todo, videos):
+    np.testing.assert_array_equal(video, case.render())
+  (tmp_path / "00003.npz").unlink()
+  (tmp_path / "00004.npz").write_bytes(b"cut short")
+  second = Oracle(todo)
+  again = worldcheck.generate(second, "d", todo, tmp_path, 5, 7, 2.0)
+  assert sum(c[1] for c in second.calls) <= 10
+  for a, b in zip(videos, again):
+    np.testing.assert_array_equal(a, b)
+  other = Oracle(todo)  # another model: nothing is taken over
+  worldcheck.generate(other, "e", todo[:5], tmp_path, 5, 7, 2.0)
+  assert sum(c[1] for c in other.calls) >= 5
+
+
+def test_the_floor_of_a_single_case_is_unknown(todo, tmp_path):
+  result = run(Oracle(todo), todo[:1], tmp_path)
+  assert result["metrics"]["colour"]["floor"] is None
+  assert result["metrics"]["colour"]["n"] == 1
+
+
+# vae
+
+
+def test_the_vae_suite_knows_a_perfect_and_a_blind_vae(todo, tmp_path):
+  perfect = reconstruction.evaluate(
+      lambda video: video, "d", todo[:8], tmp_path, seed=3)["metrics"]
+  assert perfect["psnr"]["value"] == perfect["psnr_objects"]["value"] == 100
+  assert perfect["ssim"]["value"] == pytest.approx(1)
+  assert perfect["kept"]["value"] == 1 and perfect["truth"]["value"] > 0.95
+  blind = reconstruction.evaluate(
+      lambda video: np.full_like(video, 128), "d", todo[:8], tmp_path,
+      seed=3)["metrics"]
+  assert blind["kept"]["value"] == 0 and blind["psnr"]["value"] < 25
+  assert "kept colour" in (tmp_path / "tables.md").read_text()
+  assert (tmp_path / "worlds.png").stat().st_size > 1000
+
+
+def test_real_clips_are_read_from_a_folder(tmp_path):
+  video = np.random.default_rng(0).integers(0, 256, (5, 16, 20, 3), np.uint8)
+  reconstruction.video_io.write(tmp_path / "a.mp4", video, 8.0)
+  result = reconstruction.folder_report(
+      lambda v: v, tmp_path, tmp_path / "sheet.png")
+  assert result["psnr"]["n"] == 1 and result["psnr"]["value"] == 100
+  assert [c["file"] for c in result["clips"]] == ["a.mp4"]
+  (tmp_path / "empty").mkdir()
+  with pytest.raises(ValueError, match="holds no video"):
+    reconstruction.folder_report(lambda v: v, tmp_path / "empty",
+                                 tmp_path / "sheet.png")
+
+
+# the verb
+
+
+@pytest.mark.parametrize("flags, error", [
+    (["--model=tiny"], "--out=DIR is needed"),
+    (["--out=x", "--sizes=64"], "give WxH"),
+    (["--out=x", "--worlds=marbles"], "'marbles' cannot be evaluated"),
+    (["--out=x", "--objects=4"], "'4' cannot be evaluated"),
+    (["--out=x", "--backgrounds=pink"], "'pink' cannot be evaluated"),
+    (["--out=x", "worlds"], "'worlds' is no flag"),
+    (["--out=x", "--worlds=occluder", "--frames=3"], "use more frames"),
+    (["--out=x", "--model=/nowhere"], "there is no model '/nowhere'"),
+])
+def test_bad_flags_are_one_clear_line(flags, error, tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  with pytest.raises(ValueError, match=error):
+    evaluate.run(["evaluate", "--count=2", *flags])
+
+
+def test_the_verb_writes_and_prints_the_scores(tmp_path, monkeypatch, capsys):
+  class Model:
+    digest = "0123456789abcdef"
+
+  pipeline = Oracle(cases.draw(4, 0, [(48, 48)]))
+  pipeline.model = Model()
+  monkeypatch.setattr(evaluate.pipeline, "load", lambda name: pipeline)
+  assert evaluate.run(["evaluate", "--model=m", "--suite=worlds", "--count=4",
+                       "--sizes=48x48", "--batch=2", "--steps=3",
+                       f"--out={tmp_path}"]) == 0
+  result = json.loads((tmp_path / "results.json").read_text())
+  assert result["model_digest"] == Model.digest and result["steps"] == 3
+  assert pipeline.calls[0][1] == 2
+  assert "0123456789ab" in capsys.readouterr().out
+
+
+# experiments/real_footage
+
+
+def test_real_clips_held_out_share_no_frame_with_those_to_train_on():
+  spec = importlib.util.spec_from_file_location(
+      "collect", ROOT / "experiments" / "real_footage" / "collect.py")
+  collect = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(collect)
+  for n in (68, 120, 795):
+    parts = collect.cut(np.arange(n)[:, None, None, None])
+    train, held = (np.concatenate(parts[k]).ravel() for k in (
+        "train", "heldout"))
+    assert held.min() - train.max() > collect.GAP
+    assert all(len(c) % 4 == 1 and 9 <= len(c) <= collect.FRAMES
+               for p in parts.values() for c in p)
+    assert len(train) + len(held) > 0.8 * n - collect.GAP
