@@ -1,14 +1,19 @@
-"""Digests of arrays, computed where they lie.
+"""Digests of the arrays of a tree, the same however they are sharded.
 
 Orbax and safetensors both read a flipped byte as a wrong value and say nothing;
-a digest per leaf makes damage visible. It depends on the values only, not on
-how they are sharded, so it survives a change of topology.
+a digest per leaf makes damage visible. It is
+
+  sum_i word_i (2 i + 1)  modulo 2^64
+
+over the bits of the elements, i the element's index in the whole array. A sum
+has no order, so any sharding gives the same; an odd factor is one to one, so a
+change of one element always shows.
 """
 
 import json
+import math
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from sora_jax import mesh as mesh_lib
@@ -17,9 +22,31 @@ from sora_jax import mesh as mesh_lib
 def describe(tree) -> dict[str, str]:
   """'dtype shape digest' of every leaf, by its path."""
   leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
-  digests = np.asarray(_digests([x for _, x in leaves]))
-  return {mesh_lib.path_name(path): f"{x.dtype} {list(x.shape)} {a:08x}{b:08x}"
-          for (path, x), (a, b) in zip(leaves, digests)}
+  return {mesh_lib.path_name(path):
+          f"{x.dtype} {list(x.shape)} {digest(x):016x}" for path, x in leaves}
+
+
+def digest(x: jax.Array) -> int:
+  """64 bits of an array, all shards of which are on this host."""
+  x = jax.numpy.asarray(x)
+  total = 0
+  for shard in x.addressable_shards:
+    if shard.replica_id == 0:
+      start = [s.indices(n)[0] for s, n in zip(shard.index, x.shape)]
+      total += _part(np.asarray(shard.data), start, x.shape)
+  return total % 2**64
+
+
+def _part(data: np.ndarray, start, shape) -> int:
+  """The sum over a block of the array that begins at index `start`."""
+  bits = np.ascontiguousarray(data).view(f"u{data.dtype.itemsize}")
+  index = np.zeros((1,) * len(shape), np.uint64)
+  for axis, (size, first) in enumerate(zip(data.shape, start)):
+    place = np.arange(first, first + size, dtype=np.uint64)
+    place *= np.uint64(math.prod(shape[axis + 1:]))
+    index = index + place.reshape((-1,) + (1,) * (len(shape) - axis - 1))
+  return int(np.sum(bits.reshape(data.shape) * (2 * index + np.uint64(1)),
+                    dtype=np.uint64))
 
 
 def differences(a: dict[str, str], b: dict[str, str]) -> list[str]:
@@ -41,37 +68,3 @@ def skeleton(leaves: dict[str, str], root: str, sharding) -> dict:
     at[names[-1]] = jax.ShapeDtypeStruct(json.loads(shape), dtype,
                                          sharding=sharding)
   return tree
-
-
-@jax.jit
-def _digests(leaves):
-  return jnp.stack([digest(x) for x in leaves])
-
-
-def digest(x: jax.Array) -> jax.Array:
-  """64 bits [2] uint32 of an array, computed where it lies.
-
-  Two sums modulo 2^32 over the elements' bits, each times an odd number hashed
-  from its index. Sums have no order, so any sharding gives the same digest; a
-  product with an odd number is one to one, so a change of one element always
-  shows.
-  """
-  x = jnp.asarray(x)
-  bits = jnp.uint8 if x.dtype == jnp.bool_ else {
-      1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32}[x.dtype.itemsize]
-  if x.dtype == jnp.bool_:
-    x = x.astype(bits)
-  word = jax.lax.bitcast_convert_type(x, bits).astype(jnp.uint32)
-  index, stride = jnp.zeros(x.shape, jnp.uint32), 1
-  for axis in reversed(range(x.ndim)):
-    place = jax.lax.broadcasted_iota(jnp.uint32, x.shape, axis)
-    index = index + place * jnp.uint32(stride % 2**32)
-    stride *= x.shape[axis]
-
-  def total(seed):
-    h = (index + jnp.uint32(seed)) * jnp.uint32(0x9E3779B1)
-    h = (h ^ (h >> 15)) * jnp.uint32(0x85EBCA77)
-    h = (h ^ (h >> 13)) | jnp.uint32(1)
-    return jnp.sum((word + jnp.uint32(seed)) * h, dtype=jnp.uint32)
-
-  return jnp.stack([total(1), total(0x27220A95)])

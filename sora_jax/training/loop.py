@@ -108,7 +108,7 @@ def train(program: state_lib.Program,
       skips.append(n)
       say(f"step {n} skipped: loss {values['loss']:.4g}, gradient norm "
           f"{values['grad_norm']:.4g}")
-    if n % log_every == 0 or in_a_row or n == steps:
+    if n % log_every == 0 or in_a_row:
       timing = clock.timing(n)
       journal.write(n, values, timing)
       journal_lib.progress(n, steps, values, timing, unit)
@@ -172,6 +172,9 @@ def train(program: state_lib.Program,
     else:
       say(f"stopped at step {step} ({reason}), saved; the same command goes on")
     return Outcome(state, reason)
+  except FloatingPointError:
+    saves.save(state, wait=True)  # so that the data goes on behind these steps
+    raise
   finally:
     undo()
     journal.close()

@@ -82,7 +82,6 @@ def make(encode: Callable, decode: Callable, cfg: VaeLoss):
     def forward(model):
       mean, logvar = encode(model, x)
       mean, logvar = mean.astype(jnp.float32), logvar.astype(jnp.float32)
-      logvar = jnp.clip(logvar, -30, 20)
       z = mean + jnp.exp(logvar / 2) * jax.random.normal(key, mean.shape)
       return decode(model, z).astype(jnp.float32), mean, logvar
 
