@@ -1,0 +1,161 @@
+"""Finds coloured objects in the frames of a video.
+
+A pixel is a mixture of a dull background and at most one saturated object. In
+the plane of chroma (colour without brightness) a mixture keeps the object's
+angle, and its length is the object's share of the pixel. So the angle names the
+colour, the length is an antialiased mask, and neither a texture nor a change of
+brightness matters.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from sora_jax.worlds import facts as facts_lib
+from sora_jax.worlds import raster
+
+SHORT_SIDE = 64  # larger videos are averaged down to 64 .. 127 pixels
+SHARE = 0.45  # the least share of a pixel that is part of an object
+FAINT = 12  # chroma that is taken for grey
+SMALLEST = 0.004  # the least area of a blob, in squared short sides
+# Orthonormal axes of the chroma plane.
+AXES = np.array([[1, -1, 0], [1, 1, -2]], np.float32) / np.sqrt(
+    [[2.0], [6.0]]).astype(np.float32)
+
+
+@dataclasses.dataclass(frozen=True)
+class Blob:
+  """A connected region of one colour in one frame, in short sides.
+
+  Attributes:
+    frame: the index of the frame.
+    colour: a name in facts.COLOURS.
+    area: the area.
+    centre: the centroid (x, y).
+    box: (x0, y0, x1, y1).
+    errors: how badly each of facts.SHAPES fits, as a share of the area.
+  """
+
+  frame: int
+  colour: str
+  area: float
+  centre: tuple[float, float]
+  box: tuple[float, float, float, float]
+  errors: tuple[float, ...]
+
+
+def find(video: np.ndarray) -> list[Blob]:
+  """The blobs of a video uint8 [T, H, W, 3], by frame."""
+  video = _shrink(video)
+  short = min(video.shape[1:3])
+  colour, share = _unmix(video)
+  where = np.flatnonzero(share > SHARE)
+  if not where.size:
+    return []
+  label = _connect(where, colour.ravel()[where], colour.shape)
+  order = np.argsort(label, kind="stable")
+  begins = np.flatnonzero(np.diff(label[order], prepend=-1))
+  ends = np.append(begins[1:], len(order))
+  blobs = []
+  for begin, end in zip(begins, ends):
+    if end - begin >= SMALLEST * short**2:
+      pixels = np.unravel_index(where[order[begin:end]], colour.shape)
+      blobs.append(_measure(pixels, colour, share, short))
+  return sorted(blobs, key=lambda b: (b.frame, -b.area))
+
+
+def _shrink(video):
+  """Averages whole blocks of pixels of a large video, as float32."""
+  t, h, w, _ = video.shape
+  k = max(min(h, w) // SHORT_SIDE, 1)
+  if k == 1:
+    return video.astype(np.float32)
+  # One frame at a time: a large video would be four times as large in float32.
+  cut = video[:, :h // k * k, :w // k * k]
+  return np.stack([f.reshape(h // k, k, w // k, k, 3).mean(
+      (1, 3), dtype=np.float32) for f in cut]) if t else cut
+
+
+def _unmix(video):
+  """Each pixel's nearest colour (index) and the share of it, [T, H, W]."""
+  chroma = (video.reshape(-1, 3) @ AXES.T).reshape(-1, 2)
+  chroma -= np.median(chroma[::5], axis=0)
+  some = np.flatnonzero(np.square(chroma).sum(-1) > FAINT**2)
+  pure = np.array(list(facts_lib.COLOURS.values()), np.float32) @ AXES.T
+  length = np.linalg.norm(pure, axis=1)
+  along = chroma[some] @ (pure / length[:, None]).T  # [pixels, colours]
+  nearest = along.argmax(-1)
+  colour = np.zeros(len(chroma), np.int8)
+  share = np.zeros(len(chroma), np.float32)
+  colour[some] = nearest
+  share[some] = along.max(-1) / length[nearest]
+  return colour.reshape(video.shape[:3]), share.reshape(video.shape[:3])
+
+
+def _connect(where, colour, shape):
+  """Labels pixels that touch within a frame and are of one colour.
+
+  Args:
+    where: [n] flat indices of the pixels, in ascending order.
+    colour: [n] their colours.
+    shape: (T, H, W).
+
+  Returns:
+    [n] labels: the least index into `where` of each pixel's region.
+  """
+  _, h, w = shape
+  index = np.full(np.prod(shape) + w, -1)
+  index[where] = np.arange(len(where))
+  right = np.where((where + 1) % w > 0, index[where + 1], -1)
+  below = np.where(where // w % h < h - 1, index[where + w], -1)
+  a = np.tile(np.arange(len(where)), 2)
+  b = np.concatenate([right, below])
+  keep = b >= 0
+  a, b = a[keep], b[keep]
+  keep = colour[a] == colour[b]
+  a, b = a[keep], b[keep]
+  label = np.arange(len(where))
+  while True:
+    # Hook the larger root of each unequal pair onto the smaller, then flatten.
+    la, lb = label[a], label[b]
+    differ = la != lb
+    if not differ.any():
+      return label
+    a, b, la, lb = a[differ], b[differ], la[differ], lb[differ]
+    np.minimum.at(label, np.maximum(la, lb), np.minimum(la, lb))
+    while True:
+      root = label[label]
+      if (root == label).all():
+        break
+      label = root
+
+
+def _measure(pixels, colour, share, short):
+  """The Blob of the pixels (frames, rows, columns)."""
+  t, y, x = pixels
+  frame, kind = t[0], colour[t[0], y[0], x[0]]
+  centre = x.mean() + 0.5, y.mean() + 0.5
+  rows = slice(max(y.min() - 1, 0), y.max() + 2)
+  columns = slice(max(x.min() - 1, 0), x.max() + 2)
+  solid = np.median(share[pixels])
+  seen = np.where(colour[frame, rows, columns] == kind,
+                  np.clip(share[frame, rows, columns] / solid, 0, 1), 0)
+  dx = np.arange(share.shape[2])[columns] + 0.5 - centre[0]
+  dy = np.arange(share.shape[1])[rows][:, None] + 0.5 - centre[1]
+  errors = tuple(_misfit(seen, shape, dx, dy, len(x))
+                 for shape in facts_lib.SHAPES)
+  return Blob(frame=int(frame), colour=list(facts_lib.COLOURS)[kind],
+              area=len(x) / short**2,
+              centre=(centre[0] / short, centre[1] / short),
+              box=(x.min() / short, y.min() / short, (x.max() + 1) / short,
+                   (y.max() + 1) / short), errors=errors)
+
+
+def _misfit(seen, shape, dx, dy, area):
+  """The squared difference to `shape` of the same area and centroid."""
+  diameter = {"disc": np.sqrt(4 * area / np.pi), "square": np.sqrt(area),
+              "triangle": np.sqrt(2 * area)}[shape]
+  if shape == "triangle":  # its centroid is a sixth below its centre
+    dy = dy + diameter / 6
+  ideal = raster.coverage(shape, dx, dy, diameter)
+  return float(np.square(seen - ideal).sum() / area)
