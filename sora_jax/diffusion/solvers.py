@@ -8,7 +8,7 @@ so that, exactly,
   euler  x0_hat held:  x_s = x0_hat + (s / t) (x_t - x0_hat)
   ab2    x0_hat linear in u through this and the last evaluation, the integral
          taken exactly (DEIS, Zhang & Chen 2022, arXiv 2204.13902): second
-         order for one evaluation a step.
+         order, but for a logarithm, at one evaluation a step.
 
 The last step, to s = 0, is euler's in both: it gives x0_hat itself, and as
 x0_hat(t) - x_0 = O(t^2) along the flow it costs no order.
