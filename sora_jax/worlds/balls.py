@@ -62,15 +62,20 @@ def _draw_objects(rng, aspect, seconds, count, collide, large, held):
   things = ()
   if collide:
     things = _draw_colliding(rng, aspect, seconds, large, held)
-    if not _fits(things, aspect, seconds):
+    if not things:
       return None
+  paths = _paths(things, aspect, seconds)
   for _ in range(30 * count):
     if len(things) == count:
       return things
     thing = _draw_object(rng, aspect, seconds, large, held,
                          {o.colour for o in things})
-    if thing and _fits(things + (thing,), aspect, seconds):
+    if thing is None:
+      continue
+    path = _paths((thing,), aspect, seconds)
+    if _apart(path, thing.diameter, paths, [o.diameter for o in things]):
       things += (thing,)
+      paths = np.concatenate([paths, path], 1)
   return things if len(things) == count else None
 
 
@@ -78,11 +83,11 @@ def _draw_object(rng, aspect, seconds, large, held, used):
   """One object that moves by itself; None if no colour is left for it."""
   kind = "still"
   if seconds:
-    kind = str(rng.choice(["straight", "bounce", "fall"], p=[0.76, 0.12, 0.12]))
+    kind = facts_lib.pick(rng, ("straight",) * 6 + ("bounce", "fall"))
     kind = kind if seconds >= 1 else "straight"
-  direction = str(rng.choice(list(facts_lib.DIRECTIONS)))
+  direction = facts_lib.pick(rng, facts_lib.DIRECTIONS)
   direction = {"still": "none", "fall": "down"}.get(kind, direction)
-  shape = str(rng.choice(facts_lib.SHAPES))
+  shape = facts_lib.pick(rng, facts_lib.SHAPES)
   colour = facts_lib.draw_colour(rng, shape, direction, used, held)
   size = "large" if rng.random() < large else "small"
   d = facts_lib.SIZES[size]
@@ -142,7 +147,7 @@ def _draw_colliding(rng, aspect, seconds, large, held):
   things = ()
   for i in range(2):
     # Triangles would touch at a corner only: discs and squares meet in full.
-    shape = str(rng.choice(["disc", "square"]))
+    shape = facts_lib.pick(rng, ("disc", "square"))
     colour = facts_lib.draw_colour(rng, shape, names[i],
                                    {o.colour for o in things}, held)
     if colour is None:
@@ -155,18 +160,17 @@ def _draw_colliding(rng, aspect, seconds, large, held):
   return things
 
 
-def _fits(things, aspect, seconds):
-  """Whether there are objects, and the ones that may not touch never do."""
-  if len(things) < 2:
-    return bool(things)
-  facts = facts_lib.Facts("balls", facts_lib.Background("plain", ("grey",)),
-                          things, seconds, aspect)
-  p = motion.positions(facts, np.linspace(0, seconds, int(16 * seconds) + 2))
-  for i, a in enumerate(things):
-    for j, b in enumerate(things[:i]):
-      if a.motion == b.motion == "collide":
-        continue
-      apart = np.abs(p[:, i] - p[:, j]).max(-1) - (a.diameter + b.diameter) / 2
-      if apart.min() < GAP:
-        return False
-  return True
+def _paths(things, aspect, seconds):
+  """The centres of `things` over a clip, [times, objects, 2]."""
+  times = np.linspace(0, seconds, int(16 * seconds) + 2)
+  if not things:
+    return np.zeros((len(times), 0, 2))
+  nothing = facts_lib.Background("plain", ("grey",))
+  return motion.positions(
+      facts_lib.Facts("balls", nothing, things, seconds, aspect), times)
+
+
+def _apart(path, diameter, paths, diameters):
+  """Whether an object on `path` never comes near the objects on `paths`."""
+  gaps = np.abs(path - paths).max(-1) - (diameter + np.array(diameters)) / 2
+  return bool((gaps > GAP).all())

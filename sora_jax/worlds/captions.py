@@ -27,7 +27,7 @@ NUMBERS = ("zero", "one", "two", "three")
 def describe(facts: facts_lib.Facts, seed: int) -> tuple[str, str]:
   """The (short, descriptive) captions of a clip; `seed` picks the words."""
   rng = facts_lib.generator(seed, facts.world, "caption")
-  pick = lambda words: words[rng.integers(len(words))]
+  pick = lambda words: facts_lib.pick(rng, words)
   return _short(facts, pick), _descriptive(facts, pick)
 
 

@@ -155,6 +155,12 @@ def generator(seed: int, *names: str) -> np.random.Generator:
       [zlib.crc32("/".join(names).encode()), int(seed)])
 
 
+def pick(rng: np.random.Generator, values):
+  """One of some values, each as likely."""
+  values = tuple(values)
+  return values[rng.integers(len(values))]
+
+
 def frame_aspect(size: tuple[int, int]) -> tuple[float, float]:
   """(width, height) of a frame of (W, H) pixels, in short sides."""
   width, height = size
@@ -168,7 +174,7 @@ def frame_aspect(size: tuple[int, int]) -> tuple[float, float]:
 def draw_count(rng: np.random.Generator, objects: int | None,
                shares=(0.6, 0.25, 0.15)) -> int:
   """`objects` if given, else one, two or three by `shares`."""
-  drawn = int(rng.choice(3, p=shares)) + 1
+  drawn = 1 + int((rng.random() > np.cumsum(shares)[:2]).sum())
   if objects is None:
     return drawn
   if objects not in (1, 2, 3):
@@ -181,12 +187,12 @@ def draw_background(rng: np.random.Generator,
   """A plain (60 %) or textured background; `plain` fixes which."""
   drawn = rng.random() < 0.6
   if drawn if plain is None else plain:
-    return Background("plain", (str(rng.choice(list(DULL))),))
-  pair = TEXTURES[rng.integers(len(TEXTURES))]
+    return Background("plain", (pick(rng, DULL),))
+  pair = pick(rng, TEXTURES)
   return Background(
-      kind=str(rng.choice(["gradient", "stripes", "checks"])),
+      kind=pick(rng, ("gradient", "stripes", "checks")),
       colours=tuple(pair[i] for i in rng.permutation(2)),
-      axis="xy"[rng.integers(2)], cell=float(rng.choice([0.125, 0.1875])))
+      axis=pick(rng, "xy"), cell=pick(rng, (0.125, 0.1875)))
 
 
 def draw_colour(rng: np.random.Generator, shape: str, direction: str,
@@ -194,4 +200,4 @@ def draw_colour(rng: np.random.Generator, shape: str, direction: str,
   """An unused colour on the asked side of the held-out rule; None if none."""
   left = [c for c in COLOURS if c not in used
           and is_held_out(c, shape, direction) == held]
-  return str(rng.choice(left)) if left else None
+  return pick(rng, left) if left else None

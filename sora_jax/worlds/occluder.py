@@ -14,7 +14,7 @@ from sora_jax.worlds import raster
 
 SHORTEST = 1.5  # seconds
 HIDDEN = 0.27  # seconds wholly behind the wall: two frames at 8 a second
-SEEN = 0.14  # seconds wholly before and beyond it: two frames each
+SEEN = 0.14  # seconds wholly before and beyond it (two frames each), from 2 s on
 EDGE = 0.02  # the least distance to the edge of the frame
 GAP = 0.04  # the least distance between lanes
 CONTRAST = 60  # the least distance from the wall's colour to the background's
@@ -58,10 +58,10 @@ def sample(seed: int, size: tuple[int, int], seconds: float, *,
 def _draw_wall_colour(rng, background):
   """A dull colour that stands out from the background."""
   dull = {k: np.array(v, float) for k, v in facts_lib.DULL.items()}
-  return str(rng.choice([
+  return facts_lib.pick(rng, [
       name for name, rgb in dull.items()
       if all(np.linalg.norm(rgb - dull[c]) > CONTRAST
-             for c in background.colours)]))
+             for c in background.colours)])
 
 
 def _draw(rng, aspect, seconds, axis, count, large, held):
@@ -73,11 +73,12 @@ def _draw(rng, aspect, seconds, axis, count, large, held):
   widest = max(diameters)
   time = seconds or 2.0
   # The least speed with which the widest object crosses a wall of the least
-  # width w = d + HIDDEN v in a way of w + d + 2 SEEN v = v time.
-  speed = 2 * widest / (time - HIDDEN - 2 * SEEN)
-  width = (widest + HIDDEN * speed) * rng.uniform(1.05, 1.2)
+  # width w = d + HIDDEN v in a way of w + d + 2 seen v = v time.
+  seen = _seen(time)
+  speed = 2 * widest / (time - HIDDEN - 2 * seen)
+  width = (widest + HIDDEN * speed) * rng.uniform(1.0, 1.15)
   room = length - 2 * (widest + EDGE) - width
-  if across is None or room < 2 * SEEN * speed:
+  if across is None or room < 2 * seen * speed:
     return None
   low = widest + EDGE + room * rng.uniform(0.4, 0.6)
   things = ()
@@ -89,6 +90,11 @@ def _draw(rng, aspect, seconds, axis, count, large, held):
       return None
     things += (thing,)
   return (float(low), float(low + width)), things
+
+
+def _seen(seconds):
+  """The seconds that an object is whole before and beyond the wall."""
+  return min(SEEN, SEEN * (seconds - 1))
 
 
 def _draw_lanes(rng, breadth, diameters):
@@ -105,20 +111,23 @@ def _draw_lanes(rng, breadth, diameters):
   return [centres[i] for i in range(len(diameters))]
 
 
-def _draw_object(rng, wall, length, seconds, axis, size, d, lane, used, held):
+def _draw_object(rng, wall, length, seconds, axis, size, d, lane, used,
+                 held):
   """One object that passes behind the wall; None if no draw does."""
   names = (("right", "left"), ("down", "up"))[axis]
   forward = rng.random() < 0.5
   direction = names[0 if forward else 1] if seconds else "none"
-  shape = str(rng.choice(facts_lib.SHAPES))
+  shape = facts_lib.pick(rng, facts_lib.SHAPES)
   colour = facts_lib.draw_colour(rng, shape, direction, used, held)
   # Way x is counted from the edge of the frame that the object comes from.
   near, far = wall if forward else (length - wall[1], length - wall[0])
+  seen = _seen(seconds)
   for _ in range(50):
     x = rng.uniform(d / 2 + EDGE, near - d / 2)
     end = rng.uniform(far + d / 2, length - d / 2 - EDGE)
     speed = (end - x) / seconds if seconds else 0.0
-    if (x + SEEN * speed <= near - d / 2 and end - SEEN * speed >= far + d / 2
+    margin = seen * speed
+    if (x + margin <= near - d / 2 and end - margin >= far + d / 2
         and far - near - d >= HIDDEN * speed and colour):
       break
   else:
