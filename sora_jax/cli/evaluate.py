@@ -60,13 +60,14 @@ def run(argv: list[str]) -> int:
   todo = cases.draw(f.count, f.seed, sizes, f.frames, f.fps, f.worlds,
                     [int(n) for n in f.objects], f.backgrounds)
   out = pathlib.Path(f.out)
-  out.mkdir(parents=True, exist_ok=True)
   if f.suite == "worlds":
     model = pipeline.load(f.model)
+    out.mkdir(parents=True, exist_ok=True)
     worldcheck.evaluate(model, model.model.digest, todo, out, seed=f.seed,
                         batch=f.batch, steps=f.steps, guidance=f.guidance)
   else:
     model = pretrained.load(pipeline.find(f.model))
+    out.mkdir(parents=True, exist_ok=True)
     reconstruction.evaluate(
         functools.partial(pipeline.reconstruct, model), model.digest, todo, out,
         seed=f.seed, real=f.real)

@@ -18,7 +18,7 @@ OBJECTS = (1, 2, 3)
 BACKGROUNDS = ("plain", "textured")
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, order=True)
 class Cell:
   """A kind of case: scores are also shown for each cell alone."""
 
