@@ -183,6 +183,9 @@ def test_boxes_hold_the_objects_and_not_the_wall(todo):
     # Saturated pixels are objects (worlds.facts): all lie in the boxes.
     spread = truth.max(-1).astype(int) - truth.min(-1)
     assert not (spread > 120)[~mask].any()
+    if case.facts.wall:
+      wall = np.array(facts_lib.DULL[case.facts.wall.colour])
+      assert not (truth[mask] == wall).all(-1).any()
 
 
 # cases
