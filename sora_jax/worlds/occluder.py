@@ -14,7 +14,7 @@ from sora_jax.worlds import raster
 
 SHORTEST = 1.5  # seconds
 HIDDEN = 0.27  # seconds wholly behind the wall: two frames at 8 a second
-SEEN = 0.14  # seconds wholly before and beyond it (two frames each), from 2 s on
+SEEN = 0.14  # seconds wholly before and beyond it, in clips of 2 s and more
 EDGE = 0.02  # the least distance to the edge of the frame
 GAP = 0.04  # the least distance between lanes
 CONTRAST = 60  # the least distance from the wall's colour to the background's
@@ -84,8 +84,8 @@ def _draw(rng, aspect, seconds, axis, count, large, held):
   things = ()
   for size, d, lane in zip(sizes, diameters, across):
     used = {o.colour for o in things}
-    thing = _draw_object(rng, (low, low + width), length, seconds, axis, size, d,
-                         lane, used, held)
+    thing = _draw_object(rng, (low, low + width), length, seconds, axis, size,
+                         d, lane, used, held)
     if thing is None:
       return None
     things += (thing,)

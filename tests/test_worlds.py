@@ -1,0 +1,410 @@
+"""The worlds draw what they say, and the parser reads it back from pixels."""
+
+import collections
+import dataclasses
+import itertools
+import re
+
+import numpy as np
+import pytest
+
+from sora_jax import worlds
+from sora_jax.worlds import captions
+from sora_jax.worlds import facts as facts_lib
+from sora_jax.worlds import motion
+from sora_jax.worlds import parse
+from sora_jax.worlds import raster
+
+SIZES = ((64, 64), (96, 56), (56, 96), (128, 72))
+NAMES = tuple(worlds.WORLDS)
+balls, occluder = worlds.WORLDS["balls"], worlds.WORLDS["occluder"]
+
+
+def _facts(*things, aspect=(1.0, 1.0)):
+  return facts_lib.Facts(
+      "balls", facts_lib.Background("plain", ("grey",)), things, 2.0, aspect)
+
+
+def _thing(kind, start, velocity, size="small"):
+  return facts_lib.Object("red", "disc", size, kind, "right", start, velocity)
+
+
+def _clip(seed):
+  """(facts, video, fps) of a clip of any world, size, length and rate."""
+  rng = np.random.default_rng(seed)
+  name = NAMES[seed % len(NAMES)]
+  size = SIZES[rng.integers(len(SIZES))]
+  frames, fps = 0, 1
+  while (frames - 1) / fps < (1.5 if name == "occluder" else 0.1):
+    frames = int(rng.choice([17, 33, 49]))
+    fps = int(rng.choice([8, 12, 16, 24]))
+  frames = 1 if rng.random() < 0.1 else frames
+  facts = worlds.WORLDS[name].sample(
+      seed, size, (frames - 1) / fps,
+      held_out=frames > 1 and bool(rng.integers(2)))
+  return facts, raster.render(facts, size, frames, fps), fps
+
+
+def _degrade(video, sigma, rng):
+  """A slight blur, then noise of `sigma` grey levels."""
+  taps = (0.25, 0.5, 0.25)
+  x = video.astype(np.float32)
+  for axis in (1, 2):
+    x = sum(tap * np.roll(x, i - 1, axis) for i, tap in enumerate(taps))
+  x += sigma * rng.standard_normal(x.shape, np.float32)
+  return np.clip(x, 0, 255).astype(np.uint8)
+
+
+def _recovered(seeds, change=lambda video: video):
+  """The share of attributes that the parser reads right, by attribute."""
+  right = collections.defaultdict(list)
+  for seed in seeds:
+    facts, video, fps = _clip(seed)
+    for name, ok in parse.score(
+        facts, parse.parse(change(video), fps)).items():
+      right[name].append(ok)
+  return {name: np.mean(oks) for name, oks in right.items()}
+
+
+def test_parser_recovers_the_facts_of_500_clips():
+  shares = _recovered(range(500))
+  assert set(shares) == {"colour", "shape", "count", "direction", "motion",
+                         "survives"}
+  assert min(shares.values()) >= 0.99, shares
+
+
+def test_parser_bears_noise_and_blur():
+  rng = np.random.default_rng(0)
+  shares = _recovered(range(1000, 1100), lambda v: _degrade(v, 8.0, rng))
+  assert min(shares.values()) >= 0.97, shares
+
+
+def test_other_facts_score_near_chance():
+  seen = [(f, parse.parse(v, fps)) for f, v, fps in map(_clip, range(0, 80, 2))]
+  shuffled = [parse.score(f, o) for (f, _), (_, o) in zip(seen, seen[1:])]
+  assert np.mean([s["colour"] for s in shuffled]) < 0.4
+  assert np.mean([s["shape"] for s in shuffled]) < 0.6
+  assert np.mean([s.get("direction", False) for s in shuffled]) < 0.5
+
+
+def test_nothing_parsed_is_wrong():
+  for world in worlds.WORLDS.values():
+    facts = world.sample(0, (64, 64), 2.0)
+    empty = parse.parse(np.full((17, 64, 64, 3), 90, np.uint8), 8)
+    assert empty.count == 0 and not any(parse.score(facts, empty).values())
+
+
+def _behind(seed=3):
+  """One object that passes behind a wall, as (facts, video)."""
+  facts = occluder.sample(seed, (64, 64), 2.0, objects=1)
+  return facts, occluder.render(facts, (64, 64), 17, 8)
+
+
+def _hidden(facts, frames=17, fps=8):
+  """Whether the one object is wholly behind the wall, for each frame."""
+  x = motion.positions(facts, np.arange(frames) / fps)[
+      :, 0, "xy".index(facts.wall.axis)]
+  r = facts.objects[0].diameter / 2
+  return (x - r >= facts.wall.low) & (x + r <= facts.wall.high)
+
+
+def _survives(facts, video, fps=8):
+  return parse.score(facts, parse.parse(video, fps))["survives"]
+
+
+def test_only_true_passages_survive():
+  facts, video = _behind()
+  hidden = _hidden(facts)
+  first, last = np.flatnonzero(hidden)[[0, -1]]
+  assert _survives(facts, video)
+  # It stays where it was, stays behind the wall, or never hides.
+  assert not _survives(facts, video[:1].repeat(17, 0))
+  assert not _survives(facts, np.concatenate(
+      [video[:last], video[first:first + 1].repeat(17 - last, 0)]))
+  open_facts = dataclasses.replace(facts, wall=None)
+  unhidden = raster.render(open_facts, (64, 64), 17, 8)
+  assert not _survives(facts, unhidden)
+  # It blinks where there is no wall: it was not hidden by anything.
+  slow = dataclasses.replace(facts, wall=None, seconds=6.0)
+  blink = raster.render(slow, (64, 64), 17, 24)
+  blink[5:8] = raster.background(facts.background, (64, 64))
+  assert not _survives(facts, blink)
+  # It comes out much too late.
+  late = np.concatenate([video[:last], video[last:last + 1].repeat(9, 0),
+                         video[last:]])
+  assert not _survives(facts, late)
+  # It comes out as something else, or where it went in.
+  for change in ({"colour": "green"}, {"shape": "square"}):
+    other = dataclasses.replace(facts, objects=(
+        dataclasses.replace(facts.objects[0], **change),))
+    assert other != facts
+    swapped = raster.render(other, (64, 64), 17, 8)
+    assert not _survives(facts, np.concatenate([video[:last], swapped[last:]]))
+  there = video[:last]
+  assert not _survives(facts, np.concatenate([there, there[::-1]]))
+
+
+def test_a_second_object_of_the_same_colour_is_counted():
+  one = _facts(_thing("straight", (0.2, 0.2), (0.2, 0.0)))
+  two = _facts(*one.objects, _thing("straight", (0.3, 0.7), (0.2, 0.0)))
+  for facts, count in ((one, 1), (two, 2)):
+    observed = parse.parse(raster.render(facts, (64, 64), 17, 8), 8)
+    assert observed.count == count
+    assert parse.score(one, observed)["count"] == (count == 1)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_physics_is_the_same_at_every_rate(name):
+  world = worlds.WORLDS[name]
+  for seed in range(20):
+    facts = world.sample(seed, (64, 64), 2.0)
+    slow = motion.positions(facts, np.arange(17) / 8)
+    for fps in (16, 24):
+      fast = motion.positions(facts, np.arange(2 * fps + 1) / fps)
+      np.testing.assert_array_equal(fast[::fps // 8], slow)
+    at_12 = motion.positions(facts, np.arange(25) / 12)
+    np.testing.assert_array_equal(at_12[::3], slow[::2])
+    np.testing.assert_array_equal(
+        world.render(facts, (64, 64), 49, 24)[::3],
+        world.render(facts, (64, 64), 17, 8))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_facts_are_a_function_of_the_seed_and_the_aspect(name):
+  sample = worlds.WORLDS[name].sample
+  drawn = [sample(seed, (64, 64), 2.0) for seed in range(30)]
+  assert drawn == [sample(seed, (64, 64), 2.0) for seed in range(30)]
+  assert drawn == [sample(seed, (256, 256), 2.0) for seed in range(30)]
+  assert len(set(drawn)) == 30
+  for facts in drawn + [sample(0, (50, 38), 0)]:
+    assert facts_lib.from_json(facts_lib.to_json(facts)) == facts
+
+
+def test_the_worlds_differ():
+  assert balls.sample(1, (64, 64), 2).objects != occluder.sample(
+      1, (64, 64), 2).objects
+
+
+def test_held_out_rule_keeps_every_pair_in_training():
+  every = list(itertools.product(
+      facts_lib.COLOURS, facts_lib.SHAPES, facts_lib.DIRECTIONS))
+  training = [c for c in every if not facts_lib.is_held_out(*c)]
+  assert 0.1 < 1 - len(training) / len(every) < 0.2
+  for i, j in itertools.combinations(range(3), 2):
+    pairs = {(c[i], c[j]) for c in training}
+    assert pairs == {(c[i], c[j]) for c in every}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_held_out_combinations_are_never_trained_on(name):
+  seen = {False: set(), True: set()}
+  for held, seed in itertools.product((False, True), range(300)):
+    facts = worlds.WORLDS[name].sample(seed, (64, 64), 2.0, held_out=held)
+    combinations = {(o.colour, o.shape, o.direction) for o in facts.objects}
+    assert {facts_lib.is_held_out(*c) for c in combinations} == {held}
+    assert facts_lib.held_out(facts) == held
+    seen[held] |= combinations
+  assert not seen[False] & seen[True]
+  assert len(seen[True]) == 12 and len(seen[False]) > 65
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("seconds", [0, 1.5, 2.0, 6.0])
+def test_objects_stay_inside_and_apart(name, seconds):
+  for seed, size in itertools.product(range(20), SIZES):
+    facts = worlds.WORLDS[name].sample(seed, size, seconds)
+    p = motion.positions(facts, np.linspace(0, seconds, 100))
+    r = np.array([o.diameter / 2 for o in facts.objects])[:, None]
+    assert (p > r - 1e-9).all()
+    assert (p < np.array(facts.aspect) - r + 1e-9).all()
+    for i, j in itertools.combinations(range(len(r)), 2):
+      gap = np.abs(p[:, i] - p[:, j]).max(-1).min() - (r[i] + r[j])
+      assert gap > -1e-9
+    colours = [o.colour for o in facts.objects]
+    assert len(set(colours)) == len(colours)
+
+
+def test_straight_movers_go_far_enough():
+  speeds = []
+  for seed in range(200):
+    facts = balls.sample(seed, (64, 64), 2.0)
+    ends = motion.positions(facts, [0.0, 2.0])
+    for i, thing in enumerate(facts.objects):
+      if thing.motion == "straight":
+        way = (ends[1, i] - ends[0, i]) @ facts_lib.DIRECTIONS[thing.direction]
+        assert way >= 0.3 - 1e-9
+        speeds.append(way / 2)
+  assert min(speeds) >= 0.12 and max(speeds) <= 0.5
+
+
+def test_cells_can_be_asked_for():
+  for objects, plain in itertools.product((1, 2, 3), (True, False)):
+    for world, seed in itertools.product(worlds.WORLDS.values(), range(5)):
+      facts = world.sample(seed, (64, 64), 2.0, objects=objects, plain=plain)
+      assert len(facts.objects) == objects
+      assert (facts.background.kind == "plain") == plain
+
+
+def test_objects_hide_for_two_frames_and_are_seen_on_both_sides():
+  for seed in range(100):
+    facts = occluder.sample(seed, (64, 64), 2.0, objects=1)
+    x = motion.positions(facts, np.arange(17) / 8)[
+        :, 0, "xy".index(facts.wall.axis)]
+    r = facts.objects[0].diameter / 2
+    before, after = x + r <= facts.wall.low, x - r >= facts.wall.high
+    assert _hidden(facts).sum() >= 2
+    assert before.sum() >= 2 and after.sum() >= 2
+    video = occluder.render(facts, (64, 64), 17, 8).astype(int)
+    spread = video.max(-1) - video.min(-1)  # saturated pixels are objects
+    assert spread[_hidden(facts)].max() < 60 < spread[0].max()
+
+
+def test_collisions_keep_momentum_and_energy():
+  facts = _facts(_thing("collide", (0.3, 0.5), (0.4, 0.05), "large"),
+                 _thing("collide", (1.4, 0.55), (-0.3, 0.0)),
+                 aspect=(2.0, 1.0))
+  mass = np.array([[0.36**2], [0.24**2]])
+  p = motion.positions(facts, np.linspace(0, 2, 201))
+  v = np.diff(p, axis=0) / 0.01
+  before, after = v[0], v[-1]
+  assert (after[1] - before[1])[0] > 0.2  # they did collide
+  np.testing.assert_allclose((mass * after).sum(0), (mass * before).sum(0),
+                             atol=1e-9)
+  np.testing.assert_allclose((mass * after**2).sum(), (mass * before**2).sum())
+  gap = np.linalg.norm(p[:, 0] - p[:, 1], axis=-1)
+  assert 0.3 - 1e-9 < gap.min() < 0.31
+
+
+def test_bounces_mirror_and_falls_accelerate():
+  facts = _facts(_thing("bounce", (0.5, 0.5), (0.4, 0.0)))
+  x = motion.positions(facts, np.linspace(0, 20, 500))[:, 0, 0]
+  free = 0.5 - 0.12 + 0.4 * np.linspace(0, 20, 500)
+  room = 1 - 0.24
+  np.testing.assert_allclose(
+      x - 0.12, room - np.abs(free % (2 * room) - room), atol=1e-9)
+  facts = _facts(_thing("fall", (0.5, 0.2), (0.0, 0.0)))
+  landing = motion.floor_time(facts, facts.objects[0])
+  times = np.linspace(0, landing, 9)
+  y = motion.positions(facts, times)[:, 0, 1]
+  np.testing.assert_allclose(y, 0.2 + 0.5 * motion.GRAVITY * times**2)
+  y = motion.positions(facts, np.linspace(landing, 30, 3000))[:, 0, 1]
+  rise = 0.68 * motion.RESTITUTION**2
+  np.testing.assert_allclose(0.88 - y.min(), rise, rtol=1e-3)
+  assert y.max() <= 0.88 + 1e-9
+  np.testing.assert_allclose(y[-100:], 0.88)  # it comes to rest
+
+
+@pytest.mark.parametrize("shape,share", [
+    ("disc", np.pi / 4), ("square", 1.0), ("triangle", 0.5)])
+def test_coverage_adds_up_to_the_area(shape, share):
+  at = np.arange(40) + 0.5
+  for x, y, d in ((20.0, 20.0, 16.0), (19.3, 20.8, 15.36), (20.5, 19.9, 23.04)):
+    seen = raster.coverage(shape, at - x, at[:, None] - y, d)
+    np.testing.assert_allclose(seen.sum(), share * d * d, rtol=0.02)
+    assert seen.min() >= 0 and seen.max() == 1.0
+
+
+@pytest.mark.parametrize("size,frames", [
+    ((50, 38), 5), ((33, 71), 3), ((16, 16), 2), ((1920, 1080), 1)])
+def test_any_size_renders(size, frames):
+  facts = balls.sample(0, size, (frames - 1) / 8)
+  video = balls.render(facts, size, frames, 8)
+  assert video.shape == (frames, size[1], size[0], 3)
+  assert video.dtype == np.uint8
+  assert parse.score(facts, parse.parse(video, 8))["colour"]
+
+
+def test_textures_are_no_finer_than_four_pixels():
+  for seed in range(40):
+    facts = balls.sample(seed, (20, 20), 0, plain=False)
+    if facts.background.kind == "gradient":
+      continue
+    picture = raster.background(facts.background, (20, 20)).astype(int)
+    for axis in (0, 1):
+      changes = np.abs(np.diff(picture, axis=axis)).sum(-1)
+      where = np.flatnonzero(changes.max(1 - axis))
+      if where.size:
+        assert np.diff(where, prepend=-1).min() >= 4
+
+
+def test_boxes_hold_the_objects():
+  for seed, size in itertools.product(range(5), ((64, 64), (50, 38))):
+    facts = balls.sample(seed, size, 1.0, objects=1)
+    video = balls.render(facts, size, 9, 8)
+    boxes = parse.boxes(facts, size, 9, 8)
+    assert boxes.shape == (9, 1, 4)
+    ground = raster.background(facts.background, size).astype(int)
+    for frame, (x0, y0, x1, y1) in zip(video, boxes[:, 0]):
+      y, x = np.nonzero(np.abs(frame - ground).max(-1) > 20)
+      assert x0 <= x.min() <= x0 + 2 and x1 - 2 <= x.max() + 1 <= x1
+      assert y0 <= y.min() <= y0 + 3 and y1 - 2 <= y.max() + 1 <= y1
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_captions_tell_the_facts(name):
+  world = worlds.WORLDS[name]
+  nouns = {n: s for s, names in captions.NOUNS.items() for n in names}
+  for seed in range(60):
+    facts = world.sample(seed, (64, 64), 2.0)
+    short, long = world.describe(facts, seed)
+    for text in (short, long):
+      assert text == text.lower()
+      things = re.findall(rf"({'|'.join(facts_lib.COLOURS)}) "
+                          rf"({'|'.join(nouns)})\b", text)
+      assert {(c, nouns[n]) for c, n in things} == {
+          (o.colour, o.shape) for o in facts.objects}
+      for thing in facts.objects:
+        if thing.motion == "fall":
+          assert re.search("falls|drops", text)
+        else:
+          assert re.search(rf"\b{thing.direction}", text)
+      kinds = {o.motion for o in facts.objects}
+      assert ("wall" in text) == ("pass" in kinds)
+      assert bool(re.search("collide|hits (?!the edge)|bumps", text)) == (
+          "collide" in kinds)
+      if "bounce" in kinds:
+        assert "bounces" in text
+    assert "background" in long or "backdrop" in long
+    for colour in facts.background.colours:
+      assert colour in long
+    for thing in facts.objects:
+      assert f"{thing.size} {thing.colour}" in long
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_captions_of_images_claim_no_motion(name):
+  world = worlds.WORLDS[name]
+  for seed in range(60):
+    facts = world.sample(seed, (64, 64), 0)
+    assert {o.motion for o in facts.objects} == {"still"}
+    for text in world.describe(facts, seed):
+      assert not re.search(
+          r"\b(mov|slid|travel|glid|roll|fall|drop|bounc|collid|hit|bump|pass|"
+          r"come|right|left|up|down|video|clip)", text)
+
+
+def test_captions_vary_and_include_the_plain_prompt():
+  facts = _facts(_thing("straight", (0.3, 0.5), (0.2, 0.0)))
+  drawn = [balls.describe(facts, seed) for seed in range(2000)]
+  assert drawn[0] == balls.describe(facts, 0)
+  shorts = {short for short, _ in drawn}
+  assert "a red ball moves to the right" in shorts
+  assert {"ball", "disc", "circle"} <= set(" ".join(shorts).split())
+  assert len(shorts) > 50 and len({long for _, long in drawn}) > 200
+
+
+@pytest.mark.parametrize("call,number", [
+    (lambda: occluder.sample(0, (64, 64), 1.25), "1.25"),
+    (lambda: balls.sample(0, (64, 8), 2.0), "64x8"),
+    (lambda: balls.sample(0, (64, 64), -1.0), "-1.0"),
+    (lambda: balls.sample(-1, (64, 64), 1.0), "-1"),
+    (lambda: balls.sample(0, (64, 64), 2.0, objects=4), "4"),
+    (lambda: balls.sample(0, (64, 64), 0, held_out=True), "0"),
+    (lambda: balls.render(balls.sample(0, (64, 64), 2.0), (96, 56), 17, 8),
+     "96x56"),
+    (lambda: balls.render(balls.sample(0, (64, 64), 2.0), (64, 64), 0, 8),
+     "0 frames"),
+])
+def test_errors_name_the_number(call, number):
+  with pytest.raises(ValueError, match=re.escape(number)):
+    call()
