@@ -12,6 +12,7 @@ killed.
 import dataclasses
 import json
 import logging
+import os
 import pathlib
 import shutil
 
@@ -198,11 +199,17 @@ def load_ema(workdir):
 
 
 def _manager(folder: pathlib.Path, **options) -> ocp.CheckpointManager:
+  logging.getLogger("absl").addFilter(_not_of_orbax)
   return ocp.CheckpointManager(
       folder, options=ocp.CheckpointManagerOptions(**options),
       item_handlers={"state": ocp.StandardCheckpointHandler(),
                      "ema": ocp.StandardCheckpointHandler(),
                      "meta": ocp.JsonCheckpointHandler()})
+
+
+def _not_of_orbax(record: logging.LogRecord) -> bool:
+  """Orbax logs pages about what it raises as well; what it raises will do."""
+  return f"{os.sep}orbax{os.sep}" not in record.pathname
 
 
 def _meta(manager: ocp.CheckpointManager, step: int) -> dict:

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import optax
 
 from sora_jax import mesh as mesh_lib
+from sora_jax.training import objectives
 
 SIDE = ("critic",)  # parameters that do not belong to the model being trained
 
@@ -88,7 +89,7 @@ def make(cfg: Optimizer) -> optax.GradientTransformation:
 
 def norm(grads) -> jax.Array:
   """The global norm of the gradient of the model, SIDE trees left out."""
-  return optax.global_norm({k: v for k, v in grads.items() if k not in SIDE})
+  return objectives.norm({k: v for k, v in grads.items() if k not in SIDE})
 
 
 def shardings(tx, opt_state, param_shardings, other):

@@ -19,10 +19,10 @@ import functools
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from sora_jax import types
 from sora_jax.models import discriminator
+from sora_jax.training import objectives
 from sora_jax.training import objectives
 
 
@@ -155,10 +155,10 @@ def against(cfg: VaeLoss, params, x, x_hat, pixels):
   hinge, grads = jax.value_and_grad(
       lambda p: 0.5 * (jnp.mean(jax.nn.relu(1 - judge(p, x)))
                        + jnp.mean(jax.nn.relu(1 + judge(p, x_hat)))))(params)
-  size = optax.global_norm(push)
+  size = objectives.norm(push)
   weight = cfg.adversarial * jnp.minimum(
-      optax.global_norm(pixels) / jnp.maximum(size, 1e-12), 1e4)
-  largest = jnp.stack([jnp.abs(fool), hinge, optax.global_norm(grads), size])
+      objectives.norm(pixels) / jnp.maximum(size, 1e-12), 1e4)
+  largest = jnp.stack([jnp.abs(fool), hinge, objectives.norm(grads), size])
   good = jnp.all(jnp.isfinite(largest)) & (
       jnp.max(largest) <= cfg.critic_limit)
   return (jnp.where(good, weight * push, 0),

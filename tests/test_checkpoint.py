@@ -1,0 +1,241 @@
+"""Training survives: kills, damage, another config, a full disk."""
+
+import json
+import logging
+import os
+import pathlib
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import toy_run
+from sora_jax.training import checkpoint
+from sora_jax.training import digest
+from sora_jax.training import journal
+from sora_jax.training import loop
+
+HERE = pathlib.Path(__file__).parent
+
+
+@pytest.fixture(scope="module")
+def prog():
+  return toy_run.program()
+
+
+@pytest.fixture(scope="module")
+def whole(prog, tmp_path_factory):
+  """An uninterrupted run of 10 steps: (state, its folder)."""
+  workdir = tmp_path_factory.mktemp("whole")
+  return toy_run.train(workdir, 10, prog).state, workdir
+
+
+def lines(workdir):
+  """The lines of metrics.jsonl without what depends on the clock."""
+  text = (pathlib.Path(workdir) / journal.METRICS).read_text()
+  out = [json.loads(line) for line in text.splitlines()]
+  assert all(line.pop("timing")["seconds"] > 0 for line in out)
+  return out
+
+
+def steps_in(workdir):
+  return sorted(int(p.name) for p in (workdir / "checkpoints").iterdir()
+                if p.name.isdigit())
+
+
+def test_five_and_five_steps_equal_ten(prog, whole, tmp_path):
+  toy_run.train(tmp_path, 5, prog)
+  assert steps_in(tmp_path) == [5]
+  state = toy_run.train(tmp_path, 10, toy_run.program()).state
+  assert int(state.step) == 10 and int(state.clips) == 80
+  toy_run.same(state, whole[0])
+  assert lines(tmp_path) == lines(whole[1])
+  assert [line["step"] for line in lines(tmp_path)] == list(range(1, 11))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_and_the_same_command_goes_on(prog, whole, tmp_path,
+                                                     number):
+  before = signal.getsignal(number)
+  hook = loop.Hook(7, lambda step, state: os.kill(os.getpid(), number))
+  out = toy_run.train(tmp_path, 10, prog, hooks=[hook])
+  assert out.reason == "signal" and steps_in(tmp_path) == [5, 8]
+  assert signal.getsignal(number) is before
+  toy_run.same(toy_run.train(tmp_path, 10, prog).state, whole[0])
+  assert lines(tmp_path) == lines(whole[1])
+
+
+def test_a_second_interrupt_does_not_wait(prog, tmp_path):
+  def twice(step, state):
+    os.kill(os.getpid(), signal.SIGINT)
+    os.kill(os.getpid(), signal.SIGINT)
+
+  with pytest.raises(KeyboardInterrupt):
+    toy_run.train(tmp_path, 10, prog, hooks=[loop.Hook(3, twice)])
+
+
+def test_a_run_in_pieces_of_time(prog, whole, tmp_path):
+  pieces = 0
+  while toy_run.train(tmp_path, 10, prog, max_seconds=1e-9).reason == "time":
+    pieces += 1
+  assert pieces >= 5
+  state = toy_run.train(tmp_path, 10, prog).state
+  toy_run.same(state, whole[0])
+  assert lines(tmp_path) == lines(whole[1])
+
+
+def test_kill_at_any_instant(whole, tmp_path):
+  """kill -9 of a real process that saves every step; then it goes on."""
+  rng, kills = random.Random(0), 0
+  env = {**os.environ, "JAX_PLATFORMS": "cpu"}
+  for _ in range(3):
+    run = subprocess.Popen(
+        [sys.executable, HERE / "toy_run.py", tmp_path, "100000"], env=env,
+        stderr=subprocess.PIPE, text=True)
+    for line in run.stderr:  # until it is in its save loop
+      assert "damaged" not in line, line
+      if "clips/s" in line:
+        break
+    time.sleep(rng.uniform(0, .4))
+    run.kill()
+    run.stderr.read()
+    run.wait()
+    kills += 1
+    saves = checkpoint.begin(tmp_path, toy_run.CONFIG)
+    state = saves.restore(toy_run.program().abstract)
+    saves.close()
+    assert not (tmp_path / "damaged").exists()
+    assert state is not None and int(state.step) >= 1
+  reached = int(state.step)
+  print(f"{kills} kills, step {reached}")
+  resumed = toy_run.train(tmp_path, reached + 3).state
+  straight = toy_run.train(tmp_path / "straight", reached + 3).state
+  toy_run.same(resumed, straight)
+  assert lines(tmp_path) == lines(tmp_path / "straight")
+
+
+def flip(item, at=0.5):
+  """Changes one bit of the largest file of arrays of a checkpoint's item."""
+  path = max((p for p in item.rglob("*") if p.parent.name == "d"),
+             key=lambda p: p.stat().st_size)
+  raw = bytearray(path.read_bytes())
+  raw[int(len(raw) * at)] ^= 4
+  path.write_bytes(raw)
+
+
+@pytest.mark.parametrize("item", ["state", "ema", "meta"])
+def test_damage_is_seen_and_the_step_before_is_used(prog, whole, tmp_path,
+                                                    caplog, item):
+  toy_run.train(tmp_path, 10, prog)
+  folder = tmp_path / "checkpoints" / "10" / item
+  if item == "meta":
+    (folder / "metadata").write_text("{")
+  else:
+    flip(folder)
+  with caplog.at_level(logging.WARNING):
+    if item == "ema":
+      assert checkpoint.load_ema(tmp_path)[2] == 5
+    state = toy_run.train(tmp_path, 10, prog).state
+  assert "step 10 is damaged" in caplog.text
+  assert (tmp_path / "damaged" / "10").is_dir()
+  assert steps_in(tmp_path) == [5, 10]
+  toy_run.same(state, whole[0])
+  assert lines(tmp_path) == lines(whole[1])
+
+
+def test_a_flipped_bit_is_seen_wherever_it_is(whole, tmp_path):
+  seen = {"is not what was saved": 0, "": 0}  # by us; by Orbax as well
+  for at in np.linspace(.1, .9, 9):
+    folder = tmp_path / f"{at:.1f}"
+    shutil.copytree(whole[1] / "checkpoints" / "10",
+                    folder / "checkpoints" / "10")
+    flip(folder / "checkpoints" / "10" / "ema", at)
+    with pytest.raises(ValueError, match="step 10") as e:
+      checkpoint.load_ema(folder)
+    seen[next(text for text in seen if text in str(e.value))] += 1
+  print("noticed by the digest only, and by Orbax:", *seen.values())
+
+
+def test_no_whole_checkpoint_is_an_error(prog, tmp_path):
+  toy_run.train(tmp_path, 5, prog)
+  flip(tmp_path / "checkpoints" / "5" / "ema")
+  with pytest.raises(ValueError, match=r"none of the checkpoints \[5\]"):
+    toy_run.train(tmp_path, 10, prog)
+  with pytest.raises(ValueError, match="step 5"):
+    checkpoint.load_ema(tmp_path)
+
+
+def test_every_changed_bit_changes_the_digest():
+  for dtype in ("float32", "bfloat16", "int32", "bool", "uint8"):
+    x = np.arange(24).reshape(2, 3, 4) % 2
+    seen = {digest.digest(jnp.asarray(x, dtype))}
+    for i in np.ndindex(x.shape):
+      x[i] = 1 - x[i]
+      seen.add(digest.digest(jnp.asarray(x, dtype)))
+      x[i] = 1 - x[i]
+    assert len(seen) == 25
+
+
+def test_another_config_is_refused_by_name(prog, tmp_path):
+  toy_run.train(tmp_path, 5, prog)
+  other = json.loads(json.dumps(toy_run.CONFIG))
+  other["optimizer"]["learning_rate"] = 0.02
+  other["model"]["depth"] = 3
+  with pytest.raises(ValueError) as e:
+    toy_run.train(tmp_path, 10, prog, config=other)
+  assert "optimizer.learning_rate: 0.01 -> 0.02" in str(e.value)
+  assert "model.depth: absent -> 3" in str(e.value)
+  assert "data.seed" not in str(e.value)
+  free = {**toy_run.CONFIG, "steps": 99, "loop": {"log_every": 7}}
+  assert int(toy_run.train(tmp_path, 6, prog, config=free).state.step) == 6
+
+
+def test_another_dtype_is_refused(prog, tmp_path):
+  toy_run.train(tmp_path, 5, prog)
+  half = lambda key: {"model": {
+      k: v.astype(jnp.bfloat16) for k, v in toy_run.init(key)["model"].items()}}
+  with pytest.raises(ValueError, match=r"float32 \[48\].*bfloat16 \[48\]"):
+    toy_run.train(tmp_path, 10, toy_run.program(params=half))
+
+
+def test_a_failed_save_is_an_error_and_loses_nothing(prog, tmp_path):
+  toy_run.train(tmp_path, 5, prog)
+  soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+  def fill(step, state):  # no file may grow past 300 bytes: as on a full disk
+    resource.setrlimit(resource.RLIMIT_FSIZE, (300, hard))
+
+  try:
+    with pytest.raises(OSError, match="saving"):
+      toy_run.train(tmp_path, 10, prog, hooks=[loop.Hook(9, fill)],
+                    log_every=100)
+  finally:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+  assert int(toy_run.train(tmp_path, 6, prog).state.step) == 6
+
+
+def test_export_reads_the_average(whole):
+  params, config, step = checkpoint.load_ema(whole[1])
+  assert step == 10 and config == toy_run.CONFIG
+  toy_run.same(params, whole[0].ema)
+  assert not np.array_equal(params["model"]["kernel"],
+                            whole[0].params["model"]["kernel"])
+
+
+def test_export_of_nothing(tmp_path):
+  with pytest.raises(ValueError, match="train first"):
+    checkpoint.load_ema(tmp_path)
+
+
+def test_the_journal_is_cut_back_to_the_restored_step(tmp_path):
+  path = tmp_path / journal.METRICS
+  path.write_text('{"step": 1}\n{"step": 2}\n{"step": 3}\n{"ste')
+  journal.begin(tmp_path, 2).close()
+  assert path.read_text() == '{"step": 1}\n{"step": 2}\n'
