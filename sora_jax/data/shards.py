@@ -1,0 +1,224 @@
+"""Shards: ArrayRecord files that are written aside, renamed, and read by index.
+
+A data set is a folder:
+
+  sora-SPLIT.array_record-00000-of-00007   the records of a shard
+  SPLIT.npy                                the manifest, one row per record
+  dataset.json                             what the folder holds
+  tokenizer.model                          sentencepiece, of the train captions
+  rejects.jsonl                            what was left out, and why
+
+The manifest is all that planning needs, and is memory-mapped. A shard is the
+unit of work: `write_shard` leaves either a whole shard with its rows or
+nothing, and `collect` gives the shards of a finished run their final names.
+"""
+
+import dataclasses
+import functools
+import json
+import os
+import shutil
+import threading
+
+from array_record.python import array_record_module
+import numpy as np
+
+PARTS = "parts"
+SPLITS = ("train", "test")
+PIXELS = np.dtype([
+    ("shard", np.int32), ("record", np.int32), ("frames", np.int32),
+    ("height", np.int32), ("width", np.int32), ("fps", np.float32),
+    ("words", np.int32)])
+
+
+@dataclasses.dataclass(frozen=True)
+class Manifest:
+  """A split of a data set.
+
+  Attributes:
+    root: the folder.
+    split: "train" or "test".
+    rows: structured array, one row per record.
+    info: the contents of dataset.json.
+  """
+
+  root: str
+  split: str
+  rows: np.ndarray = dataclasses.field(repr=False, compare=False)
+  info: dict = dataclasses.field(repr=False, compare=False)
+
+  def __len__(self) -> int:
+    return len(self.rows)
+
+  def record(self, index: int) -> bytes:
+    """The bytes of record `index` of the manifest."""
+    row = self.rows[index]
+    path = os.path.join(self.root, shard_name(
+        self.split, int(row["shard"]), self.info["shards"][self.split]))
+    return _reader(path).read(int(row["record"]))
+
+
+def open_manifest(root, split: str = "train") -> Manifest:
+  """The manifest of a split of a prepared or encoded data set.
+
+  Raises:
+    ValueError: no data set, no such split, or an empty one.
+  """
+  root = os.fspath(root)
+  info = read_json(os.path.join(root, "dataset.json"))
+  if info is None:
+    raise ValueError(f"{root} holds no finished data set (no dataset.json): run "
+                     "sora-jax prepare or encode to the end")
+  path = os.path.join(root, f"{split}.npy")
+  if not os.path.isfile(path):
+    raise ValueError(f"{root} has no split {split!r}; it has "
+                     f"{', '.join(info['shards'])}")
+  rows = np.load(path, mmap_mode="r", allow_pickle=False)
+  if not len(rows):
+    raise ValueError(f"{path} lists 0 clips")
+  return Manifest(root, split, rows, info)
+
+
+def shard_name(split: str, shard: int, shards: int) -> str:
+  """The file name of a shard, as TFDS expects it."""
+  return f"sora-{split}.array_record-{shard:05d}-of-{shards:05d}"
+
+
+def write_shard(root, split: str, shard: int, records, dtype: np.dtype,
+                rejects=()) -> int:
+  """Writes one shard aside and commits it with its manifest rows.
+
+  Args:
+    root: the data set.
+    split: "train" or "test".
+    shard: its number.
+    records: iterable of (bytes, row), row a tuple of the fields of `dtype`
+      after shard and record.
+    dtype: of the manifest.
+    rejects: list of dicts that grows while `records` is read.
+
+  Returns:
+    The number of records.
+  """
+  stem = part(root, split, shard)
+  os.makedirs(os.path.dirname(stem), exist_ok=True)
+  aside = f"{stem}.{os.getpid()}.tmp"
+  writer = array_record_module.ArrayRecordWriter(aside, "group_size:1")
+  rows = []
+  try:
+    for data, row in records:
+      writer.write(data)
+      rows.append((shard, len(rows), *row))
+    writer.close()
+  except BaseException:
+    os.unlink(aside)
+    raise
+  os.replace(aside, f"{stem}.array_record")
+  lines = "".join(json.dumps(r) + "\n" for r in rejects)
+  _replace(f"{stem}.jsonl", lines.encode())
+  with open(aside, "wb") as f:  # last: it says that the shard is whole
+    np.save(f, np.array(rows, dtype), allow_pickle=False)
+  os.replace(aside, f"{stem}.npy")
+  return len(rows)
+
+
+def part(root, split: str, shard: int) -> str:
+  """The path, without ending, of an unfinished data set's shard."""
+  return os.path.join(root, PARTS, f"{split}-{shard:05d}")
+
+
+def is_written(root, split: str, shard: int) -> bool:
+  """Whether a shard of an unfinished data set is whole."""
+  return os.path.isfile(part(root, split, shard) + ".npy")
+
+
+def collect(root, counts: dict[str, int], info: dict) -> dict:
+  """Names the shards finally, writes the manifests and rejects.jsonl.
+
+  Shards without a record are left out. Can be repeated after a crash; `finish`
+  must follow.
+
+  Args:
+    root: the data set.
+    counts: shards written per split.
+    info: for dataset.json.
+
+  Returns:
+    info with "shards" and "clips" per split, and the number "rejected".
+  """
+  shards, clips, rejects = {}, {}, []
+  for split, count in counts.items():
+    rows = []
+    for i in range(count):
+      rows.append(np.load(part(root, split, i) + ".npy", allow_pickle=False))
+      with open(part(root, split, i) + ".jsonl", encoding="utf-8") as f:
+        rejects += f.readlines()
+    full = [i for i in range(count) if len(rows[i])]
+    if not full:
+      continue
+    for new, i in enumerate(full):
+      rows[i]["shard"] = new
+      source = part(root, split, i) + ".array_record"
+      target = os.path.join(root, shard_name(split, new, len(full)))
+      if os.path.exists(source):
+        os.replace(source, target)
+    rows = np.concatenate([rows[i] for i in full])
+    aside = os.path.join(root, f"{split}.npy.tmp")
+    with open(aside, "wb") as f:
+      np.save(f, rows, allow_pickle=False)
+    os.replace(aside, os.path.join(root, f"{split}.npy"))
+    shards[split], clips[split] = len(full), len(rows)
+  _replace(os.path.join(root, "rejects.jsonl"), "".join(rejects).encode())
+  return {**info, "shards": shards, "clips": clips, "rejected": len(rejects)}
+
+
+def finish(root, info: dict) -> dict:
+  """Writes dataset.json, which says that the data set is whole."""
+  write_json(os.path.join(root, "dataset.json"), info)
+  shutil.rmtree(os.path.join(root, PARTS), ignore_errors=True)
+  return info
+
+
+def read_json(path):
+  """A JSON file, None when there is none."""
+  if not os.path.isfile(path):
+    return None
+  with open(path, encoding="utf-8") as f:
+    try:
+      return json.load(f)
+    except ValueError as e:
+      raise ValueError(f"{path} is damaged: {e}") from e
+
+
+def write_json(path, value) -> None:
+  """Writes JSON aside and renames it."""
+  _replace(path, (json.dumps(value, indent=1, ensure_ascii=False)
+                  + "\n").encode())
+
+
+def _replace(path, data: bytes) -> None:
+  aside = f"{os.fspath(path)}.{os.getpid()}.tmp"
+  with open(aside, "wb") as f:
+    f.write(data)
+  os.replace(aside, path)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Reader:
+  """An open shard; reads take turns, ArrayRecord seeks."""
+
+  file: object
+  lock: threading.Lock
+
+  def read(self, record: int) -> bytes:
+    with self.lock:
+      return self.file.read([record])[0]
+
+
+@functools.lru_cache(maxsize=256)
+def _reader(path: str) -> _Reader:
+  try:
+    return _Reader(array_record_module.ArrayRecordReader(
+        path, "readahead_buffer_size:0"), threading.Lock())
+  except (RuntimeError, OSError) as e:
+    raise ValueError(f"{path}: {' '.join(str(e).split())[:200]}") from e
