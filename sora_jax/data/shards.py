@@ -122,6 +122,21 @@ def write_shard(root, split: str, shard: int, records, dtype: np.dtype,
   return len(rows)
 
 
+def host_rows(size: int, host: tuple[int, int]) -> tuple[int, int]:
+  """(start, stop) of the rows that host (index, count) has of a batch.
+
+  Raises:
+    ValueError: rows that do not divide over the hosts.
+  """
+  index, count = host
+  if not 0 <= index < count:
+    raise ValueError(f"host {index} of {count} does not exist")
+  if size % count:
+    raise ValueError(f"a batch of {size} rows does not divide over {count} "
+                     "hosts: choose a multiple")
+  return size // count * index, size // count * (index + 1)
+
+
 def part(root, split: str, shard: int) -> str:
   """The path, without ending, of an unfinished data set's shard."""
   return os.path.join(root, PARTS, f"{split}-{shard:05d}")

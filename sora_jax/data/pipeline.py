@@ -1,0 +1,43 @@
+"""Runs a plan: batches are made ahead in threads, in the order of the steps.
+
+A batch is a pure function of (plan, step, host), so there is no state to save
+but the step, and neither threads nor hosts change the data.
+"""
+
+from collections.abc import Iterator
+
+import grain
+
+from sora_jax import types
+
+FOREVER = 2 ** 62
+
+
+def batch_at(plan, step: int,
+             host: tuple[int, int] = (0, 1)) -> types.Pixels | types.Batch:
+  """The batch of a step: a pure function of (manifest, seed, step).
+
+  Args:
+    plan: a PixelPlan or TokenPlan.
+    step: from 0 on.
+    host: (index, count): the rows of this host only; all by default.
+  """
+  return plan.batch(step, host)
+
+
+def batches(plan, start_step: int = 0, host: tuple[int, int] = (0, 1),
+            threads: int = 1, prefetch: int = 4) -> Iterator[
+                tuple[int, types.Pixels | types.Batch]]:
+  """Yields (step, this host's rows of its batch) from start_step on.
+
+  Args:
+    plan: a PixelPlan or TokenPlan.
+    start_step: the first step.
+    host: (index, count), such as (jax.process_index(), jax.process_count()).
+    threads: that make batches; 0 makes them when they are asked for.
+    prefetch: batches made ahead.
+  """
+  steps = grain.MapDataset.range(start_step, FOREVER)
+  data = steps.map(lambda step: (int(step), plan.batch(int(step), host)))
+  return iter(data.to_iter_dataset(grain.ReadOptions(
+      num_threads=threads, prefetch_buffer_size=prefetch if threads else 0)))
