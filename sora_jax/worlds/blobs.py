@@ -138,21 +138,23 @@ def _measure(pixels, colour, share, short):
   """The Blob of the pixels (frames, rows, columns)."""
   t, y, x = pixels
   frame, kind = t[0], colour[t[0], y[0], x[0]]
-  centre = x.mean() + 0.5, y.mean() + 0.5
   rows = slice(max(y.min() - 1, 0), y.max() + 2)
   columns = slice(max(x.min() - 1, 0), x.max() + 2)
   solid = np.median(share[pixels])
   seen = np.where(colour[frame, rows, columns] == kind,
                   np.clip(share[frame, rows, columns] / solid, 0, 1), 0)
-  dx = np.arange(share.shape[2])[columns] + 0.5 - centre[0]
-  dy = np.arange(share.shape[1])[rows][:, None] + 0.5 - centre[1]
-  errors = tuple(_misfit(seen, shape, dx, dy, len(x))
+  area = float(seen.sum())
+  at_x = np.arange(share.shape[2])[columns] + 0.5
+  at_y = np.arange(share.shape[1])[rows] + 0.5
+  centre = seen.sum(0) @ at_x / area, seen.sum(1) @ at_y / area
+  errors = tuple(_misfit(seen, shape, at_x - centre[0],
+                         at_y[:, None] - centre[1], area)
                  for shape in facts_lib.SHAPES)
   return Blob(frame=int(frame), colour=list(facts_lib.COLOURS)[kind],
-              area=len(x) / short**2,
-              centre=(centre[0] / short, centre[1] / short),
-              box=(x.min() / short, y.min() / short, (x.max() + 1) / short,
-                   (y.max() + 1) / short), errors=errors)
+              area=area / short**2,
+              centre=(float(centre[0] / short), float(centre[1] / short)),
+              box=tuple(float(n / short) for n in (
+                  x.min(), y.min(), x.max() + 1, y.max() + 1)), errors=errors)
 
 
 def _misfit(seen, shape, dx, dy, area):

@@ -47,13 +47,14 @@ def _descriptive(facts, pick):
   kind = pick(("video", "clip") if facts.seconds else ("image", "picture"))
   count = len(names)
   things = "one object" if count == 1 else f"{NUMBERS[count]} objects"
+  again = (f"{_join(names)} on {where}. {_again(facts, names, pick)}"
+           if facts.seconds else f"{clauses} on {where}.")
   return pick((
       f"on {where}, {clauses}.",
       f"{_article(kind)} with {things} on {where}: {clauses}.",
       f"{clauses}. there {'is' if count == 1 else 'are'} {things}, "
       f"and the {'video' if facts.seconds else 'image'} has {where}.",
-      f"{_article(kind)} of {_join(names)} on {where}. " + _again(
-          facts, names, pick),
+      f"{_article(kind)} of {again}",
   ))
 
 

@@ -84,8 +84,10 @@ def collided(a: Track, b: Track) -> bool:
   gap = np.array([sign * (other[x.frame].centre[axis] - x.centre[axis])
                   for x in a.blobs if x.frame in other])
   gap -= (a.diameter + b.diameter) / 2
-  return (len(gap) > 2 and -TOUCHING < gap.min() < TOUCHING
-          and min(gap[0], gap[-1]) > gap.min() + TURNED / 2)
+  if len(gap) < 3 or not -TOUCHING < gap.min() < TOUCHING:
+    return False
+  apart = gap > gap.min() + TURNED / 2
+  return bool(apart[0] and apart[(~apart).argmax():].any())
 
 
 def _distance(a, b):
