@@ -14,17 +14,16 @@ padded or resized: a crop comes from a clip that is large and long enough.
 
 import collections
 import dataclasses
-import logging
+import functools
+import hashlib
 
 import numpy as np
 
 from sora_jax import types
-from sora_jax.data import records
+from sora_jax.data import memo
 from sora_jax.data import shards
-from sora_jax.data import video_io
 
 BLOCK = 1024  # steps
-TRIES = 16  # substitutes of one clip before the run stops
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,27 +31,25 @@ class PixelConfig:
   """What batches of pixels look like.
 
   Attributes:
-    buckets: ((T, H, W), weight) ..; T = 1 takes images and frames of videos.
-    pixels: T x H x W x batch of a step, about; a batch is at least one clip.
-    multiple: batch sizes are multiples of this (the devices of a data axis).
+    buckets: (T, H, W, clips of a batch, share of the steps) ..; T = 1 takes
+      images and frames of videos. Choose batches so that T x H x W x clips is
+      about the same everywhere: `report` prints it.
     seed: of everything that is drawn.
   """
 
-  buckets: tuple = (((1, 48, 48), 2.0), ((5, 48, 48), 2.0), ((9, 40, 40), 3.0),
-                    ((17, 32, 32), 3.0))
-  pixels: int = 16 * 9 * 40 * 40
-  multiple: int = 1
+  buckets: tuple = ((1, 48, 48, 16, 0.2), (5, 48, 48, 4, 0.2),
+                    (9, 48, 48, 2, 0.2), (17, 32, 48, 2, 0.2),
+                    (17, 48, 32, 2, 0.2))
   seed: int = 0
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class PixelPlan:
   """A planned stream of pixel batches; see `pixel_plan`.
 
   Attributes:
     manifest: the prepared data.
     cfg: the config.
-    sizes: the batch size of each bucket.
     eligible: per bucket, the clips that are large and long enough.
     shares: per bucket, its steps in a block.
     events: counts of what went wrong while reading.
@@ -60,23 +57,27 @@ class PixelPlan:
 
   manifest: shards.Manifest
   cfg: PixelConfig
-  sizes: tuple[int, ...]
   eligible: tuple[np.ndarray, ...] = dataclasses.field(repr=False)
   shares: tuple[int, ...]
   events: collections.Counter = dataclasses.field(
-      default_factory=collections.Counter, compare=False)
-  memo: dict = dataclasses.field(default_factory=dict, compare=False,
-                                 repr=False)
+      default_factory=collections.Counter)
+  memory: memo.Memo = dataclasses.field(
+      default_factory=lambda: memo.Memo(16), repr=False)
+
+  @functools.cached_property
+  def digest(self) -> str:
+    """sha256 of all that decides the batches: data and config."""
+    return hashlib.sha256(f"{self.manifest.digest} {self.cfg}".encode()
+                          ).hexdigest()
 
   def batch(self, step: int, host: tuple[int, int] = (0, 1)) -> types.Pixels:
     """The rows of `host` = (index, count) of the batch of `step`."""
+    # Decoding needs av and TFDS, which training from latents does without.
+    from sora_jax.data import crops  # pylint: disable=g-import-not-at-top
     bucket, first = _place(self, step)
-    size = self.sizes[bucket]
-    start, stop = shards.host_rows(size, host)
-    shape = self.cfg.buckets[bucket][0]
+    start, stop = shards.host_rows(self.cfg.buckets[bucket][3], host)
     return types.Pixels(np.stack([
-        _crop(self, step, bucket, first + i, shape)
-        for i in range(start, stop)]))
+        crops.crop(self, bucket, first + i) for i in range(start, stop)]))
 
 
 def pixel_plan(manifest: shards.Manifest, cfg: PixelConfig) -> PixelPlan:
@@ -85,10 +86,8 @@ def pixel_plan(manifest: shards.Manifest, cfg: PixelConfig) -> PixelPlan:
   Raises:
     ValueError: a bucket that no clip, or less than a batch of clips, fills.
   """
-  rows = manifest.rows
-  sizes, eligible = [], []
-  for (t, h, w), _ in cfg.buckets:
-    size = max(round(cfg.pixels / (t * h * w) / cfg.multiple), 1) * cfg.multiple
+  rows, eligible = manifest.rows, []
+  for t, h, w, size, _ in cfg.buckets:
     found = np.flatnonzero((rows["frames"] >= t) & (rows["height"] >= h)
                            & (rows["width"] >= w)).astype(np.int32)
     if len(found) < size:
@@ -96,35 +95,24 @@ def pixel_plan(manifest: shards.Manifest, cfg: PixelConfig) -> PixelPlan:
           f"the bucket of {t} frames of {w}x{h} takes {size} clips a batch and "
           f"{len(found)} of the {len(rows)} clips of {manifest.root} are large "
           "and long enough: prepare more, or give smaller buckets or batches")
-    sizes.append(size)
     eligible.append(found)
-  weights = np.array([w for _, w in cfg.buckets], float)
+  weights = np.array([b[4] for b in cfg.buckets], float)
   exact = weights / weights.sum() * BLOCK
   shares = np.floor(exact).astype(int)
   for i in np.argsort(shares - exact)[:BLOCK - shares.sum()]:
     shares[i] += 1
-  return PixelPlan(manifest, cfg, tuple(sizes), tuple(eligible),
+  return PixelPlan(manifest, cfg, tuple(eligible),
                    tuple(int(x) for x in shares))
 
 
 def report(plan: PixelPlan) -> dict:
   """Numbers about a plan: per bucket its share, batch, pixels and clips."""
   return {"clips": len(plan.manifest), "buckets": [
-      {"shape": shape, "share": share / BLOCK, "batch": size,
-       "pixels": size * int(np.prod(shape)), "clips": len(found)}
-      for (shape, _), share, size, found in zip(
-          plan.cfg.buckets, plan.shares, plan.sizes, plan.eligible)],
+      {"shape": (t, h, w), "share": share / BLOCK, "batch": size,
+       "pixels": t * h * w * size, "clips": len(found)}
+      for (t, h, w, size, _), share, found in zip(
+          plan.cfg.buckets, plan.shares, plan.eligible)],
           "events": dict(plan.events)}
-
-
-def _memo(plan, key, make, keep=16):
-  """plan.memo[key], made when it is missing; the oldest entries go."""
-  value = plan.memo.get(key)
-  if value is None:
-    value = plan.memo[key] = make()
-    for old in list(plan.memo)[:-keep]:
-      plan.memo.pop(old, None)
-  return value
 
 
 def _place(plan: PixelPlan, step: int) -> tuple[int, int]:
@@ -140,44 +128,16 @@ def _place(plan: PixelPlan, step: int) -> tuple[int, int]:
       before[at] = np.arange(len(at))
     return order, before
 
-  order, before = _memo(plan, ("block", block), make)
+  order, before = plan.memory.get(("block", block), make)
   bucket = int(order[offset])
   steps = block * plan.shares[bucket] + int(before[offset])
-  return bucket, steps * plan.sizes[bucket]
+  return bucket, steps * plan.cfg.buckets[bucket][3]
 
 
-def _clip(plan: PixelPlan, bucket: int, n: int) -> int:
+def clip(plan: PixelPlan, bucket: int, n: int) -> int:
   """The manifest index of the n-th clip that a bucket uses."""
   found = plan.eligible[bucket]
   epoch, i = divmod(n, len(found))
-  order = _memo(plan, ("epoch", bucket, epoch), lambda: np.random.default_rng(
+  order = plan.memory.get((bucket, epoch), lambda: np.random.default_rng(
       [plan.cfg.seed, 2, bucket, epoch]).permutation(len(found)))
   return int(found[order[i]])
-
-
-def _crop(plan: PixelPlan, step: int, bucket: int, n: int, shape) -> np.ndarray:
-  """uint8 [T, H, W, 3]: a random crop of the n-th clip of a bucket."""
-  t, h, w = shape
-  rng = np.random.default_rng([plan.cfg.seed, 3, bucket, n])
-  at = rng.random(3)
-  for tries in range(TRIES):
-    index = _clip(plan, bucket, n + tries)
-    row = plan.manifest.rows[index]
-    start, top, left = (
-        int(u * (int(size) - want + 1)) for u, size, want in zip(
-            at, (row["frames"], row["height"], row["width"]), shape))
-    try:
-      item = records.read(plan.manifest, index)
-      video, _ = video_io.read(item.data, t, start)
-      video = video[:, top:top + h, left:left + w]
-      if video.shape != (t, h, w, 3):
-        raise ValueError(f"is {video.shape[:3]} where its manifest row says "
-                         "more")
-      return np.ascontiguousarray(video)
-    except (ValueError, RuntimeError, OSError) as e:
-      if not plan.events["unreadable"]:
-        logging.warning("clip %d of %s cannot be read and is replaced: %s",
-                        index, plan.manifest.root, e)
-      plan.events["unreadable"] += 1
-  raise ValueError(f"{TRIES} clips in a row from {index} on of "
-                   f"{plan.manifest.root} cannot be read (step {step})")

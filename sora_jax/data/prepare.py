@@ -7,7 +7,6 @@ shards.py; TFDS reads it too (records.py).
 
 from concurrent import futures
 import dataclasses
-import json
 import multiprocessing
 import os
 
@@ -74,28 +73,13 @@ def prepare(source: str, out, options: sources.WorldOptions | None = None,
   if not len(items):
     raise ValueError(f"{source} holds 0 clips: nothing to prepare")
   out = os.fspath(out)
-  description = {"kind": "pixels", **_plain(dataclasses.asdict(job)),
+  description = {"kind": "pixels", **dataclasses.asdict(job),
                  "items": len(items)}
-  done = shards.read_json(os.path.join(out, "dataset.json"))
-  begun = shards.read_json(os.path.join(out, shards.PARTS, "job.json"))
-  for old in (done, begun):
-    if old is not None and any(old.get(k) != v for k, v in description.items()):
-      changed = ", ".join(f"{k}: {old.get(k)} there, {v} asked for"
-                          for k, v in description.items() if old.get(k) != v)
-      raise ValueError(f"{out} holds another data set ({changed[:300]}): give "
-                       "another --out or remove it")
-  if done is not None:
+  if (done := shards.begin(out, description)) is not None:
     return done
-  os.makedirs(os.path.join(out, shards.PARTS), exist_ok=True)
-  shards.write_json(os.path.join(out, shards.PARTS, "job.json"), description)
   parts = _divide(len(items), job)
   _write_all(out, job, parts, workers, quiet)
   return _finish(out, job, parts, description)
-
-
-def _plain(value):
-  """`value` as JSON gives it back."""
-  return json.loads(json.dumps(value))
 
 
 def _divide(count: int, job: Job) -> dict[tuple[str, int], np.ndarray]:

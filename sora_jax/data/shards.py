@@ -15,6 +15,7 @@ nothing, and `collect` gives the shards of a finished run their final names.
 
 import dataclasses
 import functools
+import hashlib
 import json
 import os
 import shutil
@@ -50,6 +51,13 @@ class Manifest:
   def __len__(self) -> int:
     return len(self.rows)
 
+  @property
+  def digest(self) -> str:
+    """sha256 of the rows and of what dataset.json says."""
+    words = hashlib.sha256(json.dumps(self.info, sort_keys=True).encode())
+    words.update(np.ascontiguousarray(self.rows).tobytes())
+    return words.hexdigest()
+
   def record(self, index: int) -> bytes:
     """The bytes of record `index` of the manifest."""
     row = self.rows[index]
@@ -77,6 +85,34 @@ def open_manifest(root, split: str = "train") -> Manifest:
   if not len(rows):
     raise ValueError(f"{path} lists 0 clips")
   return Manifest(root, split, rows, info)
+
+
+def begin(root, info: dict) -> dict | None:
+  """Makes a folder ready for `write_shard`, or finds it finished.
+
+  Args:
+    root: the folder, new, interrupted or finished.
+    info: all that decides its content.
+
+  Returns:
+    dataset.json if it is finished, else None.
+
+  Raises:
+    ValueError: the folder holds another data set.
+  """
+  info = json.loads(json.dumps(info))
+  done = read_json(os.path.join(root, "dataset.json"))
+  for old in (done, read_json(os.path.join(root, PARTS, "job.json"))):
+    changed = [k for k, v in info.items() if old and old.get(k) != v]
+    if changed:
+      raise ValueError(
+          f"{root} holds another data set ("
+          + ", ".join(f"{k}: {old.get(k)} there, {info[k]} asked for"
+                      for k in changed)[:300] + "): give another folder")
+  if done is None:
+    os.makedirs(os.path.join(root, PARTS), exist_ok=True)
+    write_json(os.path.join(root, PARTS, "job.json"), info)
+  return done
 
 
 def shard_name(split: str, shard: int, shards: int) -> str:

@@ -87,6 +87,20 @@ def train(texts, path, vocab_size: int = 512) -> Tokenizer:
   return load(model.getvalue())
 
 
+def of(manifest) -> Tokenizer:
+  """The tokenizer that the data set of a shards.Manifest was prepared with.
+
+  Raises:
+    ValueError: it is missing, or not the one that dataset.json names.
+  """
+  path = os.path.join(manifest.root, "tokenizer.model")
+  found = load(path)
+  if found.digest != manifest.info.get("tokenizer", found.digest):
+    raise ValueError(f"{path} is not the tokenizer that dataset.json names: "
+                     "prepare the data set again")
+  return found
+
+
 def load(source) -> Tokenizer:
   """The tokenizer of a path or of the bytes of a model.
 

@@ -1,0 +1,194 @@
+"""What of a clip is given in training: the views that become prompting.
+
+For every clip of a block a seeded draw chooses a view of its latents:
+
+  none     nothing is known
+  first    the first frame (animating an image)
+  head     the first latents (extending forward)
+  tail     the last latents, encoded without their past (extending backward)
+  both     head and tail (connecting two videos)
+  loop     both, of an interior crop (connecting a clip to itself)
+  stills   single frames at any time, as extra tokens at their position
+  box      all tokens inside, or outside, of a box of tokens (editing regions)
+
+A share `interior` of the videos begins at an interior latent: positions start
+at latent 1 and the prompt gets the <continues> piece. Images are none or box.
+A kind that a clip has no stored latents for gives its share to the kinds it
+has. The draws come before packing, because a view decides the token count.
+"""
+
+import dataclasses
+
+import numpy as np
+
+KINDS = ("none", "first", "head", "tail", "both", "loop", "stills", "box")
+NONE, FIRST, HEAD, TAIL, BOTH, LOOP, STILLS, BOX = range(len(KINDS))
+
+
+@dataclasses.dataclass(frozen=True)
+class MaskConfig:
+  """Shares of the kinds of view, and of what is drawn besides.
+
+  Attributes:
+    none, first, head, tail, both, loop, stills, box: shares, in any unit.
+    interior: the share of videos that begin at an interior latent.
+    descriptive: the share of prompts that are the descriptive caption.
+    dropout: the share of prompts that are the null text.
+  """
+
+  none: float = 0.5
+  first: float = 0.12
+  head: float = 0.08
+  tail: float = 0.08
+  both: float = 0.06
+  loop: float = 0.04
+  stills: float = 0.06
+  box: float = 0.06
+  interior: float = 0.25
+  descriptive: float = 0.5
+  dropout: float = 0.1
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Views:
+  """One view per clip; arrays of equal length.
+
+  Attributes:
+    kind: index in KINDS.
+    start, stop: the latents of the view.
+    head: the number of first latents that are known.
+    cut: the latent that the known tail begins at, or -1.
+    stills: [N, MOST] bool, the stored stills that are given.
+    box: [N, 6] t0, t1, y0, y1, x0, x1 in tokens of the view.
+    inside: whether the inside of the box is known, else the outside.
+    caption: which caption, -1 for the null text.
+  """
+
+  kind: np.ndarray
+  start: np.ndarray
+  stop: np.ndarray
+  head: np.ndarray
+  cut: np.ndarray
+  stills: np.ndarray
+  box: np.ndarray
+  inside: np.ndarray
+  caption: np.ndarray
+
+
+def draw(rng: np.random.Generator, rows: np.ndarray, length: np.ndarray,
+         grid: np.ndarray, fit: np.ndarray, cfg: MaskConfig,
+         stride: int = 4) -> Views:
+  """Draws a view for every row of a manifest of latents.
+
+  Args:
+    rng: of the block.
+    rows: [N] of latents.LATENTS.
+    length: [N] the latents of each clip that are used, at least 1.
+    grid: [N, 2] tokens of a latent in height and width.
+    fit: [N] the latents (views and stills together) that fit into a row.
+    cfg: shares.
+    stride: frames of a latent.
+  """
+  n = len(rows)
+  u = rng.random((n, 16))
+  cuts = np.where(rows["cuts"] < length[:, None], rows["cuts"], -1)
+  frames = np.where((rows["stills"] >= 0) & (
+      rows["stills"] <= (stride * (length - 1))[:, None]), rows["stills"], -1)
+  kind = _kinds(u[:, 0], length, grid, cuts, frames, fit, cfg)
+  cut = _pick(u[:, 1], cuts, np.select(
+      [kind == TAIL, kind == BOTH, kind == LOOP], [1, 2, 3], length))
+  start = _starts(u[:, 2], u[:, 3], kind, length, cut, cfg)
+  # The first latent that is surely unknown ends the room for a head.
+  room = np.where(cut >= 0, cut, length) - start
+  head = np.where(np.isin(kind, (HEAD, BOTH, LOOP)),
+                  1 + _below(u[:, 4], room - 1), 0)
+  head[kind == FIRST] = 1
+  stills = _stills(u[:, 5:10], kind, frames, start, length, fit, stride)
+  # Stills before an interior start are not in the view: begin at 0 instead.
+  empty = (kind == STILLS) & ~stills.any(1)
+  start[empty] = 0
+  stills[empty] = _stills(u[empty, 5:10], kind[empty], frames[empty],
+                          start[empty], length[empty], fit[empty], stride)
+  box, inside = _boxes(u[:, 10:], rng.random((n, 4)), kind, length - start,
+                       grid)
+  drop = rng.random(n) < cfg.dropout
+  long = rng.random(n) < cfg.descriptive
+  return Views(kind.astype(np.int8), start, length.copy(), head, cut, stills,
+               box, inside, np.where(drop, -1, long).astype(np.int8))
+
+
+def _kinds(u, length, grid, cuts, frames, fit, cfg):
+  """Draws a kind among those that each clip can show."""
+  video = length > 1
+  last = cuts.max(1)
+  can = np.stack([
+      np.ones_like(video), video, video, last >= 1, last >= 2, last >= 3,
+      video & (frames >= 0).any(1) & (fit > length),
+      (grid.prod(1) > 1) | video], 1)
+  shares = np.array([getattr(cfg, k) for k in KINDS], float)
+  shares = shares / shares.sum()
+  p = can * shares
+  asked = p[:, 1:].sum(1)
+  # A video keeps its share of `none`; an image gives what it lacks to `none`.
+  more = np.where(video, (1 - shares[0]) / np.maximum(asked, 1e-9), 1.0)
+  p[:, 1:] *= np.where(asked > 0, more, 0)[:, None]
+  p[:, 0] = 1 - p[:, 1:].sum(1)
+  return (u[:, None] >= np.cumsum(p, 1)[:, :-1]).sum(1)
+
+
+def _pick(u, values, least):
+  """One of the values >= least of each row, -1 where there is none."""
+  ok = values >= least[:, None]
+  at = _below(u, ok.sum(1))
+  ranked = np.where(ok, np.cumsum(ok, 1) - 1, -1)
+  found = (ranked == at[:, None]) & ok
+  return np.where(ok.any(1), (values * found).sum(1), -1)
+
+
+def _below(u, n):
+  """Integers 0 .. n - 1, 0 where n <= 0."""
+  return (u * np.maximum(n, 1)).astype(np.int64)
+
+
+def _starts(u, v, kind, length, cut, cfg):
+  """The first latent of each view: 0, or an interior one."""
+  # So many latents may stand before the view: two stay, and what is known at
+  # both ends leaves one that is unknown.
+  most = np.where(np.isin(kind, (BOTH, LOOP)), cut - 2,
+                  np.where(kind == TAIL, cut - 1, length - 2))
+  most = np.minimum(most, length - 2)
+  most[kind == FIRST] = 0
+  shares = np.array([getattr(cfg, k) for k in KINDS], float)
+  shares = shares / shares.sum()
+  free = 1 - shares[FIRST] - shares[LOOP]
+  share = np.clip((cfg.interior - shares[LOOP]) / max(free, 1e-9), 0, 1)
+  interior = (most >= 1) & ((u < share) | (kind == LOOP))
+  return np.where(interior, 1 + _below(v, most), 0)
+
+
+def _stills(u, kind, frames, start, length, fit, stride):
+  """Which stored stills are given: one, or as often two."""
+  first = np.where(start > 0, stride * (start - 1) + 1, 0)
+  ok = (frames >= first[:, None]) & (kind == STILLS)[:, None] & (
+      frames >= 0)
+  count = np.minimum(1 + (u[:, 4] < 0.5), fit - (length - start))
+  order = np.argsort(np.where(ok, u[:, :frames.shape[1]], 2), 1)
+  rank = np.argsort(order, 1)
+  return ok & (rank < count[:, None])
+
+
+def _boxes(u, v, kind, latents, grid):
+  """Boxes [N, 6] that leave something outside, and which side is known."""
+  size = np.stack([latents, grid[:, 0], grid[:, 1]], 1)
+  whole = v[:, 0] < 0.5  # over all of the time
+  span = 1 + np.stack([_below(u[:, i], size[:, i]) for i in range(3)], 1)
+  span[whole, 0] = size[whole, 0]
+  full = (span == size).all(1)
+  widest = np.argmax(size[:, ::-1], 1)  # of x, y, t: the axis to shorten
+  at = np.arange(len(size)), 2 - widest
+  span[at] -= np.where(full & (size[at] > 1), 1, 0)
+  low = np.stack([_below(u[:, 3 + i], size[:, i] - span[:, i] + 1)
+                  for i in range(3)], 1)
+  box = np.stack([low, low + span], 2).reshape(len(size), 6)
+  box[kind != BOX] = 0
+  return box.astype(np.int32), v[:, 1] < 0.5

@@ -1,0 +1,57 @@
+"""Packs views of different token counts into rows of a few lengths.
+
+Best fit in order of arrival, with a bounded number of open rows: a view goes to
+the open row that it fills best and that has room for its prompt and one more
+segment; if there is none, the shortest shape that holds it is opened, and the
+fullest row is closed when too many are open.
+"""
+
+import numpy as np
+
+OPEN = 256
+_NONE = np.iinfo(np.int64).max
+
+
+def pack(tokens: np.ndarray, words: np.ndarray, lengths, text: int,
+         segments: int) -> tuple[np.ndarray, np.ndarray]:
+  """Assigns views to rows.
+
+  Args:
+    tokens: [N] tokens of each view, at most max(lengths).
+    words: [N] text tokens of each view, at most `text`.
+    lengths: row lengths, ascending.
+    text: text tokens of a row.
+    segments: views of a row, at most.
+
+  Returns:
+    (row of each view [N], shape of each row [R] as an index of lengths).
+  """
+  room = np.full(OPEN, -1, np.int64)  # free tokens of each open row
+  spare = np.zeros(OPEN, np.int64)  # free text tokens
+  seats = np.zeros(OPEN, np.int64)  # free segments
+  name = np.zeros(OPEN, np.int64)
+  of, shapes = np.empty(len(tokens), np.int64), []
+  opens = np.searchsorted(lengths, tokens)
+  key = np.empty(OPEN, np.int64)
+  for i, (n, w, shape) in enumerate(zip(
+      tokens.tolist(), words.tolist(), opens.tolist())):
+    np.copyto(key, room)
+    key[(room < n) | (spare < w) | (seats < 1)] = _NONE
+    slot = int(key.argmin())
+    if key[slot] == _NONE:
+      slot = int(room.argmin())  # a slot that is free, or the fullest row
+      room[slot], spare[slot], seats[slot] = lengths[shape], text, segments
+      name[slot] = len(shapes)
+      shapes.append(shape)
+    room[slot] -= n
+    spare[slot] -= w
+    seats[slot] -= 1
+    of[i] = name[slot]
+  return of, np.array(shapes, np.int64)
+
+
+def rows(of: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+  """The views of each row: those of row r are views[bounds[r]:bounds[r + 1]]."""
+  views = np.argsort(of, kind="stable")
+  bounds = np.searchsorted(of[views], np.arange(count + 1))
+  return views, bounds
