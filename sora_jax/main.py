@@ -46,7 +46,8 @@ def main(argv: list[str]) -> int:
   except KeyboardInterrupt:
     print(f"sora-jax {verb}: interrupted", file=sys.stderr)
     return 130
-  except (flags.Error, ValueError, OSError, RuntimeError) as error:
+  except (flags.Error, ValueError, OSError, RuntimeError,
+          FloatingPointError) as error:
     if os.environ.get("SORA_JAX_TRACEBACK"):
       raise
     print(f"sora-jax {verb}: {one_line(error)}", file=sys.stderr)

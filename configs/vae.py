@@ -1,0 +1,43 @@
+"""The video compression network.
+
+  sora-jax train --config=configs/vae.py:tiny --data=data/worlds \
+      --workdir=runs/vae_tiny
+
+Variants: tiny (2.1 M parameters, stride 4x8x8, 8 channels), and test, which
+trains in a minute and serves the tests.
+"""
+
+import ml_collections
+
+
+def get_config(variant: str = "tiny") -> ml_collections.ConfigDict:
+  """The config of a variant."""
+  cfg = ml_collections.ConfigDict()
+  cfg.kind = "vae"
+  cfg.seed = 0
+  cfg.steps = 12_000
+  cfg.mesh = dict(data=-1, fsdp=1, context=1, tensor=1)
+  cfg.vae = dict(base=24, mults=(1, 2, 2), z=8, blocks=2,
+                 temporal=(True, True), patch=2, residual=True)
+  # l1 and l2 of pixels in [-1, 1]; the edge term comes in once the colours are
+  # right.
+  cfg.objective = dict(l1=1.0, l2=2.0, kl=1e-5, edges=0.5, edges_start=500,
+                       adversarial=0.0, adversarial_start=8_000)
+  cfg.optimizer = dict(learning_rate=1e-3, warmup=200, decay=0.4, clip=1.0,
+                       ema=0.999, weight_decay=1e-4)
+  # ((frames, height, width), share of the steps), pixels of a step.
+  cfg.data = dict(buckets=(((1, 48, 48), 0.2), ((5, 48, 48), 0.25),
+                           ((9, 40, 40), 0.3), ((17, 32, 32), 0.25)),
+                  pixels=48_000)
+  cfg.loop = dict(log_every=20, save_every=500, preview_every=500)
+
+  if variant == "test":
+    cfg.steps = 20
+    cfg.vae.update(base=8, mults=(1, 1, 1), z=4, blocks=1)
+    cfg.data.update(buckets=(((1, 16, 16), 0.5), ((5, 16, 16), 0.5)),
+                    pixels=2_560)
+    cfg.optimizer.warmup = 5
+    cfg.loop = dict(log_every=1, save_every=10, preview_every=20)
+  elif variant != "tiny":
+    raise ValueError(f"configs/vae.py has no variant '{variant}': tiny, test")
+  return cfg

@@ -1,0 +1,42 @@
+"""`sora-jax encode`: caches the latents of a prepared data set."""
+
+import time
+
+from absl import flags
+import tqdm
+
+from sora_jax.generation import pipeline
+from sora_jax.models import pretrained
+from sora_jax.training import cache
+
+
+def run(argv: list[str]) -> int:
+  """Runs the verb."""
+  f = flags.FlagValues()
+  text = lambda *a: flags.DEFINE_string(*a, flag_values=f)
+  text("vae", None, "The model folder whose VAE encodes.")
+  text("data", None, "The data set, of `prepare`.")
+  text("out", None, "The folder to write.")
+  whole = lambda *a: flags.DEFINE_integer(*a, flag_values=f, lower_bound=0)
+  whole("seed", 0, "Of the cuts of tails and of the still frames.")
+  whole("tails", 2, "Tails stored of a clip, for prompts at its end.")
+  whole("stills", 2, "Single frames stored of a clip, for image prompts.")
+  whole("batch", 16, "Videos encoded at once.")
+  f(argv)
+  for name in ("vae", "data", "out"):
+    if not f[name].value:
+      raise ValueError(f"--{name}=DIR is needed")
+  model = pretrained.load(pipeline.find(f.vae))
+  start = time.monotonic()
+  with tqdm.tqdm(unit="clip", desc=f"encode {f.data}") as bar:
+
+    def report(done, total):
+      bar.total = total
+      bar.update(done - bar.n)
+
+    info = cache.encode(model, f.data, f.out, seed=f.seed, tails=f.tails,
+                        stills=f.stills, batch=max(f.batch, 1), report=report)
+  clips = ", ".join(f"{n} {split}" for split, n in info["clips"].items())
+  print(f"{f.out}: latents of {clips} clips, {info['rejected']} rejected, "
+        f"{time.monotonic() - start:.0f} s")
+  return 0

@@ -1,0 +1,35 @@
+"""What a kind of config asks the training loop to do."""
+
+import dataclasses
+import os
+from typing import Any, Callable
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+  """The parts of a run that depend on what is trained.
+
+  Attributes:
+    plan: of the data.
+    objective: gradients and metrics of a batch.
+    init: key -> params.
+    rules: the sharding rules of each model.
+    preview: (step, state) -> None, writes previews into the workdir.
+    count: units in a batch, for the rate.
+    unit: their name.
+  """
+
+  plan: Any
+  objective: Callable
+  init: Callable
+  rules: dict
+  preview: Callable
+  count: Callable
+  unit: str
+
+
+def preview_path(workdir: str, step: int, name: str) -> str:
+  """The path of a preview file, whose folder is made."""
+  folder = os.path.join(workdir, "previews")
+  os.makedirs(folder, exist_ok=True)
+  return os.path.join(folder, f"{step:08d}-{name}")

@@ -1,0 +1,233 @@
+"""Caches the latents of a data set, so that the transformer trains from them.
+
+Of each clip: the posterior mean of the whole; tails that begin at seeded cuts
+and do not see what is before them (their first frame repeated 5 times in front,
+the two lead-in latents dropped); and single frames encoded as one-frame videos.
+These are what prompting knows of a clip, so that training never shows the model
+a known latent that has seen what is unknown.
+
+Few programs serve any data set: clips are padded to at most MAX_SHAPES heights
+and widths, what is beyond a clip is masked in the network, and time is encoded
+as a first frame and further chunks of `stride` frames.
+"""
+
+import dataclasses
+import functools
+import hashlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sora_jax import tokens as tokens_lib
+from sora_jax.data import latents
+from sora_jax.data import records
+from sora_jax.data import shards
+from sora_jax.data import tokenizer
+from sora_jax.data import video_io
+from sora_jax.models import pretrained
+from sora_jax.models import vae
+
+MAX_SHAPES = 8
+LEAD_IN = 5  # repetitions of a tail's first frame: two latents
+PATCH = (1, 2, 2)
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+  """One video to encode: its pixels, valid (height, width) and target."""
+
+  video: np.ndarray
+  done: list
+
+
+def encode(model: pretrained.Model, data, out, *, seed: int = 0, tails: int = 2,
+           stills: int = 2, batch: int = 16, report=None) -> dict:
+  """Writes the latents of every split of a prepared data set.
+
+  Goes on where it was stopped: a shard is the unit of work.
+
+  Args:
+    model: the model folder whose VAE encodes.
+    data: a folder of `prepare`.
+    out: the folder to write.
+    seed: of the cuts and frames.
+    tails: tails stored of a video.
+    stills: single frames stored of a video.
+    batch: videos encoded at once.
+    report: called with (clips done, clips in all).
+
+  Returns:
+    dataset.json of the latents.
+
+  Raises:
+    ValueError: no data set, or `out` holds the latents of another one.
+  """
+  manifests = {split: shards.open_manifest(data, split)
+               for split in shards.open_manifest(data).info["shards"]}
+  source = manifests["train"].info
+  stride = vae.stride(model.vae.module)
+  info = latents.describe(source, model.digest, stride, PATCH,
+                          model.vae.module.z, seed, tails, stills)
+  if (done := latents.begin(out, data, info)) is not None:
+    return done
+  sizes = {(int(h), int(w)) for m in manifests.values()
+           for h, w in np.unique(np.stack([m.rows["height"],
+                                           m.rows["width"]]), axis=1).T}
+  run = Encoder(model, shapes(sizes, stride), batch)
+  total, count = sum(len(m) for m in manifests.values()), 0
+  for split, manifest in manifests.items():
+    for shard in range(manifest.info["shards"][split]):
+      rows = np.flatnonzero(manifest.rows["shard"] == shard)
+      if not shards.is_written(out, split, shard):
+        rejects = []
+        written = _shard(run, manifest, rows, seed, tails, stills, rejects)
+        shards.write_shard(out, split, shard, written, latents.LATENTS, rejects)
+      count += len(rows)
+      if report:
+        report(count, total)
+  counts = {split: m.info["shards"][split] for split, m in manifests.items()}
+  return shards.finish(out, shards.collect(out, counts, info))
+
+
+def statistics(module: vae.VAE, params, manifest: shards.Manifest,
+               clips: int = 256) -> tuple[np.ndarray, np.ndarray]:
+  """Mean and standard deviation [C] of the raw latents of a data set."""
+  model = pretrained.Model(pretrained.Part(module, params),
+                           np.zeros(module.z), np.ones(module.z))
+  index = np.random.default_rng(0).permutation(len(manifest))[:clips]
+  rows = manifest.rows[np.sort(index)]
+  sizes = set(zip(rows["height"].tolist(), rows["width"].tolist()))
+  run = Encoder(model, shapes(sizes, vae.stride(module)), 16)
+  jobs = []
+  for i in np.sort(index):
+    video = video_io.read(records.read(manifest, int(i)).data)[0]
+    jobs.append(Job(video, []))
+  run(jobs)
+  z = np.concatenate([job.done[0].reshape(-1, module.z) for job in jobs])
+  return z.mean(0, dtype=np.float64), z.std(0, dtype=np.float64)
+
+
+def shapes(sizes, stride) -> list[tuple[int, int]]:
+  """At most MAX_SHAPES padded (height, width) that hold all `sizes`.
+
+  The two shapes whose union adds the least area are merged until few are left.
+  """
+  found = sorted({tokens_lib.padded_size((1, *s), stride, PATCH)[1:]
+                  for s in sizes})
+  area = lambda s: s[0] * s[1]
+  union = lambda a, b: (max(a[0], b[0]), max(a[1], b[1]))
+  while len(found) > MAX_SHAPES:
+    pairs = [(2 * area(union(a, b)) - area(a) - area(b), a, b)
+             for i, a in enumerate(found) for b in found[:i]]
+    _, a, b = min(pairs)
+    found = sorted(set(found) - {a, b} | {union(a, b)})
+  return found
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Encoder:
+  """Encodes videos of any size by few programs.
+
+  Attributes:
+    model: the VAE and its latent statistics.
+    shapes: the padded (height, width) in use.
+    batch: rows of a program.
+  """
+
+  model: pretrained.Model
+  shapes: list[tuple[int, int]]
+  batch: int
+
+  def __call__(self, jobs: list[Job]) -> None:
+    """Puts the latents [t, h, w, C] of each job's video into its `done`."""
+    stride = vae.stride(self.model.vae.module)
+    classes = {}
+    for job in jobs:
+      size = tokens_lib.padded_size(job.video.shape[:3], stride, PATCH)
+      shape = min((s for s in self.shapes
+                   if s[0] >= size[1] and s[1] >= size[2]),
+                  key=lambda s: s[0] * s[1])
+      classes.setdefault(shape, []).append((size, job))
+    for shape, members in classes.items():
+      members.sort(key=lambda m: m[0][0])
+      for i in range(0, len(members), self.batch):
+        self._rows(shape, members[i:i + self.batch], stride)
+
+  def _rows(self, shape, members, stride):
+    """Encodes up to `batch` videos of one padded shape."""
+    frames = max(size[0] for size, _ in members)
+    video = np.zeros((self.batch, frames, *shape, 3), np.uint8)
+    valid = np.full((self.batch, 2), stride[1] * PATCH[1], np.int32)
+    for row, (size, job) in enumerate(members):
+      video[row, :, :size[1], :size[2]] = tokens_lib.extend(
+          job.video, (frames, *size[1:]))
+      valid[row] = size[1:]
+    whole = all(size[1:] == shape for size, _ in members)
+    sizes = None if whole and len(members) == self.batch else valid
+    part, ctx, means = self.model.vae, None, []
+    for start in [0, *range(1, frames, stride[0])]:
+      chunk = video[:, start:start + (stride[0] if start else 1)]
+      mean, ctx = _encode(part.module, part.params, chunk, ctx, sizes)
+      means.append(np.asarray(mean))
+    z = np.concatenate(means, axis=1)
+    z = vae.normalise(z, np.asarray(self.model.latent_mean, np.float32),
+                      np.asarray(self.model.latent_std, np.float32))
+    for row, (size, job) in enumerate(members):
+      t, h, w = ((size[0] - 1) // stride[0] + 1, size[1] // stride[1],
+                 size[2] // stride[2])
+      job.done.append(z[row, :t, :h, :w])
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _encode(module, params, video, ctx, size):
+  x = jnp.asarray(video, jnp.float32) / 127.5 - 1
+  (mean, _), ctx = vae.encode_part(module, params, x, ctx, size)
+  return mean, ctx
+
+
+def _shard(run: Encoder, manifest, rows, seed: int, tails: int, stills: int,
+           rejects: list):
+  """Yields the records of a shard."""
+  stride = vae.stride(run.model.vae.module)[0]
+  words = tokenizer.of(manifest)
+  clips, jobs = [], []
+  for i in rows:
+    try:
+      item = records.read(manifest, int(i))
+      video = video_io.read(item.data)[0]
+    except ValueError as e:
+      rejects.append({"item": int(i), "reason": str(e)})
+      continue
+    cuts, frames = choose(seed, item.key, len(video), stride, tails, stills)
+    last = tokens_lib.extend(video, (-(-(len(video) - 1) // stride) * stride + 1,
+                                     *video.shape[1:3]))
+    whole = Job(video, [])
+    ends = [Job(lead_in(last[stride * (c - 1) + 1:]), []) for c in cuts]
+    singles = [Job(video[f:f + 1], []) for f in frames]
+    clips.append((item, video.shape[:3], whole, cuts, ends, frames, singles))
+    jobs += [whole, *ends, *singles]
+  run(jobs)
+  for item, size, whole, cuts, ends, frames, singles in clips:
+    record = latents.Record(
+        z=whole.done[0], captions=item.captions, fps=item.fps, size=size,
+        tails={c: job.done[0][2:] for c, job in zip(cuts, ends)},
+        stills={f: job.done[0] for f, job in zip(frames, singles)})
+    yield latents.encode(record), latents.row(record, words)
+
+
+def choose(seed: int, key: str, frames: int, stride: int, tails: int,
+           stills: int) -> tuple[list[int], list[int]]:
+  """The latents that tails begin at, and the frames stored as stills."""
+  word = hashlib.blake2b(key.encode(), digest_size=8).digest()
+  rng = np.random.default_rng([seed, int.from_bytes(word, "little")])
+  count = -(-(frames - 1) // stride) + 1
+  pick = lambda values, n: sorted(
+      rng.choice(values, min(n, len(values)), replace=False).tolist())
+  return (pick(np.arange(1, count), tails),
+          pick(np.arange(1, frames), stills))
+
+
+def lead_in(video: np.ndarray) -> np.ndarray:
+  """A tail's frames behind its first one, repeated: 4 n to 4 n + 5 frames."""
+  return np.concatenate([np.repeat(video[:1], LEAD_IN, axis=0), video])
