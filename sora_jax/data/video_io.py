@@ -1,17 +1,11 @@
-"""Reading and writing videos and images, safely.
+"""Reading and writing videos and images.
 
-A file is hostile until it is decoded: the containers are pinned (a .mp4 that
-holds an ffconcat script would otherwise open other local files), sizes and
-frame counts are looked at before and while decoding, the codec has a pixel
-limit of its own, one thread decodes, and a container is always closed. Every
-failure is a ValueError of one line that names the file.
-
-What we write carries its provenance: `metadata` goes into the container as
-JSON (mp4 and gif: comment; png: a text chunk; webp: the EXIF description).
+Files are opened as containers.py says, safely. What we write carries its
+provenance: `metadata` goes into the container as JSON (mp4 and gif: comment;
+png: a text chunk; webp: the EXIF description).
 """
 
 import contextlib
-import dataclasses
 import fractions
 import io
 import json
@@ -22,30 +16,10 @@ import numpy as np
 import PIL.Image
 import PIL.PngImagePlugin
 
-CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg"
-MAX_SIDE = 16384
-MAX_PIXELS = 2 ** 25  # of one frame: 8K passes, 8192 x 8192 does not
-MAX_FRAMES = 10_000
-MAX_BYTES = 2 ** 30  # of one decoded video
-DESCRIPTION = 0x010E  # the EXIF tag ImageDescription
-# What decoders and Pillow raise on broken input; av's errors are ValueErrors,
-# OSErrors or av.FFmpegError.
-BROKEN = (OSError, ValueError, EOFError, KeyError, IndexError, SyntaxError,
-          TypeError, OverflowError, av.FFmpegError,
-          PIL.Image.DecompressionBombError)
+from sora_jax.data import containers
 
 
-@dataclasses.dataclass(frozen=True)
-class Info:
-  """What a video holds: frames, height, width, and frames per second."""
-
-  frames: int
-  height: int
-  width: int
-  fps: float
-
-
-def probe(source) -> Info:
+def probe(source) -> containers.Info:
   """The header of a video or image; `frames` may be an estimate.
 
   Args:
@@ -54,15 +28,15 @@ def probe(source) -> Info:
   Raises:
     ValueError: not a video or image, or beyond the limits of this module.
   """
-  with _errors(source), _open(source) as (kind, file):
+  with containers.errors(source), containers.opened(source) as (kind, file):
     if kind == "image":
-      return _image_info(file)
-    stream = _stream(file)
-    fps = _fps(stream)
+      return containers.image_info(file)
+    stream = containers.stream_of(file)
+    fps = containers.fps_of(stream)
     frames = stream.frames or int(round(float(
         (stream.duration or 0) * (stream.time_base or 0)) * fps)) or 1
-    _check(frames, stream.height, stream.width)
-    return Info(frames, stream.height, stream.width, fps)
+    containers.check(frames, stream.height, stream.width)
+    return containers.Info(frames, stream.height, stream.width, fps)
 
 
 def read(source, max_frames: int | None = None,
@@ -81,18 +55,19 @@ def read(source, max_frames: int | None = None,
   Raises:
     ValueError: unreadable, empty from `start` on, or beyond the limits.
   """
-  with _errors(source):
+  with containers.errors(source):
     frames, total = [], 0
     stop = None if max_frames is None else start + max_frames
-    with contextlib.closing(_frames(source)) as stream:
+    with contextlib.closing(containers.frames_of(source)) as stream:
       fps = next(stream)
       for i, frame in enumerate(stream):
         if i >= start:
           frame = frame()
           total += frame.nbytes
-          if total > MAX_BYTES:
-            raise ValueError(f"decodes to more than {MAX_BYTES >> 20} MiB; cut "
-                             "it into shorter clips")
+          if total > containers.MAX_BYTES:
+            raise ValueError(
+                f"decodes to more than {containers.MAX_BYTES >> 20} MiB; cut it "
+                "into shorter clips")
           if frames and frame.shape != frames[0].shape:
             raise ValueError(f"changes its size at frame {i}")
           frames.append(frame)
@@ -103,32 +78,32 @@ def read(source, max_frames: int | None = None,
     return np.stack(frames), fps
 
 
-def scan(source) -> Info:
+def scan(source) -> containers.Info:
   """Decodes a whole video without keeping it: the true `Info`.
 
   Raises:
     ValueError: as `read`.
   """
-  with _errors(source):
+  with containers.errors(source):
     count, shape = 0, None
-    with contextlib.closing(_frames(source)) as stream:
+    with contextlib.closing(containers.frames_of(source)) as stream:
       fps = next(stream)
       for frame in stream:
         shape = frame().shape if shape is None else shape
         count += 1
     if not count:
       raise ValueError("has no frames")
-    return Info(count, shape[0], shape[1], fps)
+    return containers.Info(count, shape[0], shape[1], fps)
 
 
 def metadata(source) -> dict:
   """The provenance that `write` stored, {} when there is none."""
-  with _errors(source), _open(source) as (kind, file):
+  with containers.errors(source), containers.opened(source) as (kind, file):
     if kind == "video":
       text = file.metadata.get("comment", "")
     else:
       text = (file.info.get("sora_jax") or file.info.get("comment")
-              or file.getexif().get(DESCRIPTION) or "")
+              or file.getexif().get(containers.DESCRIPTION) or "")
     text = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
     try:
       value = json.loads(text)
@@ -223,121 +198,6 @@ def contact_sheet(videos, columns: int = 8, side: int = 128) -> np.ndarray:
                          for line in lines], 0)
 
 
-@contextlib.contextmanager
-def _errors(source):
-  """Turns whatever a decoder raises into one line that names the file."""
-  name = "the video" if isinstance(source, bytes) else os.fspath(source)
-  try:
-    yield
-  except FileNotFoundError as e:
-    raise ValueError(f"{name}: no such file") from e
-  except BROKEN as e:
-    text = " ".join(str(getattr(e, "strerror", None) or e).split())[:200]
-    raise ValueError(f"{name}: {text}") from e
-
-
-@contextlib.contextmanager
-def _open(source):
-  """('image', PIL image) or ('video', av container), by content; closed."""
-  with (io.BytesIO(source) if isinstance(source, bytes) else open(
-      source, "rb")) as file:
-    head = file.read(16)
-    file.seek(0)
-    if not head:
-      raise ValueError("is empty")
-    if _is_image(head):
-      with PIL.Image.open(file, formats=(
-          "PNG", "JPEG", "GIF", "WEBP", "BMP")) as image:
-        yield "image", image
-      return
-    with av.open(file, options={"format_whitelist": CONTAINERS,
-                                "protocol_whitelist": "file"}) as container:
-      yield "video", container
-
-
-def _is_image(head: bytes) -> bool:
-  return (head.startswith((b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM"))
-          or head[:4] == b"RIFF" and head[8:12] == b"WEBP")
-
-
-def _stream(container):
-  """The video stream, its codec limited to one thread and MAX_PIXELS."""
-  if not container.streams.video:
-    raise ValueError("holds no video stream")
-  stream = container.streams.video[0]
-  context = stream.codec_context
-  if context is None:
-    raise ValueError("has a codec that cannot be decoded")
-  context.options = {"max_pixels": str(MAX_PIXELS)}
-  context.thread_count, context.thread_type = 1, "NONE"
-  _check(stream.frames, stream.height, stream.width)
-  return stream
-
-
-def _check(frames: int, height: int, width: int) -> None:
-  if not (0 < height <= MAX_SIDE and 0 < width <= MAX_SIDE
-          and height * width <= MAX_PIXELS):
-    raise ValueError(f"is {width}x{height}; the limit is {MAX_SIDE} a side and "
-                     f"{MAX_PIXELS} pixels")
-  if frames > MAX_FRAMES:
-    raise ValueError(f"has {frames} frames; the limit is {MAX_FRAMES}")
-
-
-def _fps(stream) -> float:
-  rate = stream.average_rate or stream.guessed_rate
-  fps = float(rate) if rate else 0.0
-  if not 0.1 <= fps <= 1000:
-    raise ValueError(f"has {fps:g} frames a second")
-  return fps
-
-
-def _image_info(image) -> Info:
-  frames = getattr(image, "n_frames", 1)
-  _check(frames, image.height, image.width)
-  stored = _stored_fps(image)
-  return Info(frames, image.height, image.width, stored)
-
-
-def _stored_fps(image) -> float:
-  """fps of an animation: as `write` stored it, or by the first duration."""
-  text = image.info.get("comment") or image.getexif().get(DESCRIPTION) or "{}"
-  try:
-    fps = float(json.loads(text)["fps"])
-  except (ValueError, KeyError, TypeError):
-    fps = 1000 / (image.info.get("duration") or 125)
-  return fps if 0.1 <= fps <= 1000 else 8.0
-
-
-def _frames(source):
-  """Yields fps, then for every frame a function that gives uint8 [H, W, 3]."""
-  with _open(source) as (kind, file):
-    if kind == "image":
-      info = _image_info(file)
-      yield info.fps
-      for i in range(info.frames):
-        file.seek(i)
-        yield lambda: np.asarray(file.convert("RGB"))
-      return
-    stream = _stream(file)
-    yield _fps(stream)
-    reformatter = av.video.reformatter.VideoReformatter()
-    for i, frame in enumerate(file.decode(stream)):
-      _check(i + 1, frame.height, frame.width)
-      yield lambda: _to_rgb(frame, reformatter)
-
-
-def _to_rgb(frame, reformatter) -> np.ndarray:
-  """uint8 [H, W, 3], turned upright as the rotation tag says."""
-  if frame.format.name == "gbrp":  # no conversion, only the planes in order
-    g, b, r = (np.frombuffer(p, np.uint8).reshape(-1, p.line_size)[
-        :frame.height, :frame.width] for p in frame.planes)
-    rgb = np.stack([r, g, b], -1)
-  else:
-    rgb = reformatter.reformat(frame, format="rgb24").to_ndarray()
-  turns = round(getattr(frame, "rotation", 0) / 90) % 4
-  return np.rot90(rgb, turns) if turns else rgb
-
-
 def _write_mp4(buffer, video, fps, text, crf, codec="libx264", pixels=None,
                preset="medium"):
   _, height, width, _ = video.shape
@@ -367,7 +227,7 @@ def _write_gif(buffer, video, fps, text, crf):
 def _write_webp(buffer, video, fps, text, crf):
   images = [PIL.Image.fromarray(x) for x in video]
   exif = PIL.Image.Exif()
-  exif[DESCRIPTION] = text
+  exif[containers.DESCRIPTION] = text
   images[0].save(buffer, "WEBP", save_all=True, append_images=images[1:],
                  duration=round(1000 / fps), loop=0, exif=exif.tobytes(),
                  quality=max(0, 100 - crf))
