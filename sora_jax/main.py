@@ -34,6 +34,10 @@ def main(argv: list[str]) -> int:
   if not argv or argv[0] in ("-h", "--help", "help"):
     print(usage())
     return 0 if argv else 2
+  # Programs compiled once serve every later call.
+  os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", os.path.join(
+      os.environ.get("XDG_CACHE_HOME", os.path.expanduser("~/.cache")),
+      "sora_jax"))
   verb = argv[0]
   if verb not in VERBS:
     near = difflib.get_close_matches(verb, VERBS, 1)
