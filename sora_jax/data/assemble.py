@@ -85,7 +85,8 @@ def batch(load: Loader, cfg, clips: np.ndarray, views: masks.Views, members,
     at = word = 0
     for s, i in enumerate(row, 1):
       index = int(clips[i])
-      clip = load.clips.get(index, lambda: _read(load, index), _bytes)
+      clip = load.clips.get(index, functools.partial(_read, load, index),
+                            _bytes)
       if clip is None:  # counted; its place stays padding
         continue
       n = _place(load, cfg.f_ref, index, clip, views, int(i), x[r, at:],

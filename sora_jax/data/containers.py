@@ -9,6 +9,7 @@ failure is a ValueError of one line that names the file.
 
 import contextlib
 import dataclasses
+import functools
 import io
 import json
 import os
@@ -142,7 +143,7 @@ def frames_of(source):
     reformatter = av.video.reformatter.VideoReformatter()
     for i, frame in enumerate(file.decode(stream)):
       check(i + 1, frame.height, frame.width)
-      yield lambda: _to_rgb(frame, reformatter)
+      yield functools.partial(_to_rgb, frame, reformatter)
 
 
 def _to_rgb(frame, reformatter) -> np.ndarray:
