@@ -25,17 +25,15 @@ def get_config(variant: str = "tiny") -> ml_collections.ConfigDict:
                        adversarial=0.0, adversarial_start=8_000)
   cfg.optimizer = dict(learning_rate=2e-3, warmup=100, decay=0.4, clip=1.0,
                        ema=0.999, weight_decay=1e-4)
-  # ((frames, height, width), share of the steps), pixels of a step.
-  cfg.data = dict(buckets=(((1, 48, 48), 0.2), ((5, 48, 48), 0.25),
-                           ((9, 40, 40), 0.3), ((17, 32, 32), 0.25)),
-                  pixels=48_000)
+  # (frames, height, width, clips of a batch, share of the steps)
+  cfg.data = dict(buckets=((1, 48, 48, 20, 0.2), (5, 48, 48, 4, 0.25),
+                           (9, 40, 40, 3, 0.3), (17, 32, 32, 3, 0.25)))
   cfg.loop = dict(log_every=20, save_every=500, preview_every=500)
 
   if variant == "test":
     cfg.steps = 20
     cfg.vae.update(base=8, mults=(1, 1, 1), z=4, blocks=1)
-    cfg.data.update(buckets=(((1, 16, 16), 0.5), ((5, 16, 16), 0.5)),
-                    pixels=2_560)
+    cfg.data.buckets = ((1, 16, 16, 10, 0.5), (5, 16, 16, 2, 0.5))
     cfg.optimizer.warmup = 5
     cfg.loop = dict(log_every=1, save_every=10, preview_every=20)
   elif variant != "tiny":

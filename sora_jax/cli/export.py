@@ -38,7 +38,7 @@ def run(argv: list[str]) -> int:
   else:
     model = parts.dit_model(
         cfg, pretrained.load(f.vae or cfg["sources"]["vae"]), params,
-        tokenizer.of_data(data).model)
+        tokenizer.of(shards.open_manifest(data)).model)
   digest = pretrained.save(f.out, model, DTYPES[f.dtype])
   count = sum(x.size for x in jax.tree.leaves(params))
   print(f"{f.out}: step {step}, {count:,} parameters, {f.dtype}, digest "

@@ -1,7 +1,5 @@
 """The task of a config of kind "dit": the transformer, from cached latents."""
 
-import os
-
 import jax
 import numpy as np
 
@@ -34,7 +32,7 @@ def make(cfg, manifest, workdir, compressor, initial) -> task.Task:
   process = process_lib.Process(**cfg.process)
   plan = plan_lib.token_plan(manifest, plan_lib.TokenConfig(
       seed=cfg.seed, **parts.plain(cfg.data)))
-  tok = tokenizer.load(os.path.join(manifest.root, "tokenizer.model"))
+  tok = tokenizer.of(manifest)
   if tok.vocab_size > encoder.vocab:
     raise ValueError(f"the tokenizer has {tok.vocab_size} ids and "
                      f"config.text_encoder.vocab is {encoder.vocab}: raise it")

@@ -53,8 +53,7 @@ def run(argv: list[str]) -> int:
   program = state_lib.program(task.objective, task.init,
                               parts.optimizer_of(cfg), mesh, task.rules, key)
   record = config_lib.to_json(cfg) | {
-      "data_set": {"clips": manifest.info["clips"],
-                   "source": manifest.info["source"]},
+      "plan": task.plan.digest,
       "sources": {"data": os.path.abspath(f.data),
                   "vae": f.vae and os.path.abspath(f.vae),
                   "init_from": f.init_from}}

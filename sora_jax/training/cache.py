@@ -24,6 +24,7 @@ from sora_jax.data import latents
 from sora_jax.data import records
 from sora_jax.data import shards
 from sora_jax.data import tokenizer
+from sora_jax.data import tokenizer
 from sora_jax.data import video_io
 from sora_jax.models import pretrained
 from sora_jax.models import vae
@@ -75,13 +76,14 @@ def encode(model: pretrained.Model, data, out, *, seed: int = 0, tails: int = 2,
            for h, w in np.unique(np.stack([m.rows["height"],
                                            m.rows["width"]]), axis=1).T}
   run = Encoder(model, shapes(sizes, stride), batch)
+  words = tokenizer.of(manifests["train"])
   total, count = sum(len(m) for m in manifests.values()), 0
   for split, manifest in manifests.items():
     for shard in range(manifest.info["shards"][split]):
       rows = np.flatnonzero(manifest.rows["shard"] == shard)
       if not shards.is_written(out, split, shard):
         rejects = []
-        written = _shard(run, manifest, rows, seed, tails, stills, rejects)
+        written = _shard(run, manifest, rows, words, info, rejects)
         shards.write_shard(out, split, shard, written, latents.LATENTS, rejects)
       count += len(rows)
       if report:
@@ -186,9 +188,8 @@ def _encode(module, params, video, ctx, size):
   return mean, ctx
 
 
-def _shard(run: Encoder, manifest, rows, seed: int, tails: int, stills: int,
-           rejects: list):
-  """Yields the records of a shard."""
+def _shard(run: Encoder, manifest, rows, words, info: dict, rejects: list):
+  """Yields the records of a shard and their manifest rows."""
   stride = vae.stride(run.model.vae.module)[0]
   words = tokenizer.of(manifest)
   clips, jobs = [], []
@@ -199,7 +200,8 @@ def _shard(run: Encoder, manifest, rows, seed: int, tails: int, stills: int,
     except ValueError as e:
       rejects.append({"item": int(i), "reason": str(e)})
       continue
-    cuts, frames = choose(seed, item.key, len(video), stride, tails, stills)
+    cuts, frames = choose(info["latent_seed"], item.key, len(video), stride,
+                          info["tails"], info["stills"])
     last = tokens_lib.extend(video, (-(-(len(video) - 1) // stride) * stride + 1,
                                      *video.shape[1:3]))
     whole = Job(video, [])
