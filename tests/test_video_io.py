@@ -144,7 +144,7 @@ def test_hostile_files_end_in_one_line(tmp_path):
       "audio": audio.read_bytes(),
       "png": huge_png(),
       "cut png": huge_png(16),
-      "8176": huge_mp4(8176),
+      "5808": huge_mp4(5808),
   }
   for name, data in bad.items():
     path = tmp_path / f"{name}.mp4"

@@ -43,7 +43,7 @@ def run(argv: list[str]) -> int:
                          vocab=f.vocab)
   clips = ", ".join(f"{n} {split}" for split, n in info["clips"].items())
   print(f"{f.out}: {clips} clips in {sum(info['shards'].values())} shards, "
-        f"{info['rejected']} rejected, tokenizer of {info['vocab']} ids")
+        f"{info['rejected']} rejected, tokenizer of {info['vocab_size']} ids")
   return 0
 
 

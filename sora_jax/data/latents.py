@@ -73,7 +73,7 @@ def describe(source: dict, vae: str, stride, patch, channels: int, seed: int,
     raise ValueError(f"{tails} tails and {stills} stills of a clip; at most "
                      f"{MOST} of each can be stored")
   data = {k: source[k] for k in ("source", "options", "seed", "tokenizer",
-                                 "vocab") if k in source}
+                                 "vocab_size") if k in source}
   return {"kind": "latents", "vae": vae, "stride": list(stride),
           "patch": list(patch), "channels": channels, "latent_seed": seed,
           "tails": tails, "stills": stills, **data}

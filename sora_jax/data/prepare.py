@@ -155,4 +155,4 @@ def _finish(out, job, parts, description) -> dict:
   tok = tokenizer.train(texts, os.path.join(out, "tokenizer.model"), job.vocab)
   records.write_tfds(out, info)
   return shards.finish(out, {**info, "tokenizer": tok.digest,
-                             "vocab": tok.vocab_size})
+                             "vocab_size": tok.vocab_size})
