@@ -40,10 +40,28 @@ class Dense(nn.Module):
 
 def dense(x, kernel, bias, dtype):
   """x [.., D] times kernel [D, F] plus bias [F], in `dtype`."""
-  y = x.astype(dtype).reshape(-1, x.shape[-1]) @ kernel.astype(dtype)
+  y = _matmul(x.astype(dtype).reshape(-1, x.shape[-1]), kernel.astype(dtype))
   # The bias goes in before the name, so that what is kept is what is used.
   y = ad_checkpoint.checkpoint_name(y + bias.astype(dtype), "dense")
   return y.reshape(*x.shape[:-1], -1)
+
+
+@jax.custom_vjp
+def _matmul(x, w):
+  """x [L, D] @ w [D, F], with a gradient of w that suits the CPU."""
+  return x @ w
+
+
+def _matmul_bwd(residuals, grad):
+  x, w = residuals
+  if w.shape[0] <= w.shape[1]:
+    return grad @ w.T, x.T @ grad
+  # XLA on CPU transposes the left side of a product, 1.4 times slower when it
+  # is the wide one; the barrier keeps it from undoing the order.
+  return grad @ w.T, jax.lax.optimization_barrier(grad.T @ x).T
+
+
+_matmul.defvjp(lambda x, w: (x @ w, (x, w)), _matmul_bwd)
 
 
 class Mlp(nn.Module):
