@@ -151,15 +151,16 @@ def token_plan(manifest: shards.Manifest, cfg: TokenConfig) -> TokenPlan:
         f"no clip of {manifest.root} fits a row: one latent has "
         f"{latent.min()} tokens or more and the longest row "
         f"{cfg.shapes[-1][1]}; give longer rows")
-  plan = TokenPlan(manifest, cfg, assemble.loader(manifest, cfg), usable)
-  first = block_at(plan, 0)
-  largest = cfg.shapes[0][0] * cfg.shapes[0][1]
-  if len(usable) < cfg.block and _fill(plan, first) * largest < largest / 2:
+  batch = cfg.shapes[0][0] * cfg.shapes[0][1]
+  whole = int(np.minimum(latent * manifest.rows["t"], cfg.shapes[-1][1])[
+      usable].sum())
+  if whole < batch:
     raise ValueError(
-        f"{len(usable)} clips of {manifest.root} fill "
-        f"{first.tokens.sum()} tokens and a batch holds {largest}: prepare more "
-        "clips, or give smaller shapes")
-  return dataclasses.replace(plan, steps=len(first.batches))
+        f"the {len(usable)} clips of {manifest.root} that fit a row have {whole} "
+        f"tokens and one batch holds {batch}: encode more clips, or give "
+        "smaller shapes")
+  plan = TokenPlan(manifest, cfg, assemble.loader(manifest, cfg), usable)
+  return dataclasses.replace(plan, steps=len(block_at(plan, 0).batches))
 
 
 def block_at(plan: TokenPlan, index: int) -> Block:
