@@ -22,10 +22,9 @@ def run(argv: list[str]) -> int:
        "64x64:4,128x72:2.")
   text("frames", None, "N[:WEIGHT],.. of a world's clips; 1 makes images.")
   text("fps", None, "F[:WEIGHT],.. of a world's clips.")
-  whole("objects", None, "Objects of a world's clip; mixed by default.",
-        lower_bound=1, upper_bound=3)
-  flags.DEFINE_bool("plain", None, "Plain (or --noplain: textured) backgrounds; "
-                    "mixed by default.", flag_values=f)
+  text("objects", None, "N[:WEIGHT],.. objects of a world's clips.")
+  flags.DEFINE_float("plain", defaults.plain, "The share of plain backgrounds; "
+                     "the others are textured.", 0, 1, flag_values=f)
   whole("workers", None, "Processes; all cores by default.", lower_bound=0)
   whole("vocab", 512, "Ids of the tokenizer, at most.", lower_bound=16)
   source = f(argv)[1:]
@@ -35,7 +34,8 @@ def run(argv: list[str]) -> int:
   if not f.out:
     raise ValueError("--out=DIR is needed: the folder to write")
   options = sources.WorldOptions(
-      count=f.count, seed=f.seed, objects=f.objects, plain=f.plain,
+      count=f.count, seed=f.seed, plain=f.plain,
+      objects=_weighted("objects", f.objects, int) or defaults.objects,
       sizes=_weighted("size", f.size, _size) or defaults.sizes,
       frames=_weighted("frames", f.frames, int) or defaults.frames,
       fps=_weighted("fps", f.fps, float) or defaults.fps)

@@ -63,8 +63,8 @@ class WorldOptions:
     sizes: ((width, height), weight) ..
     frames: (frames, weight) ..; 1 is an image.
     fps: (frames per second, weight) ..
-    objects: the number of objects, or None for the world's own mix.
-    plain: plain (True) or textured (False) backgrounds, or None for both.
+    objects: (number of objects, weight) ..
+    plain: the share of plain backgrounds; the others are textured.
   """
 
   count: int = 1000
@@ -72,8 +72,8 @@ class WorldOptions:
   sizes: tuple = (((64, 64), 4), ((96, 56), 2), ((56, 96), 2), ((128, 72), 2))
   frames: tuple = ((1, 15), (9, 10), (17, 50), (25, 10), (33, 10), (49, 5))
   fps: tuple = ((8, 7), (12, 1), (16, 1), (24, 1))
-  objects: int | None = None
-  plain: bool | None = None
+  objects: tuple = ((1, 60), (2, 25), (3, 15))
+  plain: float = 0.6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,7 +110,8 @@ class World:
     frames, fps = _draw(rng, pairs)
     facts = world.sample(
         int(rng.integers(2 ** 31)), size, (frames - 1) / fps,
-        objects=cfg.objects, plain=cfg.plain, held_out=False)
+        objects=int(_draw(rng, cfg.objects)),
+        plain=bool(rng.random() < cfg.plain), held_out=False)
     return name, facts, world.render(facts, size, frames, fps), float(fps)
 
 
