@@ -143,14 +143,12 @@ def sample_times(cfg: Process, key: jax.Array, seg: types.Array,
     [B, M] float32: column 0 the noise level of the known tokens of the row,
     column s the time of segment s, shifted by the tokens of that segment.
   """
-  rows = seg.shape[0]
-  gauss, flat, choice, level, exact = jax.random.split(key, 5)
-  z = cfg.mean + cfg.std * jax.random.normal(gauss, (rows, columns))
-  t = jnp.where(jax.random.uniform(choice, (rows, columns)) < cfg.uniform,
-                jax.random.uniform(flat, (rows, columns)), jax.nn.sigmoid(z))
-  tokens = jnp.sum(seg[:, :, None] == jnp.arange(columns), axis=1)  # [B, M]
-  known = jnp.exp(
-      cfg.known_mean + cfg.known_std * jax.random.normal(level, (rows,)))
-  known = jnp.where(jax.random.uniform(exact, (rows,)) < cfg.known_clean, 0.0,
-                    jnp.minimum(known, 1.0))
+  # One draw: every random operation takes XLA on CPU a second to compile.
+  u = jax.random.uniform(key, (3, seg.shape[0], columns), minval=1e-7)
+  gauss, choice, flat = jax.scipy.special.ndtri(u[0]), u[1], u[2]  # [B, M]
+  t = jnp.where(choice < cfg.uniform, flat,
+                jax.nn.sigmoid(cfg.mean + cfg.std * gauss))
+  tokens = jnp.sum(seg[:, :, None] == jnp.arange(columns), axis=1)
+  level = jnp.exp(cfg.known_mean + cfg.known_std * gauss[:, 0])
+  known = jnp.where(choice[:, 0] < cfg.known_clean, 0, jnp.minimum(level, 1))
   return shift(cfg, t, tokens).at[:, 0].set(known)

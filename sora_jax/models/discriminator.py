@@ -6,11 +6,14 @@ flicker is judged too; frames are folded into the rows, which keeps the
 convolutions two-dimensional.
 """
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from sora_jax import types
+from sora_jax.models import conv as conv_lib
 
 
 class Discriminator(nn.Module):
@@ -29,17 +32,21 @@ class Discriminator(nn.Module):
     before = jnp.concatenate([video[:, :1], video[:, :-1]], axis=1)
     x = jnp.concatenate([video, video - before], -1).astype(self.dtype)
     x = x.reshape(-1, *x.shape[2:])  # [B T, H, W, 6]
+    conv = functools.partial(nn.Conv, dtype=self.dtype,
+                             kernel_init=nn.initializers.zeros)  # see `init`
     for level in range(3):
-      x = nn.Conv(self.width << level, (4, 4), strides=2, dtype=self.dtype)(x)
+      x = conv(self.width << level, (4, 4), strides=2)(x)
       if level:  # over channels only: patches are judged one by one
         x = nn.RMSNorm(dtype=self.dtype)(x)
       x = nn.leaky_relu(x, 0.2)
-    return nn.Conv(1, (3, 3), dtype=self.dtype)(x).astype(jnp.float32)
+    return conv(1, (3, 3))(x).astype(jnp.float32)
 
 
 def init(critic: Discriminator, key: jax.Array):
   """Parameters of the critic."""
-  return critic.init(key, jnp.zeros((1, 1, 16, 16, 3)))["params"]
+  video = jnp.zeros((1, 1, 16, 16, 3))
+  make = lambda key: conv_lib.draw(key, critic.init(key, video)["params"], "")
+  return jax.jit(make)(key)
 
 
 def judge(critic: Discriminator, params, video: types.Array) -> jax.Array:

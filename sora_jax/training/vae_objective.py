@@ -149,12 +149,20 @@ def against(cfg: VaeLoss, params, x, x_hat, pixels):
   Returns:
     (gradient to add at x_hat, gradient of params, metrics).
   """
-  critic = critic_of(cfg)
-  judge = lambda p, v: discriminator.judge(critic, p, v)
-  fool, push = jax.value_and_grad(lambda v: -jnp.mean(judge(params, v)))(x_hat)
-  hinge, grads = jax.value_and_grad(
-      lambda p: 0.5 * (jnp.mean(jax.nn.relu(1 - judge(p, x)))
-                       + jnp.mean(jax.nn.relu(1 + judge(p, x_hat)))))(params)
+  rows = x.shape[0]
+  logits, pull = jax.vjp(
+      functools.partial(discriminator.judge, critic_of(cfg)), params,
+      jnp.concatenate([x, x_hat]))
+
+  def hinge_of(logits):
+    real, fake = jnp.split(logits, 2)
+    return 0.5 * jnp.mean(jax.nn.relu(1 - real) + jax.nn.relu(1 + fake))
+
+  fool_of = lambda logits: -jnp.mean(jnp.split(logits, 2)[1])
+  hinge, up = jax.value_and_grad(hinge_of)(logits)
+  grads = pull(up)[0]
+  fool, up = jax.value_and_grad(fool_of)(logits)
+  push = pull(up)[1][rows:]
   size = objectives.norm(push)
   weight = cfg.adversarial * jnp.minimum(
       objectives.norm(pixels) / jnp.maximum(size, 1e-12), 1e4)

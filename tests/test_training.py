@@ -1,0 +1,428 @@
+"""Optimiser, guard, objectives and the step, on one device and on eight."""
+
+import functools
+import json
+import math
+import os
+import pathlib
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import toy_run
+from sora_jax import mesh as mesh_lib
+from sora_jax import types
+from sora_jax.diffusion import process
+from sora_jax.models import discriminator
+from sora_jax.models import dit
+from sora_jax.models import text_encoder
+from sora_jax.training import dit_objective
+from sora_jax.training import loop
+from sora_jax.training import objectives
+from sora_jax.training import optimizer
+from sora_jax.training import state as state_lib
+from sora_jax.training import vae_objective
+
+# ---------------------------------------------------------------- optimiser
+
+
+@pytest.mark.parametrize("shape", ["linear", "cosine"])
+def test_the_schedule_rises_holds_and_falls(shape):
+  cfg = optimizer.Optimizer(learning_rate=2., warmup=10, steps=100, decay=.3,
+                            final=.1, decay_shape=shape)
+  rate = np.asarray([optimizer.schedule(cfg)(n) for n in range(101)])
+  np.testing.assert_allclose(rate[:11], 2 * np.minimum(np.arange(1, 12), 10) / 10)
+  np.testing.assert_allclose(rate[10:71], 2.0)
+  np.testing.assert_allclose(rate[85], 1.1, rtol=1e-5)  # half way
+  np.testing.assert_allclose(rate[100], 0.2, rtol=1e-5)
+  assert np.all(np.diff(rate[70:]) < 0)
+
+
+def test_only_kernels_of_the_model_decay():
+  tree = lambda: {"kernel": jnp.ones(3), "bias": jnp.ones(3)}
+  params = {"vae": tree(), "critic": tree()}
+  tx = optimizer.make(optimizer.Optimizer(learning_rate=1., warmup=0,
+                                          weight_decay=.25))
+  zero = jax.tree.map(jnp.zeros_like, params)
+  updates = tx.update(zero, tx.init(params), params)[0]
+  np.testing.assert_allclose(updates["vae"]["kernel"], -.25)
+  for x in (updates["vae"]["bias"], *updates["critic"].values()):
+    np.testing.assert_array_equal(x, 0)
+
+
+def test_a_large_gradient_of_the_critic_does_not_shrink_the_models():
+  grads = {"vae": {"kernel": jnp.asarray([.3, .4])},
+           "critic": {"kernel": jnp.asarray([3e6, 4e6])}}
+  clip = optimizer.make(optimizer.Optimizer(clip=1.0))
+  adam = clip.update(grads, clip.init(grads), grads)[1][2][0]
+  np.testing.assert_allclose(adam.mu["vae"]["kernel"], [.03, .04], rtol=1e-5)
+  np.testing.assert_allclose(adam.mu["critic"]["kernel"], [.06, .08], rtol=1e-5)
+  np.testing.assert_allclose(optimizer.norm(grads), .5, rtol=1e-6)
+
+
+def test_the_average_follows_its_formula():
+  prog = toy_run.program(ema=.3)
+  state = prog.create()
+  want = toy_run.values(state.params)
+  for n in range(6):
+    state, _ = prog.step(state, toy_run.batch_at(n), toy_run.KEY)
+    d = min(.3, (1 + n) / (10 + n))
+    want = {k: d * want[k] + (1 - d) * v
+            for k, v in toy_run.values(state.params).items()}
+  for name, value in toy_run.values(state.ema).items():
+    np.testing.assert_allclose(value, want[name], rtol=1e-5, atol=1e-6)
+
+
+# -------------------------------------------------------------------- guard
+
+KEPT = ("params", "opt_state", "ema")
+
+
+@pytest.mark.parametrize("spoiled", [
+    {"x": math.nan}, {"scale": math.inf}, {"scale": math.nan}, {"scale": 1e4}],
+    ids=["NaN batch", "inf gradient", "NaN gradient", "spike"])
+def test_a_bad_step_changes_nothing(spoiled):
+  prog = toy_run.program(spike=6.0, spike_warm=4)
+  state = prog.create()
+  for n in range(6):
+    state, _ = prog.step(state, toy_run.batch_at(n), toy_run.KEY)
+  before = {k: toy_run.values(getattr(state, k)) for k in KEPT}
+  state, metrics = prog.step(state, toy_run.batch_at(6, {6: spoiled}),
+                             toy_run.KEY)
+  for k in KEPT:
+    toy_run.same(getattr(state, k), before[k])
+  assert int(state.step) == 7 and int(state.clips) == 56
+  assert int(metrics["skipped"]) == int(metrics["in_a_row"]) == 1
+  state, metrics = prog.step(state, toy_run.batch_at(7), toy_run.KEY)
+  assert int(metrics["skipped"]) == 1 and int(metrics["in_a_row"]) == 0
+  assert not np.array_equal(state.params["model"]["kernel"],
+                            before["params"]["model/kernel"])
+
+
+def test_the_spike_guard_waits_until_warm_and_lets_a_new_scale_in():
+  prog = toy_run.program(spike=6.0, spike_warm=20, steps=1000)
+
+  def skipped(scale_at):
+    state, out = prog.create(), []
+    for n in range(90):
+      spoiled = {n: {"scale": scale_at(n)}}
+      state, metrics = prog.step(state, toy_run.batch_at(n, spoiled),
+                                 toy_run.KEY)
+      out.append(int(metrics["in_a_row"]) > 0)
+    return out
+
+  assert not any(skipped(lambda n: 50. if n == 3 else 1.))
+  late = skipped(lambda n: 50. if n >= 40 else 1.)
+  assert not any(late[:40]) and all(late[40:45]) and not any(late[-10:])
+
+
+def test_many_bad_steps_in_a_row_stop_the_run_and_are_named(tmp_path):
+  spoiled = {n: {"x": math.nan} for n in (1, 4, 5, 6)}
+  with pytest.raises(FloatingPointError, match=r"steps 5, 6, 7\)") as e:
+    toy_run.train(tmp_path, 10, spoiled=spoiled, skip_limit=3)
+  assert len(str(e.value).splitlines()) == 1
+  lines = [json.loads(line) for line in
+           (tmp_path / "metrics.jsonl").read_text().splitlines()]
+  assert [line["skipped"] for line in lines] == [0, 1, 1, 1, 2, 3, 4]
+  assert lines[1]["loss"] is None  # a value that is not finite is no JSON
+  state = toy_run.train(tmp_path, 10, skip_limit=3).state  # goes on behind them
+  assert int(state.step) == 10 and int(state.skipped) == 4
+
+
+# --------------------------------------------------------------------- loop
+
+
+def test_hooks_progress_and_the_order_of_the_data(tmp_path, capsys):
+  seen = []
+  hooks = [loop.Hook(3, lambda n, s: seen.append((n, int(s.step)))),
+           loop.Hook(0, lambda n, s: seen.append("never"))]
+  out = toy_run.train(tmp_path, 10, hooks=hooks, log_every=4)
+  assert out.reason == "done"
+  assert seen == [(3, 3), (6, 6), (9, 9), (10, 10)]
+  err = capsys.readouterr().err
+  assert "a new run" in err and "step 8/10 loss" in err and "eta" in err
+  lines = [json.loads(line) for line in
+           (tmp_path / "metrics.jsonl").read_text().splitlines()]
+  assert [line["step"] for line in lines] == [4, 8]
+  assert set(lines[0]["timing"]) == {
+      "seconds", "steps_per_s", "clips_per_s", "data_share", "eta"}
+  short = lambda start: ((n, toy_run.batch_at(n)) for n in range(start, 12))
+  kw = {"steps": 20, "workdir": tmp_path, "config": toy_run.CONFIG,
+        "key": toy_run.KEY}
+  with pytest.raises(ValueError, match="data ended at step 12"):
+    loop.train(toy_run.program(), short, **kw)
+  with pytest.raises(ValueError, match="data is at step 0 and the run at"):
+    loop.train(toy_run.program(), lambda start: short(0), **kw)
+
+
+def test_tensorboard_is_named_if_it_is_missing(tmp_path, monkeypatch):
+  monkeypatch.setitem(sys.modules, "tensorboardX", None)
+  with pytest.raises(ValueError, match=r"sora_jax\[log\]"):
+    toy_run.train(tmp_path, 1, tensorboard=True)
+
+
+# ---------------------------------------------------- the transformer's loss
+
+DIT = dit.DiT(layers=1, heads=2, head_size=8, ffn=32, patch_channels=4,
+              out_channels=4, text_width=16, remat="none")
+TEXT = text_encoder.TextEncoder(vocab=11, width=16, layers=1, heads=2, ffn=32)
+INIT = dit_objective.make_init(functools.partial(dit.init, DIT),
+                               functools.partial(text_encoder.init, TEXT))
+COLUMNS = 4
+
+
+def batch_of(rows=2, seed=0):
+  """Rows of three segments, known tokens in the first, padding at the end."""
+  rng = np.random.default_rng(seed)
+  seg = np.asarray([1] * 6 + [2] * 5 + [3] * 3 + [0] * 2, np.int32)
+  known = (np.arange(16) < 2) | (np.arange(16) == 12)
+  rep = lambda x: np.repeat(x[None], rows, 0)
+  pos = np.stack([np.arange(16), np.arange(16) % 2, np.arange(16) % 3], -1)
+  return types.Batch(
+      tokens=types.Tokens(
+          x=rng.standard_normal((rows, 16, 4)).astype(np.float32),
+          pos=rep(pos.astype(np.float32)), seg=rep(seg)),
+      text=types.Text(
+          ids=rng.integers(1, 11, (rows, 8)).astype(np.int32),
+          seg=rep(np.asarray([1, 1, 1, 2, 2, 3, 0, 0], np.int32))),
+      known=rep(known))
+
+
+def objective(cfg=process.Process(base_tokens=4), denoise=None):
+  return dit_objective.make(denoise or functools.partial(dit.denoise, DIT),
+                            functools.partial(text_encoder.encode, TEXT), cfg,
+                            COLUMNS)
+
+
+def test_the_loss_equals_one_made_by_hand_token_by_token():
+  cfg, key, batch = process.Process(base_tokens=4), jax.random.key(3), batch_of()
+  seen = {}
+
+  def denoise(params, tokens, time, text):
+    seen.update(tokens=tokens, time=time)
+    return params["scale"] * tokens.x + 0.1 * jnp.take_along_axis(
+        time.t, time.tid, 1)[..., None]
+
+  params = {"transformer": {"scale": jnp.float32(.7)},
+            "text_encoder": text_encoder.init(TEXT, key)}
+  grads, metrics = objective(cfg, denoise)(params, batch, key, 0)
+  keys = objectives.split(key, "times", "noise")
+  t = np.asarray(process.sample_times(cfg, keys["times"], batch.tokens.seg,
+                                      COLUMNS))
+  eps = np.asarray(jax.random.normal(keys["noise"], batch.tokens.x.shape))
+  losses, slopes, quarters = [], [], {q: [] for q in range(4)}
+  for b in range(2):
+    for i in range(16):
+      seg, known = batch.tokens.seg[b, i], batch.known[b, i]
+      time = t[b, 0 if known else seg]
+      x0 = batch.tokens.x[b, i]
+      x_t = (1 - time) * x0 + time * eps[b, i]
+      np.testing.assert_allclose(seen["tokens"].x[b, i], x_t, atol=1e-5)
+      if seg == 0 or known:
+        continue
+      error = (.7 * x_t + .1 * time - x0) / max(time, .05)
+      losses.append(np.mean(error**2))
+      slopes.append(np.mean(2 * error * x_t / max(time, .05)))
+      quarters[min(int(time * 4), 3)].append(losses[-1])
+  np.testing.assert_allclose(metrics["loss"], np.mean(losses), rtol=1e-5)
+  np.testing.assert_allclose(grads["transformer"]["scale"], np.mean(slopes),
+                             rtol=1e-4)
+  for q, values in quarters.items():
+    want = np.mean(values) if values else np.nan
+    np.testing.assert_allclose(metrics[f"loss_t{q + 1}"], want, rtol=1e-5)
+  assert float(metrics["clips"]) == 6 and float(metrics["tokens"]) == 28
+  np.testing.assert_allclose(metrics["known_share"], 6 / 28, rtol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def gradients():
+  return jax.jit(objective())
+
+
+def test_padding_and_the_target_of_known_tokens_do_not_count(gradients):
+  key = jax.random.key(5)
+  params, batch = INIT(key), batch_of()
+  # not at initialisation, where the model predicts zero whatever it reads
+  params = jax.tree.map(lambda x: x + .05, params)
+  grads, metrics = gradients(params, batch, key, 0)
+  x, ids = batch.tokens.x.copy(), batch.text.ids.copy()
+  x[:, 14:], ids[:, 6:] = 1e3, 7
+  other = batch.replace(tokens=batch.tokens.replace(x=x),
+                        text=batch.text.replace(ids=ids))
+  again = gradients(params, other, key, 0)
+  np.testing.assert_allclose(again[1]["loss"], metrics["loss"], rtol=1e-6)
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6),
+               again[0], grads)
+  nothing = batch.replace(known=np.ones_like(batch.known))
+  grads, metrics = gradients(params, nothing, key, 0)
+  assert float(metrics["loss"]) == 0
+  assert all(np.all(np.asarray(g) == 0) for g in jax.tree.leaves(grads))
+
+
+def test_the_transformer_overfits_one_batch():
+  batch, cfg = batch_of(), process.Process(mean=1.0, base_tokens=4)
+  prog = state_lib.program(
+      objective(cfg), INIT,
+      optimizer.Optimizer(learning_rate=1e-2, warmup=10, steps=400),
+      mesh_lib.make_mesh(devices=jax.devices()[:1]),
+      {"transformer": mesh_lib.DIT_RULES, "text_encoder": mesh_lib.TEXT_RULES},
+      jax.random.key(0))
+  state, losses = prog.create(), []
+  for _ in range(400):
+    state, metrics = prog.step(state, batch, jax.random.key(1))
+    losses.append(metrics["loss"])
+  first, last = np.mean(losses[:20]), np.mean(losses[-20:])
+  print(f"loss {first:.3f} -> {last:.3f}")
+  assert last < .25 * first
+
+
+def eight(name):
+  """Loss and gradients of a batch of 8 rows on a mesh, to a file."""
+  axes = dict(part.split("=") for part in name.split())
+  mesh = mesh_lib.make_mesh(**{k: int(v) for k, v in axes.items()}) if (
+      axes) else mesh_lib.make_mesh(devices=jax.devices()[:1])
+  prog = state_lib.program(
+      objective(), INIT, optimizer.Optimizer(), mesh,
+      {"transformer": mesh_lib.DIT_RULES, "text_encoder": mesh_lib.TEXT_RULES},
+      jax.random.key(0))
+  params = jax.tree.map(lambda x: x + .05, prog.create().params)
+  batch = mesh_lib.to_global(mesh, batch_of(rows=8))
+  grads, metrics = jax.jit(objective())(params, batch, jax.random.key(2), 0)
+  split = sum(len(set(map(str, x.sharding.devices_indices_map(
+      x.shape).values()))) > 1 for x in jax.tree.leaves(params))
+  return {**toy_run.values(grads), "loss": np.asarray(metrics["loss"])}, split
+
+
+def test_eight_devices_equal_one():
+  env = {**os.environ, "JAX_PLATFORMS": "cpu",
+         "XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
+  run = subprocess.run([sys.executable, __file__], env=env, text=True,
+                       capture_output=True, cwd=pathlib.Path(__file__).parent)
+  assert run.returncode == 0, run.stderr[-3000:]
+  print(run.stdout)
+  assert run.stdout.count("equal to one device") == 3
+
+
+# ------------------------------------------------------------- the VAE's loss
+
+
+def encode(params, video):
+  b, t, h, w, _ = video.shape
+  x = video[:, ::4].reshape(b, -1, h // 8, 8, w // 8, 8, 3)
+  x = x.transpose(0, 1, 2, 4, 3, 5, 6).reshape(b, -1, h // 8, w // 8, 192)
+  return jnp.split(x @ params["enc"]["kernel"], 2, -1)
+
+
+def decode(params, z):
+  b, t, h, w, _ = z.shape
+  x = (z @ params["dec"]["kernel"]).reshape(b, t, h, w, 8, 8, 3)
+  x = x.transpose(0, 1, 2, 4, 3, 5, 6).reshape(b, t, h * 8, w * 8, 3)
+  return jnp.repeat(x, 4, 1)[:, 3:]
+
+
+def init_vae(key):
+  return {"enc": {"kernel": .1 * jax.random.normal(key, (192, 16))},
+          "dec": {"kernel": .1 * jax.random.normal(key, (8, 192))}}
+
+
+def pixels(seed=0):
+  rng = np.random.default_rng(seed)
+  return types.Pixels(rng.integers(0, 256, (2, 5, 16, 24, 3), np.uint8))
+
+
+def vae_gradients(step=0, params=None, **kw):
+  cfg = vae_objective.VaeLoss(**kw)
+  params = params or vae_objective.make_init(init_vae, cfg)(jax.random.key(0))
+  run = jax.jit(vae_objective.make(encode, decode, cfg))
+  return run(params, pixels(), jax.random.key(1), step), params
+
+
+def test_the_terms_of_the_vae_are_what_they_say():
+  (grads, metrics), params = vae_gradients(l1=2., l2=3., kl=.1, edges=.5)
+  x = vae_objective.to_unit(pixels().video)
+  assert float(x.min()) == -1 and float(x.max()) == 1
+
+  def by_hand(params):
+    mean, logvar = encode(params, x)
+    noise = jax.random.normal(jax.random.key(1), mean.shape)
+    x_hat = decode(params, mean + jnp.exp(logvar / 2) * noise)
+    kl = .5 * jnp.mean(mean**2 + jnp.exp(logvar) - 1 - logvar)
+    edges = vae_objective.gradient_pyramid(x_hat, x)
+    l2 = jnp.mean((x_hat - x)**2)
+    return 2 * jnp.mean(abs(x_hat - x)) + 3 * l2 + .1 * kl + .5 * edges, l2
+
+  (loss, l2), want = jax.value_and_grad(by_hand, has_aux=True)(params["vae"])
+  np.testing.assert_allclose(metrics["loss"], loss, rtol=1e-5)
+  np.testing.assert_allclose(metrics["psnr"], 10 * np.log10(4 / l2), rtol=1e-5)
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5),
+               grads["vae"], want)
+  assert float(metrics["clips"]) == 2
+
+
+def test_the_edge_term_sees_edges_and_not_brightness():
+  x = jnp.zeros((1, 1, 16, 16, 3))
+  assert float(vae_objective.gradient_pyramid(x + .3, x)) == 0
+  edge = x.at[:, :, :, 8:].set(1.)
+  assert float(vae_objective.gradient_pyramid(edge, x)) > .1
+  late = vae_gradients(edges=.5, edges_start=10, step=9)[0][0]
+  toy_run.same(late, vae_gradients()[0][0])
+
+
+def test_the_critic_starts_late_and_has_the_weight_it_was_given():
+  plain = vae_gradients()[0][0]["vae"]
+  kw = {"adversarial": .5, "adversarial_start": 10, "critic_width": 8}
+  (early, metrics), params = vae_gradients(step=9, **kw)
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-7),
+               early["vae"], plain)
+  assert objectives.norm(early["critic"]) == 0 and metrics["critic"] == 0
+  (late, metrics), _ = vae_gradients(step=10, params=params, **kw)
+  assert objectives.norm(late["critic"]) > 0
+  assert .5 < float(metrics["critic"]) < 1.5
+  assert float(metrics["critic_dropped"]) == 0
+  # the push at x_hat is half as long as the gradient of the other terms
+  x = vae_objective.to_unit(pixels().video)
+  pull = jnp.cos(x * 9)
+  push = vae_objective.against(vae_objective.VaeLoss(**kw), params["critic"], x,
+                               .9 * x, pull)[0]
+  np.testing.assert_allclose(objectives.norm(push), .5 * objectives.norm(pull),
+                             rtol=1e-4)
+
+
+@pytest.mark.parametrize("fault", [math.nan, 1e6])
+def test_a_broken_critic_is_dropped_and_counted(fault):
+  kw = {"adversarial": .5, "critic_width": 8}
+  params = vae_gradients(**kw)[1]
+  params["critic"] = jax.tree.map(lambda x: x + fault, params["critic"])
+  (grads, metrics), _ = vae_gradients(params=params, **kw)
+  assert float(metrics["critic_dropped"]) == 1
+  plain = vae_gradients()[0][0]["vae"]
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-7),
+               grads["vae"], plain)
+  assert objectives.norm(grads["critic"]) == 0
+
+
+def test_the_critic_judges_patches_and_sees_motion():
+  critic = discriminator.Discriminator(8)
+  params = discriminator.init(critic, jax.random.key(0))
+  x = jax.random.normal(jax.random.key(1), (2, 3, 32, 48, 3))
+  logits = discriminator.judge(critic, params, x)
+  assert logits.shape == (6, 4, 6, 1)
+  moved = discriminator.judge(critic, params, x.at[:, 0].add(1.))
+  assert not np.allclose(moved[1], logits[1])  # frame 1 beside another frame 0
+  np.testing.assert_array_equal(moved[2], logits[2])
+
+
+if __name__ == "__main__":
+  want, _ = eight("")
+  for name in ("data=8", "data=1 fsdp=8", "data=2 fsdp=4"):
+    got, split = eight(name)
+    assert (split > 10) == ("fsdp" in name), (name, split)
+    worst = max(float(np.max(abs(got[k] - v)) / max(np.max(abs(v)), 1e-3))
+                for k, v in want.items())
+    assert worst < 1e-4, (name, worst)
+    print(f"{name}: equal to one device within {worst:.1e}, "
+          f"{split} parameters split")
