@@ -263,9 +263,9 @@ def test_the_tokenizer():
            for s in ("ball", "square") for d in ("left", "right", "up")]
   import tempfile
   with tempfile.TemporaryDirectory() as folder_:
-    tok = tokenizer.train(texts, f"{folder_}/tok.model", 64)
+    tok = tokenizer.train(texts, f"{folder_}/tok.model", 128)
     assert tokenizer.load(f"{folder_}/tok.model").digest == tok.digest
-    assert tokenizer.train(reversed(texts), f"{folder_}/b", 64
+    assert tokenizer.train(reversed(texts), f"{folder_}/b", 128
                            ).digest == tok.digest
     with pytest.raises(ValueError, match="0 texts"):
       tokenizer.train([" "], f"{folder_}/c")
@@ -273,6 +273,7 @@ def test_the_tokenizer():
   assert tok.encode("", 8, continues=True) == [tokenizer.CONTINUES,
                                                tokenizer.EOS]
   ids = tok.encode("a RED ball", 64)
+  assert len(ids) == 4  # a piece for each word
   assert ids == tok.encode("a red ball", 64) and ids[-1] == tokenizer.EOS
   assert tokenizer.CONTINUES not in tok.encode("<continues> a ball", 64)
   assert len(tok.encode("a red ball " * 50, 16, True)) == 16
