@@ -15,15 +15,15 @@ def get_config(variant: str = "tiny") -> ml_collections.ConfigDict:
   cfg = ml_collections.ConfigDict()
   cfg.kind = "vae"
   cfg.seed = 0
-  cfg.steps = 12_000
+  cfg.steps = 6_000
   cfg.mesh = dict(data=-1, fsdp=1, context=1, tensor=1)
   cfg.vae = dict(base=24, mults=(1, 2, 2), z=8, blocks=1,
                  temporal=(True, True), patch=2, residual=True)
   # l1 and l2 of pixels in [-1, 1]; the edge term comes in once the colours are
   # right.
-  cfg.objective = dict(l1=1.0, l2=2.0, kl=1e-5, edges=0.5, edges_start=500,
+  cfg.objective = dict(l1=1.0, l2=2.0, kl=1e-4, edges=0.5, edges_start=500,
                        adversarial=0.0, adversarial_start=8_000)
-  cfg.optimizer = dict(learning_rate=2e-3, warmup=100, decay=0.4, clip=1.0,
+  cfg.optimizer = dict(learning_rate=1e-3, warmup=100, decay=0.4, clip=1.0,
                        ema=0.999, weight_decay=1e-4)
   # (frames, height, width, clips of a batch, share of the steps)
   cfg.data = dict(buckets=((1, 48, 48, 20, 0.2), (5, 48, 48, 4, 0.25),
