@@ -22,13 +22,11 @@ import numpy as np
 
 from sora_jax import types
 from sora_jax.data import assemble
-from sora_jax.data import buckets
 from sora_jax.data import masks
 from sora_jax.data import memo
 from sora_jax.data import packing
 from sora_jax.data import shards
 
-PixelConfig, pixel_plan = buckets.PixelConfig, buckets.pixel_plan
 BLOCKS = 3  # blocks that are remembered
 
 
@@ -50,8 +48,8 @@ class TokenConfig:
   """
 
   shapes: tuple = ((10, 256), (4, 640))
-  text_length: int = 320
-  text_limit: int = 64
+  text_length: int = 192
+  text_limit: int = 80
   max_segments: int = 16
   f_ref: float = 8.0
   dropout: float = 0.1
