@@ -184,8 +184,13 @@ def contact_sheet(videos, columns: int = 8, side: int = 128) -> np.ndarray:
 
   Returns:
     uint8 [H, W, 3].
+
+  Raises:
+    ValueError: no video.
   """
   videos = [videos] if getattr(videos, "ndim", 0) == 4 else list(videos)
+  if not videos:
+    raise ValueError("a contact sheet needs at least one video; there are 0")
   gap, lines = 2, []
   for video in videos:
     picked = np.unique(np.linspace(0, len(video) - 1, columns).round().astype(
