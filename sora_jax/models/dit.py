@@ -19,6 +19,7 @@ which the parameters of the blocks are stacked along a leading layer axis, and
 `denoise` runs them in one scan.
 """
 
+import functools
 import math
 
 from flax import linen as nn
@@ -194,13 +195,7 @@ class DiT(nn.Module):
 
     stack = self.param("blocks", init_blocks)
 
-    def layer(x, params):
-      return block.apply({"params": params}, x, *args), None
-
-    if self.remat != "none":
-      layer = jax.checkpoint(layer, policy=POLICIES[self.remat],
-                             prevent_cse=False)
-    x, _ = jax.lax.scan(layer, x, stack)
+    x = scan(block, stack, x, args, self.remat)
 
     table = self.param("table", layers_lib.zeros, (2, width))
     shift, scale = (layers_lib.take(emb + table[i], time.tid) for i in range(2))
@@ -209,6 +204,18 @@ class DiT(nn.Module):
         jnp.float32)
 
 
+def scan(block: Block, stack, x: jax.Array, args, remat: str) -> jax.Array:
+  """x after all blocks, whose parameters are stacked, as one scan."""
+
+  def layer(x, params):
+    return block.apply({"params": params}, x, *args), None
+
+  if remat != "none":
+    layer = jax.checkpoint(layer, policy=POLICIES[remat], prevent_cse=False)
+  return jax.lax.scan(layer, x, stack)[0]
+
+
+@functools.partial(jax.jit, static_argnums=0)
 def init(dit: DiT, key: jax.Array):
   """Fresh parameters, float32: the model predicts zero until it is trained."""
   tokens = types.Tokens(x=jnp.zeros((1, 1, dit.patch_channels)),

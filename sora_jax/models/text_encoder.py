@@ -5,6 +5,8 @@ attends only to itself and whose positions start at 0, so a prompt is encoded
 alike wherever it stands in a row.
 """
 
+import functools
+
 from flax import linen as nn
 from flax import traverse_util
 import jax
@@ -76,6 +78,7 @@ class TextEncoder(nn.Module):
     return types.TextStates(states=x, seg=text.seg)
 
 
+@functools.partial(jax.jit, static_argnums=0)
 def init(encoder: TextEncoder, key: jax.Array):
   """Fresh parameters, float32."""
   ids = jnp.ones((1, 1), jnp.int32)

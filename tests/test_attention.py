@@ -1,0 +1,120 @@
+"""Attention: flash agrees with dense, segments keep to themselves."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from sora_jax.models import attention
+
+# Several blocks of queries and keys in a few hundred tokens.
+BLOCKS = {"BLOCK_Q": 32, "BLOCK_K": 48}
+
+
+def values(length, keys, rows=2, heads=2, size=8, seed=0):
+  rng = np.random.default_rng(seed)
+  draw = lambda n: rng.standard_normal((rows, n, heads, size)).astype(
+      np.float32)
+  return draw(length), draw(keys), draw(keys)
+
+
+def segments(length, count, rows=2, seed=0, padded=True):
+  """[B, L] sorted segments 1 .. count, then padding."""
+  rng = np.random.default_rng(seed)
+  seg = np.sort(rng.integers(1, count + 1, (rows, length)), 1)
+  if padded:
+    seg[:, length - length // 8:] = 0
+  return seg.astype(np.int32)
+
+
+def relative(a, b):
+  return float(jnp.max(jnp.abs(a - b)) / jnp.max(jnp.abs(b)))
+
+
+@pytest.fixture(name="small_blocks")
+def _small_blocks(monkeypatch):
+  for name, value in BLOCKS.items():
+    monkeypatch.setattr(attention, name, value)
+
+
+@pytest.mark.parametrize("length, keys, q_seg, kv_seg", [
+    (70, 110, None, None),
+    (130, 130, segments(130, 5), segments(130, 5)),
+    # The text of segment 2 is missing, and rows without padding.
+    (70, 40, segments(70, 3, padded=False), 1 + 2 * (segments(40, 2) > 1)),
+    # Segments in no order.
+    (64, 64, segments(64, 4)[:, ::-1], segments(64, 4)[:, ::-1]),
+])
+def test_flash_is_dense(small_blocks, length, keys, q_seg, kv_seg):
+  q, k, v = values(length, keys)
+  wave = jnp.cos(jnp.arange(q.size)).reshape(q.shape)
+
+  @jax.jit
+  def both(q, k, v):
+    def loss(backend, *args):
+      out = attention.attend(*args, q_seg, kv_seg, backend)
+      return jnp.sum(out * wave), out
+    grad = lambda name: jax.grad(lambda *a: loss(name, *a), (0, 1, 2),
+                                 has_aux=True)(q, k, v)
+    return grad("flash"), grad("dense")
+
+  (grads, out), (wanted_grads, wanted) = both(q, k, v)
+  assert relative(out, wanted) <= 1e-5
+  for name, found, grad in zip("qkv", grads, wanted_grads):
+    assert relative(found, grad) <= 1e-4, name
+
+
+@pytest.mark.parametrize("backend", ["dense", "flash"])
+def test_a_token_sees_its_segment_only(small_blocks, backend):
+  q, k, v = values(60, 60)
+  seg = segments(60, 3)
+  attend = jax.jit(lambda *a: attention.attend(*a, seg, seg, backend))
+  out = attend(q, k, v)
+  mine = seg == 2
+  rng = np.random.default_rng(1)
+  change = lambda x: np.where(mine[..., None, None], x,
+                              rng.standard_normal(x.shape).astype(np.float32))
+  np.testing.assert_array_equal(np.asarray(out)[mine],
+                                np.asarray(attend(q, change(k), change(v)))[mine])
+  row = np.flatnonzero(mine[0])
+  alone = attention.attend(q[:1, row], k[:1, row], v[:1, row],
+                           backend="dense")
+  assert relative(out[:1, row], alone) <= 1e-5
+
+
+@pytest.mark.parametrize("backend", ["dense", "flash"])
+def test_without_keys_there_is_zero_and_no_nan(backend):
+  q, k, v = values(20, 12)
+  q_seg, kv_seg = segments(20, 2), np.full((2, 12), 7, np.int32)
+  run = lambda *a: attention.attend(*a, q_seg, kv_seg, backend)
+  assert not np.any(run(q, k, v))
+  grads = jax.grad(lambda *a: jnp.sum(run(*a)), (0, 1, 2))(q, k, v)
+  assert not any(np.any(g) for g in grads)
+
+
+def test_blocks_that_do_not_meet_are_skipped():
+  """Two segments of a block each: a NaN in one reaches nothing of the other."""
+  q, k, v = values(512, 1024)
+  v[:, 512:] = np.nan
+  q_seg = np.repeat([[1, 2]], 256, 1).repeat(2, 0).astype(np.int32)
+  kv_seg = np.repeat([[1, 2]], 512, 1).repeat(2, 0).astype(np.int32)
+  out = np.asarray(attention.attend(q, k, v, q_seg, kv_seg, "flash"))
+  assert np.all(np.isfinite(out[:, :256])) and np.all(np.isnan(out[:, 256:]))
+
+
+def test_memory_grows_with_length():
+  def temporary(length):
+    x = jax.ShapeDtypeStruct((1, length, 2, 16), np.float32)
+    loss = lambda *a: jnp.sum(attention.attend(*a, backend="flash"))
+    compiled = jax.jit(jax.grad(loss, (0, 1, 2))).lower(x, x, x).compile()
+    return compiled.memory_analysis().temp_size_in_bytes
+
+  assert temporary(8192) < 3 * temporary(4096)
+
+
+def test_bad_arguments():
+  q, k, v = values(4, 4)
+  with pytest.raises(ValueError, match="both q_seg and kv_seg"):
+    attention.attend(q, k, v, segments(4, 1))
+  with pytest.raises(ValueError, match="'fast'"):
+    attention.attend(q, k, v, backend="fast")
