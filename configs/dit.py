@@ -27,8 +27,8 @@ def get_config(variant: str = "tiny") -> ml_collections.ConfigDict:
                        ema=0.9995, weight_decay=0.01)
   # Shapes are (rows, length) with the same tokens in all. f_ref is the frame
   # rate at which latents are one position apart.
-  cfg.data = dict(shapes=((10, 256), (4, 640)), text_length=320,
-                  text_limit=64, f_ref=8.0, dropout=0.1)
+  cfg.data = dict(shapes=((10, 256), (4, 640)), text_length=192,
+                  text_limit=80, f_ref=8.0, dropout=0.1)
   # What the model folder states as the defaults of sampling.
   cfg.sampling = dict(steps=30, guidance=3.0, guidance_interval=(0.1, 1.0),
                       method="ab2", fps=8.0, max_tokens=40_000)
@@ -45,7 +45,7 @@ def get_config(variant: str = "tiny") -> ml_collections.ConfigDict:
                            text_width=32)
     cfg.text_encoder.update(width=32, layers=1, heads=2, ffn=64)
     cfg.optimizer.warmup = 5
-    cfg.data.update(shapes=((4, 64), (2, 128)), text_length=256)
+    cfg.data.update(shapes=((4, 64), (2, 128)))
     cfg.sampling.steps = 4
     cfg.loop = dict(log_every=1, save_every=10, preview_every=20)
     cfg.preview.prompts = ("a red ball moves to the right",)

@@ -25,9 +25,10 @@ def get_config(variant: str = "tiny") -> ml_collections.ConfigDict:
                        adversarial=0.0, adversarial_start=8_000)
   cfg.optimizer = dict(learning_rate=1e-3, warmup=100, decay=0.4, clip=1.0,
                        ema=0.999, weight_decay=1e-4)
-  # (frames, height, width, clips of a batch, share of the steps)
-  cfg.data = dict(buckets=((1, 48, 48, 20, 0.2), (5, 48, 48, 4, 0.25),
-                           (9, 40, 40, 3, 0.3), (17, 32, 32, 3, 0.25)))
+  # (frames, height, width, clips of a batch, share of the steps). Small crops
+  # of many clips: the network learns from the number of clips, not of pixels.
+  cfg.data = dict(buckets=((1, 32, 32, 48, 0.25), (5, 32, 32, 10, 0.25),
+                           (9, 32, 32, 5, 0.25), (17, 32, 32, 3, 0.25)))
   cfg.loop = dict(log_every=20, save_every=500, preview_every=500)
 
   if variant == "test":

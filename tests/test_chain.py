@@ -1,0 +1,192 @@
+"""The whole path by its commands: clips to a model folder to a video file.
+
+Every step is the real command in a real process or in this one; the runs are
+the `test` variants of the committed configs.
+"""
+
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+import sora_jax
+from sora_jax import main
+from sora_jax.data import video_io
+from sora_jax.models import pretrained
+from sora_jax.training import checkpoint
+
+ROOT = pathlib.Path(__file__).parent.parent
+VAE = f"--config={ROOT}/configs/vae.py:test"
+DIT = f"--config={ROOT}/configs/dit.py:test"
+
+
+def command(*argv, code=0):
+  """Runs a verb in this process."""
+  assert main.main([str(a) for a in argv]) == code
+
+
+@pytest.fixture(scope="module")
+def chain(tmp_path_factory):
+  """A folder with data, latents and a model made by the test configs."""
+  at = tmp_path_factory.mktemp("chain")
+  command("prepare", "world:balls", f"--out={at}/data", "--count=96",
+          "--size=32x32:2,48x32", "--frames=1,5:3,9", "--plain=1",
+          "--workers=1", "--test_share=0.1")
+  command("train", VAE, f"--data={at}/data", f"--workdir={at}/vae_run")
+  command("export", f"--workdir={at}/vae_run", f"--out={at}/vae")
+  command("encode", f"--vae={at}/vae", f"--data={at}/data",
+          f"--out={at}/latents")
+  train(at, "dit_run").wait()
+  command("export", f"--workdir={at}/dit_run", f"--out={at}/model")
+  return at
+
+
+def train(at, workdir):
+  """Starts the transformer's training in a process of its own."""
+  return subprocess.Popen(
+      [sys.executable, "-m", "sora_jax", "train", DIT, f"--data={at}/latents",
+       f"--vae={at}/vae", f"--workdir={at}/{workdir}"], cwd=ROOT,
+      stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
+
+
+def metrics(folder):
+  """The lines of metrics.jsonl without what depends on the clock."""
+  lines = (folder / "metrics.jsonl").read_text().splitlines()
+  return [{k: v for k, v in json.loads(line).items() if k != "timing"}
+          for line in lines]
+
+
+def leaves(folder, step):
+  """Digest of every leaf of a checkpoint, as it was written."""
+  file, = (folder / "checkpoints" / str(step) / "meta").glob("*metadata*")
+  return json.loads(file.read_text())["leaves"]
+
+
+def test_a_run_that_was_killed_equals_one_that_was_not(chain):
+  process = train(chain, "killed")
+  log = chain / "killed" / "metrics.jsonl"
+  start = time.monotonic()
+  while not log.exists() or len(log.read_text().splitlines()) < 13:
+    assert process.poll() is None, "it ended before it could be killed"
+    assert time.monotonic() - start < 600
+    time.sleep(0.05)
+  process.send_signal(signal.SIGKILL)
+  assert process.wait() == -signal.SIGKILL
+  again = train(chain, "killed")
+  assert again.wait() == 0
+  assert metrics(chain / "killed") == metrics(chain / "dit_run")
+  assert [m["step"] for m in metrics(chain / "killed")] == list(range(1, 21))
+  whole = leaves(chain / "dit_run", 20)
+  assert leaves(chain / "killed", 20) == whole and len(whole) > 50
+
+
+def test_the_model_folder_holds_the_averaged_weights(chain):
+  params, _, step = checkpoint.load_ema(chain / "dit_run")
+  model = pretrained.load(str(chain / "model"))
+  assert step == 20
+  for name in ("transformer", "text_encoder"):
+    ours, theirs = params[name], getattr(model, name).params
+    for a, b in zip(*(map(np.asarray, sorted_leaves(t))
+                      for t in (ours, theirs))):
+      np.testing.assert_allclose(a, b, atol=2e-3)
+
+
+def sorted_leaves(tree):
+  import jax  # pylint: disable=g-import-not-at-top
+  return jax.tree.leaves(tree)
+
+
+@pytest.mark.parametrize("out, frames, size", [
+    ("v.mp4", 5, "32x32"), ("v.gif", 6, "41x37"), ("v.webp", 2, "48x32"),
+    ("v.png", 1, "32x64")])
+def test_a_prompt_becomes_a_file(chain, tmp_path, out, frames, size):
+  command("generate", "--prompt=a red ball moves to the right",
+          f"--model={chain}/model", f"--frames={frames}", f"--size={size}",
+          f"--out={tmp_path}/{out}")
+  video, _ = video_io.read(str(tmp_path / out))
+  width, height = map(int, size.split("x"))
+  assert video.shape == (frames, height, width, 3)
+
+
+def test_python_and_command_make_the_same_video(chain, tmp_path):
+  model = sora_jax.load(str(chain / "model"))
+  one = model.generate("a blue square", size=(32, 32), frames=5, seed=3)
+  two = model.generate("a blue square", size=(32, 32), frames=5, seed=3)
+  assert one.dtype == np.uint8 and one.shape == (5, 32, 32, 3)
+  np.testing.assert_array_equal(one, two)
+  other = model.generate("a blue square", size=(32, 32), frames=5, seed=4)
+  assert (one != other).any()
+  both = model.generate_batch(["a red disc", "a blue square"], (32, 32), 5,
+                              seeds=[8, 3])
+  assert np.abs(both[1].astype(int) - one).max() <= 1
+
+
+@pytest.mark.parametrize("argv, what", [
+    (["--size=8x64"], "below one patch"), (["--frames=0"], "frames 0"),
+    (["--size=4096x4096", "--frames=241"], "tokens"),
+    (["--prompt= "], "prompt is empty"), (["--fps=0"], "fps"),
+    (["--out=x.avi"], "ends in"), (["--sise=64x64"], "size"),
+    (["--model=nothing"], "no model")])
+def test_a_mistake_is_one_line(chain, tmp_path, capsys, argv, what):
+  base = [f"--model={chain}/model", "--prompt=a red ball",
+          f"--out={tmp_path}/x.mp4"]
+  names = {a.split("=")[0] for a in argv}
+  base = [a for a in base if a.split("=")[0] not in names]
+  command("generate", *base, *argv, code=2)
+  error = capsys.readouterr().err.strip()
+  assert what in error and "\n" not in error
+  assert not list(tmp_path.iterdir())
+
+
+def test_another_config_is_refused_and_nothing_lost(chain, capsys):
+  before = sorted(os.listdir(chain / "dit_run" / "checkpoints"))
+  command("train", DIT, "--config.transformer.layers=3",
+          f"--data={chain}/latents", f"--vae={chain}/vae",
+          f"--workdir={chain}/dit_run", code=2)
+  assert "transformer.layers: 2 -> 3" in capsys.readouterr().err
+  assert sorted(os.listdir(chain / "dit_run" / "checkpoints")) == before
+
+
+@pytest.mark.parametrize("argv, what", [
+    ([DIT, "--config.optimiser.learning_rate=1"], "optimizer.learning_rate"),
+    (["--config=configs/nothing.py:tiny"], "no config file"),
+    ([DIT.replace(":test", ":huge")], "huge"),
+    ([], "--config=FILE:VARIANT")])
+def test_config_mistakes_name_what_is_right(tmp_path, capsys, argv, what):
+  command("train", *argv, f"--data={tmp_path}", f"--workdir={tmp_path}/w",
+          code=2)
+  assert what in capsys.readouterr().err
+
+
+def test_damaged_weights_are_seen(chain, tmp_path, capsys):
+  folder = tmp_path / "model"
+  shutil.copytree(chain / "model", folder)
+  file = next(folder.glob("transformer/*.safetensors"))
+  data = bytearray(file.read_bytes())
+  data[-100] ^= 1
+  file.write_bytes(data)
+  command("generate", f"--model={folder}", "--prompt=a red ball",
+          f"--out={tmp_path}/x.mp4", code=2)
+  assert "damaged" in capsys.readouterr().err
+
+
+def test_latents_of_another_vae_are_refused(chain, tmp_path, capsys):
+  folder = tmp_path / "vae"
+  shutil.copytree(chain / "vae", folder)
+  model = pretrained.load(str(folder))
+  pretrained.save(str(folder), model, np.float32)
+  command("train", DIT, f"--data={chain}/latents", f"--vae={folder}",
+          f"--workdir={tmp_path}/w", code=2)
+  assert "latents of the VAE" in capsys.readouterr().err
+
+
+def test_an_unknown_verb_names_the_nearest(capsys):
+  command("generat", code=2)
+  assert "did you mean generate" in capsys.readouterr().err
