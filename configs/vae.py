@@ -23,8 +23,8 @@ def get_config(variant: str = "tiny") -> ml_collections.ConfigDict:
   # right.
   cfg.objective = dict(l1=1.0, l2=2.0, kl=1e-4, edges=0.5, edges_start=500,
                        adversarial=0.0, adversarial_start=8_000)
-  cfg.optimizer = dict(learning_rate=1e-3, warmup=100, decay=0.4, clip=1.0,
-                       ema=0.999, weight_decay=1e-4)
+  cfg.optimizer = dict(name="muon", learning_rate=4e-3, warmup=100, decay=0.5,
+                       clip=1.0, ema=0.999, weight_decay=1e-4)
   # (frames, height, width, clips of a batch, share of the steps). Small crops
   # of many clips: the network learns from the number of clips, not of pixels.
   cfg.data = dict(buckets=((1, 32, 32, 48, 0.25), (5, 32, 32, 10, 0.25),

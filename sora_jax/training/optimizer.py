@@ -1,4 +1,8 @@
-"""AdamW with a schedule of three phases: warm up, hold, decay.
+"""AdamW or Muon with a schedule of three phases: warm up, hold, decay.
+
+Muon (Jordan 2024; Liu et al. 2025, arXiv 2502.16982) orthogonalises the momentum
+of every kernel and scales it to the size of an AdamW update; all that is no
+kernel, and the SIDE trees, are left to Adam.
 
 The constant phase lets one run serve several budgets: a longer run goes on from
 before the decay (Hagele et al. 2024, arXiv 2405.18392). Weight decay touches
@@ -6,14 +10,17 @@ kernels only, and the gradient is clipped by its global norm.
 """
 
 import dataclasses
+import re
 
 import jax
 import jax.numpy as jnp
 import optax
+from optax import contrib
 
 from sora_jax import mesh as mesh_lib
 from sora_jax.training import objectives
 
+MUON_RMS = 0.2  # root mean square of an AdamW update (arXiv 2502.16982)
 SIDE = ("critic",)  # parameters that do not belong to the model being trained
 
 
@@ -22,6 +29,7 @@ class Optimizer:
   """The optimiser and the guard of one run.
 
   Attributes:
+    name: "adamw" or "muon".
     learning_rate: of the constant phase.
     warmup: steps of linear rise from 0.
     decay: the share of `steps` at the end that falls to `final` times the
@@ -38,6 +46,7 @@ class Optimizer:
     spike_warm: applied steps before `spike` is on.
   """
 
+  name: str = "adamw"
   learning_rate: float = 3e-4
   warmup: int = 500
   decay: float = 0.2
@@ -54,6 +63,8 @@ class Optimizer:
   spike_warm: int = 200
 
   def __post_init__(self):
+    if self.name not in ("adamw", "muon"):
+      raise ValueError(f"optimizer {self.name!r} is neither adamw nor muon")
     if self.decay_shape not in ("linear", "cosine"):
       raise ValueError(f"decay_shape {self.decay_shape!r} is neither linear "
                        "nor cosine")
@@ -79,12 +90,18 @@ def schedule(cfg: Optimizer):
 
 
 def make(cfg: Optimizer) -> optax.GradientTransformation:
-  """Clip, then AdamW. A SIDE tree is clipped on its own, and does not decay."""
+  """Clip, then update. A SIDE tree is clipped on its own, and does not decay."""
+  if cfg.name == "muon":
+    update = contrib.muon(
+        schedule(cfg), eps=cfg.eps, weight_decay=cfg.weight_decay,
+        weight_decay_mask=_decay_mask, adam_b1=cfg.b1, adam_b2=cfg.b2,
+        muon_weight_dimension_numbers=_matrices, consistent_rms=MUON_RMS)
+  else:
+    update = optax.adamw(schedule(cfg), cfg.b1, cfg.b2, cfg.eps,
+                         weight_decay=cfg.weight_decay, mask=_decay_mask)
   return optax.chain(
       optax.masked(optax.clip_by_global_norm(cfg.clip), _model_mask),
-      optax.masked(optax.clip_by_global_norm(cfg.clip), _side_mask),
-      optax.adamw(schedule(cfg), cfg.b1, cfg.b2, cfg.eps,
-                  weight_decay=cfg.weight_decay, mask=_decay_mask))
+      optax.masked(optax.clip_by_global_norm(cfg.clip), _side_mask), update)
 
 
 def norm(grads) -> jax.Array:
@@ -92,10 +109,37 @@ def norm(grads) -> jax.Array:
   return objectives.norm({k: v for k, v in grads.items() if k not in SIDE})
 
 
-def shardings(tx, opt_state, param_shardings, other):
-  """Shardings of an optimiser's state: moments lie as their parameters do."""
-  return optax.tree_map_params(tx, lambda _, s: s, opt_state, param_shardings,
-                               transform_non_params=lambda _: other)
+def shardings(opt_state, param_shardings, other):
+  """Shardings of an optimiser's state: moments lie as their parameters do.
+
+  The path of a moment ends in its parameter's.
+  """
+  placed = {mesh_lib.path_name(path): sharding for path, sharding in
+            jax.tree_util.tree_flatten_with_path(param_shardings)[0]}
+
+  def leaf(path, _):
+    names = (mesh_lib.path_name(path[i:]) for i in range(len(path)))
+    return next((placed[n] for n in names if n in placed), other)
+
+  return jax.tree_util.tree_map_with_path(leaf, opt_state)
+
+
+def _matrices(params):
+  """How each kernel is a matrix: all but its last axis are its input.
+
+  The kernels of a scanned stack (`blocks/`) have a leading axis of layers, each
+  of which is a matrix of its own.
+  """
+
+  def leaf(path, x):
+    name = mesh_lib.path_name(path)
+    if _side(path) or not name.endswith("kernel"):
+      return None
+    first = 1 if re.search("(^|/)blocks/", name) else 0
+    return contrib.MuonDimensionNumbers(tuple(range(first, x.ndim - 1)),
+                                        x.ndim - 1)
+
+  return jax.tree_util.tree_map_with_path(leaf, params)
 
 
 def _decay_mask(params):

@@ -90,7 +90,7 @@ def program(objective: Objective, init: Callable[[jax.Array], dict],
   params = mesh_lib.shardings(mesh, specs)
   placed = jax.tree.map(lambda _: whole, shapes).replace(
       params=params, ema=params, opt_state=optimizer_lib.shardings(
-          tx, shapes.opt_state, params, whole))
+          shapes.opt_state, params, whole))
   abstract = jax.tree.map(
       lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes,
       placed)
