@@ -1,6 +1,5 @@
 """The task of a config of kind "vae": the compression network, from pixels."""
 
-import jax
 import numpy as np
 
 from sora_jax import mesh as mesh_lib
@@ -31,14 +30,12 @@ def make(cfg, manifest, workdir, compressor, initial) -> task.Task:
   begin = lambda key: vae.init(module, key)
   if initial:
     begin = lambda key: initial.vae.params
-  clips = held_out(manifest, vae.stride(module))
-  view = jax.jit(lambda p, x: decode(p, encode(p, x)[0]))
+  clips = held_out(manifest)
 
   def preview(step, state):
-    strips = []
-    for clip in clips:
-      out = view(state.ema["vae"], pipeline.to_float(clip[None]))
-      strips += [clip, pipeline.to_uint8(np.asarray(out))[0]]
+    model = parts.vae_model(cfg, state.ema, None, None)
+    strips = [x for clip in clips
+              for x in (clip, pipeline.reconstruct(model, clip))]
     video_io.write(task.preview_path(workdir, step, "truth-and-vae.png"),
                    video_io.contact_sheet(strips)[None], 1.0)
 
@@ -48,16 +45,13 @@ def make(cfg, manifest, workdir, compressor, initial) -> task.Task:
       preview, lambda batch: int(np.prod(batch.video.shape[:4])), "pixels")
 
 
-def held_out(manifest, stride, count: int = 3) -> list[np.ndarray]:
-  """A few clips of one size of the split test, for previews."""
+def held_out(manifest, count: int = 3) -> list[np.ndarray]:
+  """The first clips of the split test that have the size of its longest."""
   test = shards.open_manifest(manifest.root, "test")
-  rows = test.rows
-  long = np.flatnonzero((rows["frames"] >= PREVIEW_FRAMES)
-                        & (rows["height"] % stride[1] == 0)
-                        & (rows["width"] % stride[2] == 0))
-  if not len(long):
-    return []
-  same = long[(rows["height"][long] == rows["height"][long[0]])
-              & (rows["width"][long] == rows["width"][long[0]])]
-  return [video_io.read(records.read(test, int(i)).data)[0][:PREVIEW_FRAMES]
+  rows, longest = test.rows, int(np.argmax(test.rows["frames"]))
+  same = np.flatnonzero((rows["height"] == rows["height"][longest])
+                        & (rows["width"] == rows["width"][longest])
+                        & (rows["frames"] >= min(rows["frames"][longest],
+                                                 PREVIEW_FRAMES)))
+  return [video_io.read(records.read(test, int(i)).data, PREVIEW_FRAMES)[0]
           for i in same[:count]]
