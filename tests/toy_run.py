@@ -3,6 +3,7 @@
 The batch of a step is a function of the step, and may be spoiled at given ones.
 """
 
+import functools
 import sys
 
 import jax
@@ -39,6 +40,7 @@ def init(key):
                     "bias": jnp.zeros(WIDTH)}}
 
 
+@functools.cache
 def program(make=objective, params=init, **cfg):
   cfg = {"learning_rate": .01, "warmup": 3, "steps": 10, **cfg}
   return state.program(make, params, optimizer.Optimizer(**cfg),
