@@ -16,11 +16,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import toy_run
 from sora_jax.training import checkpoint
 from sora_jax.training import digest
 from sora_jax.training import journal
 from sora_jax.training import loop
+import toy_run
 
 HERE = pathlib.Path(__file__).parent
 

@@ -13,7 +13,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import toy_run
 from sora_jax import mesh as mesh_lib
 from sora_jax import types
 from sora_jax.diffusion import process
@@ -28,6 +27,7 @@ from sora_jax.training import objectives
 from sora_jax.training import optimizer
 from sora_jax.training import state as state_lib
 from sora_jax.training import vae_objective
+import toy_run
 
 # ---------------------------------------------------------------- optimiser
 
@@ -195,7 +195,10 @@ def batch_of(rows=2, seed=0):
       known=rep(known))
 
 
-def objective(cfg=process.Process(base_tokens=4), denoise=None):
+PROCESS = process.Process(base_tokens=4)
+
+
+def objective(cfg=PROCESS, denoise=None):
   return dit_objective.make(denoise or functools.partial(dit.denoise, DIT),
                             functools.partial(text_encoder.encode, TEXT), cfg,
                             COLUMNS)

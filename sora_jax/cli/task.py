@@ -1,8 +1,9 @@
 """What a kind of config asks the training loop to do."""
 
+from collections.abc import Callable
 import dataclasses
 import os
-from typing import Any, Callable
+from typing import Any
 
 
 @dataclasses.dataclass(frozen=True)

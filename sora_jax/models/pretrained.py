@@ -274,7 +274,7 @@ def read_weights(folder: str) -> dict[str, np.ndarray]:
     path = os.path.join(folder, name)
     try:
       with safetensors.safe_open(path, framework="flax") as f:
-        for key in f.keys():
+        for key in f.keys():  # noqa: SIM118, no dict
           out[key] = np.asarray(f.get_tensor(key), np.float32)
     except safetensors.SafetensorError as e:
       raise ValueError(f"{path} cannot be read: {e}") from e

@@ -24,7 +24,6 @@ from sora_jax.data import latents
 from sora_jax.data import records
 from sora_jax.data import shards
 from sora_jax.data import tokenizer
-from sora_jax.data import tokenizer
 from sora_jax.data import video_io
 from sora_jax.models import pretrained
 from sora_jax.models import vae

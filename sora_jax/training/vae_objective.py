@@ -23,7 +23,6 @@ import jax.numpy as jnp
 from sora_jax import types
 from sora_jax.models import discriminator
 from sora_jax.training import objectives
-from sora_jax.training import objectives
 
 
 @dataclasses.dataclass(frozen=True)
