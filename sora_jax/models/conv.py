@@ -45,7 +45,7 @@ def conv3d(x, kernel, backend: str | None = None):
     pad = [(0, 0)] + [(k // 2, k // 2) for k in kernel.shape[1:3]]
     return jax.lax.conv_general_dilated(
         x, kernel, (1, 1, 1), pad, dimension_numbers=("NDHWC", "DHWIO", "NDHWC"))
-  return conv2d(fold_time(x), fold_kernel(kernel))
+  return conv2d(fold_time(x), fold_kernel(kernel), backend=backend)
 
 
 def fold_time(x, stride: int = 1):
@@ -61,7 +61,7 @@ def fold_kernel(kernel):
   return kernel.transpose(1, 2, 0, 3, 4).reshape(kh, kw, taps * c, out)
 
 
-def conv2d(x, kernel, stride: int = 1):
+def conv2d(x, kernel, stride: int = 1, backend: str | None = None):
   """Convolves each frame of [B, T, H, W, C] with [kh, kw, C, O].
 
   Stride 1 pads alike on all sides; stride 2 pads one row and column of zeros at
@@ -71,11 +71,48 @@ def conv2d(x, kernel, stride: int = 1):
   kh, kw, _, out = kernel.shape
   if (kh, kw) == (1, 1):
     return (x.reshape(-1, c) @ kernel.reshape(c, out)).reshape(b, t, h, w, out)
-  pad = [(k // 2, k // 2) if stride == 1 else (0, 1) for k in (kh, kw)]
-  y = jax.lax.conv_general_dilated(
-      x.reshape(b * t, h, w, c), kernel, (stride, stride), pad,
-      dimension_numbers=("NHWC", "HWIO", "NHWC"))
+  x = x.reshape(b * t, h, w, c)
+  if stride == 1 and (backend or backend_of_platform()) == "fold":
+    y = same(x, kernel)
+  else:
+    y = _conv(x, kernel, stride)
   return y.reshape(b, t, *y.shape[1:])
+
+
+def _conv(x, kernel, stride=1):
+  pad = [(k // 2, k // 2) if stride == 1 else (0, 1) for k in kernel.shape[:2]]
+  return jax.lax.conv_general_dilated(
+      x, kernel, (stride, stride), pad,
+      dimension_numbers=("NHWC", "HWIO", "NHWC"))
+
+
+@jax.custom_vjp
+def same(x, kernel):
+  """A 3 x 3 convolution of [N, H, W, C] with [3, 3, C, O] for CPU.
+
+  The gradient of the kernel is three matrix products, one for each row of it:
+  XLA's own is a convolution with a window as large as the frame, on one core.
+  """
+  return _conv(x, kernel)
+
+
+def _same_fwd(x, kernel):
+  return _conv(x, kernel), (x, kernel)
+
+
+def _same_bwd(saved, g):
+  x, kernel = saved
+  (_, h, w, c), out = x.shape, g.shape[-1]
+  grad_x = _conv(g, kernel[::-1, ::-1].swapaxes(2, 3))
+  g = jnp.pad(g, ((0, 0), (0, 0), (1, 1), (0, 0)))
+  g = jnp.concatenate([g[:, :, 2 - k:2 - k + w] for k in range(3)], axis=-1)
+  g = g.reshape(-1, 3 * out)  # the shifts of the three columns of the kernel
+  x = jnp.pad(x, ((0, 0), (1, 1), (0, 0), (0, 0)))
+  rows = [x[:, k:k + h].reshape(-1, c).T @ g for k in range(3)]  # [C, 3 O]
+  return grad_x, jnp.stack(rows).reshape(3, c, 3, out).swapaxes(1, 2)
+
+
+same.defvjp(_same_fwd, _same_bwd)
 
 
 class CausalConv(nn.Module):
@@ -92,8 +129,12 @@ class CausalConv(nn.Module):
   @nn.compact
   def __call__(self, x, ctx=None):
     kernel, bias = _params(self, (TAPS, self.space, self.space, x.shape[-1]), x)
-    x = with_context(x, ctx)
-    return conv3d(x, kernel, self.backend) + bias, x[:, 1 - TAPS:]
+    seen = with_context(x, ctx)
+    if ctx is None and x.shape[1] == 1:  # an image: only the last tap meets it
+      y = conv2d(x, kernel[-1], backend=self.backend)
+    else:
+      y = conv3d(seen, kernel, self.backend)
+    return y + bias, seen[:, 1 - TAPS:]
 
 
 class HalfTime(nn.Module):

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 from sora_jax.models import conv
 
-EPS = 1e-12  # on the squared norm; only an all-zero vector meets it
+EPS = 1e-12  # squared norms below are zero: no direction, and no gradient
 
 
 class Norm(nn.Module):
@@ -28,7 +28,7 @@ class Norm(nn.Module):
     y = x.astype(jnp.float32)
     square = jnp.sum(y * y, axis=-1, keepdims=True)
     scale = jax.lax.rsqrt(jnp.maximum(square, EPS)) * x.shape[-1]**0.5
-    return (y * scale * gamma).astype(x.dtype)
+    return (y * jnp.where(square > EPS, scale, 0) * gamma).astype(x.dtype)
 
 
 class ResBlock(nn.Module):

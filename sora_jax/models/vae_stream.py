@@ -1,0 +1,42 @@
+"""The VAE over long videos: one part at a time, exact, in bounded memory.
+
+The first frame is a part, and so are every `stride` frames after it (one
+latent). What a part must know of those before it, two frames in front of each
+convolution, is the carry of a lax.scan. The result equals that of the whole
+clip at once: nothing is blended and no part overlaps another. A caller that
+cannot hold the video uses `encode_part` and `decode_part` of vae.py instead,
+which compile to two programs for any number of frames.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from sora_jax.models import vae as vae_lib
+
+
+def encode_chunked(vae: vae_lib.VAE, params, video, size=None):
+  """`vae.encode`, one latent at a time."""
+  vae_lib.check_video(vae, video.shape)
+  run = lambda ctx, x: vae_lib.encode_part(vae, params, x, ctx, size)[::-1]
+  return _in_parts(run, video, vae_lib.stride(vae)[0])
+
+
+def decode_chunked(vae: vae_lib.VAE, params, z, size=None):
+  """`vae.decode`, one latent at a time."""
+  run = lambda ctx, x: vae_lib.decode_part(vae, params, x, ctx, size)[::-1]
+  return _in_parts(run, z, 1)
+
+
+def _in_parts(run, x, frames: int):
+  """Runs (ctx, part) -> (ctx, out) over x[:, :1] and then `frames` at a time."""
+  ctx, first = run(None, x[:, :1])
+  b, t, *rest = x[:, 1:].shape
+  parts = jnp.moveaxis(x[:, 1:].reshape(b, t // frames, frames, *rest), 1, 0)
+  _, rest = jax.lax.scan(run, ctx, parts)  # leaves [parts, B, T, ..]
+
+  def join(head, tail):
+    tail = jnp.moveaxis(tail, 0, 1)
+    tail = tail.reshape(b, -1, *tail.shape[3:])
+    return jnp.concatenate([head, tail], axis=1)
+
+  return jax.tree.map(join, first, rest)

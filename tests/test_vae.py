@@ -1,0 +1,164 @@
+"""The video compression network: causal, exact in parts and under padding."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from sora_jax.models import conv
+from sora_jax.models import vae as vae_lib
+from sora_jax.models import vae_stream
+
+WAN22 = vae_lib.VAE(base=4, decoder_base=6, mults=(1, 2, 2), z=3, blocks=1)
+WAN21 = vae_lib.VAE(base=4, mults=(1, 2), z=3, blocks=1, temporal=(True,),
+                    patch=1, residual=False)
+BOTH = pytest.mark.parametrize("vae", [WAN22, WAN21], ids=["wan22", "wan21"])
+
+
+@functools.cache
+def params_of(vae):
+  """Random parameters, biases and gains too, so that padding could leak."""
+  params = vae_lib.init(vae, jax.random.key(0))
+  rng = np.random.default_rng(0)
+  return jax.tree.map(
+      lambda x: np.asarray(x) + 0.2 * rng.standard_normal(x.shape).astype("f4"),
+      params)
+
+
+# What is tested here does not depend on how hard XLA tries.
+jit = functools.partial(
+    jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+
+
+@functools.cache
+def compiled(fn, vae):
+  return jit(functools.partial(fn, vae))
+
+
+def run(fn, vae, x, size=None):
+  return compiled(fn, vae)(params_of(vae), x, size)
+
+
+def clip(vae, latents, rows=1, height=2, width=3, seed=1):
+  st, sh, sw = vae_lib.stride(vae)
+  shape = (rows, (latents - 1) * st + 1, height * sh, width * sw, 3)
+  return np.random.default_rng(seed).uniform(-1, 1, shape).astype(np.float32)
+
+
+def close(a, b, tolerance=1e-5):
+  for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+    assert x.shape == y.shape
+    error = np.abs(np.asarray(x) - np.asarray(y)).max()
+    assert error <= tolerance * np.abs(np.asarray(y)).max(), error
+
+
+def test_sizes_of_the_default_network():
+  vae = vae_lib.VAE()
+  assert vae_lib.stride(vae) == (4, 8, 8)
+  params = jax.eval_shape(lambda: vae_lib.init(vae, jax.random.key(0)))
+  video = jax.ShapeDtypeStruct((2, 17, 48, 64, 3), jnp.float32)
+  mean, logvar = jax.eval_shape(functools.partial(vae_lib.encode, vae), params,
+                                video)
+  assert mean.shape == logvar.shape == (2, 5, 6, 8, 8)
+  back = jax.eval_shape(functools.partial(vae_lib.decode, vae), params, mean)
+  assert back.shape == video.shape
+
+
+@pytest.mark.parametrize("fields, word", [
+    (dict(temporal=(True,)), "temporal"),
+    (dict(mults=(1, 2, 4)), "divide"),
+])
+def test_refuses_impossible_networks(fields, word):
+  with pytest.raises(ValueError, match=word):
+    vae_lib.VAE(**fields)
+
+
+@pytest.mark.parametrize("shape", [(1, 4, 16, 16, 3), (1, 5, 12, 16, 3),
+                                   (5, 16, 16, 3)])
+def test_refuses_sizes_off_the_stride(shape):
+  with pytest.raises(ValueError, match="stride 4x8x8"):
+    vae_lib.encode(WAN22, params_of(WAN22), np.zeros(shape, np.float32))
+
+
+def test_forms_of_the_causal_convolution_agree():
+  x = jax.random.normal(jax.random.key(0), (2, 5, 6, 8, 4))
+  kernel = jax.random.normal(jax.random.key(1), (3, 3, 3, 4, 5))
+
+  def outputs(form):
+    loss = lambda x, k: jnp.sum(jnp.sin(conv.conv3d(x, k, form)))
+    return conv.conv3d(x, kernel, form), jit(jax.grad(loss, (0, 1)))(x, kernel)
+
+  close(outputs("fold"), outputs("native"), 2e-5)
+
+
+@BOTH
+def test_a_latent_sees_no_later_frame(vae):
+  video = clip(vae, 3)
+  whole = run(vae_lib.encode, vae, video)
+  image = run(vae_lib.encode, vae, video[:, :1])
+  close(image, [x[:, :1] for x in whole])
+  changed = video.copy()
+  changed[:, vae_lib.stride(vae)[0] + 1:] *= -1
+  other = run(vae_lib.encode, vae, changed)
+  close([x[:, :2] for x in other], [x[:, :2] for x in whole])
+  assert np.abs(other[0][:, 2] - whole[0][:, 2]).max() > 1e-3
+
+
+@BOTH
+def test_a_frame_sees_no_later_latent(vae):
+  z = run(vae_lib.encode, vae, clip(vae, 3))[0]
+  whole = run(vae_lib.decode, vae, z)
+  other = run(vae_lib.decode, vae, z.at[:, 2].multiply(-1))
+  seen = vae_lib.stride(vae)[0] + 1
+  close(other[:, :seen], whole[:, :seen])
+  close(run(vae_lib.decode, vae, z[:, :1]), whole[:, :1])
+
+
+@BOTH
+def test_parts_equal_the_whole(vae):
+  video = clip(vae, 3)
+  mean, logvar = run(vae_lib.encode, vae, video)
+  close(run(vae_stream.encode_chunked, vae, video), (mean, logvar))
+  close(run(vae_stream.decode_chunked, vae, mean),
+        run(vae_lib.decode, vae, mean))
+
+
+@BOTH
+def test_padding_changes_nothing(vae):
+  _, sh, sw = vae_lib.stride(vae)
+  video = clip(vae, 2, rows=2)  # with noise in the padding
+  h, w = sh, 2 * sw
+  size = np.array([[h, w], [2 * sh, 3 * sw]], np.int32)
+  alone = run(vae_lib.encode, vae, video[:1, :, :h, :w])
+  padded = run(vae_lib.encode, vae, video, size)
+  chunked = run(vae_stream.encode_chunked, vae, video, size)
+  close([x[:1, :, :1, :2] for x in padded], alone)
+  close([x[:1, :, :1, :2] for x in chunked], alone)
+  pixels = run(vae_lib.decode, vae, padded[0], size)
+  close(pixels[:1, :, :h, :w], run(vae_lib.decode, vae, alone[0]))
+
+
+def test_gradients_are_finite_on_a_blank_clip():
+  params = vae_lib.init(WAN22, jax.random.key(0))
+  video = jnp.zeros((1, 5, 16, 16, 3))
+
+  def loss(params):
+    mean, logvar = vae_lib.encode(WAN22, params, video)
+    out = vae_lib.decode(WAN22, params, mean)
+    return jnp.sum(out**2) + jnp.sum(logvar)
+
+  grads = jit(jax.grad(loss))(params)
+  assert all(np.isfinite(g).all() for g in jax.tree.leaves(grads))
+
+
+def test_there_and_back():
+  video = clip(WAN22, 2)
+  np.testing.assert_array_equal(
+      vae_lib.unpatchify(vae_lib.patchify(video, 2), 2), video)
+  z = np.random.default_rng(0).normal(3, 2, (1, 2, 3, 4, 5)).astype(np.float32)
+  mean, std = z.mean((0, 1, 2, 3)), z.std((0, 1, 2, 3))
+  unit = vae_lib.normalise(z, mean, std)
+  assert np.allclose(unit.std((0, 1, 2, 3)), 1, atol=1e-5)
+  close(vae_lib.denormalise(unit, mean, std), z)
