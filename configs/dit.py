@@ -23,8 +23,8 @@ def get_config(variant: str = "tiny") -> ml_collections.ConfigDict:
   # Grids this small need much noise before the prompt matters: mean > 0.
   cfg.process = dict(prediction="x0", mean=0.6, std=1.2, uniform=0.1,
                      base_tokens=80, max_shift=3.0)
-  cfg.optimizer = dict(learning_rate=1e-3, warmup=1000, decay=0.3, clip=1.0,
-                       ema=0.9995, weight_decay=0.01)
+  cfg.optimizer = dict(name="muon", learning_rate=2e-3, warmup=300, decay=0.3,
+                       clip=1.0, ema=0.9995, weight_decay=0.01)
   # Shapes are (rows, length) with the same tokens in all. f_ref is the frame
   # rate at which latents are one position apart.
   cfg.data = dict(shapes=((10, 256), (4, 640)), text_length=192,
