@@ -141,13 +141,13 @@ def test_padding_changes_nothing(vae):
 
 
 def test_gradients_are_finite_on_a_blank_clip():
-  params = vae_lib.init(WAN22, jax.random.key(0))
-  video = jnp.zeros((1, 5, 16, 16, 3))
+  vae = vae_lib.VAE(base=4, mults=(1,), temporal=(), z=2, blocks=1)
+  params = vae_lib.init(vae, jax.random.key(0))
+  video = jnp.zeros((1, 2, 4, 4, 3))
 
   def loss(params):
-    mean, logvar = vae_lib.encode(WAN22, params, video)
-    out = vae_lib.decode(WAN22, params, mean)
-    return jnp.sum(out**2) + jnp.sum(logvar)
+    mean, logvar = vae_lib.encode(vae, params, video)
+    return jnp.sum(vae_lib.decode(vae, params, mean) + 1) + jnp.sum(logvar)
 
   grads = jit(jax.grad(loss))(params)
   assert all(np.isfinite(g).all() for g in jax.tree.leaves(grads))

@@ -1,5 +1,6 @@
 """The VAE against AutoencoderKLWan of diffusers, with the same weights."""
 
+import dataclasses
 import functools
 
 import jax
@@ -12,7 +13,7 @@ from sora_jax.models import vae_names
 diffusers = pytest.importorskip("diffusers")
 torch = pytest.importorskip("torch")
 
-WAN21 = vae_lib.VAE(base=4, mults=(1, 2, 4), z=3, blocks=2,
+WAN21 = vae_lib.VAE(base=4, mults=(1, 2, 4), z=3, blocks=1,
                     temporal=(False, True), patch=1, residual=False)
 WAN22 = vae_lib.VAE(base=4, decoder_base=6, mults=(1, 2, 2), z=3, blocks=1)
 BOTH = pytest.mark.parametrize("vae", [WAN22, WAN21], ids=["wan22", "wan21"])
@@ -67,7 +68,9 @@ def test_outputs_agree(vae, frames):
   assert np.abs(out).min() < 0.9  # and not everywhere
 
 
-@BOTH
+@pytest.mark.parametrize("vae", [
+    WAN22, WAN21, dataclasses.replace(WAN22, blocks=2),
+    dataclasses.replace(WAN21, blocks=2)])
 def test_weights_there_and_back(vae):
   _, weights = reference(vae)
   back = vae_names.from_flax(vae_names.to_flax(weights, vae), vae)
