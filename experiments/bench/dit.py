@@ -51,6 +51,15 @@ def reference():
   return model
 
 
+def inputs(grid):
+  """Noisy latents [1, t, h, w, C] of a grid of patches, a time, a prompt."""
+  rng = np.random.default_rng(0)
+  draw = lambda *s: rng.standard_normal(s).astype(np.float32)
+  nt, nh, nw = grid
+  return (draw(1, nt, 2 * nh, 2 * nw, CHANNELS), np.array([[.5]], np.float32),
+          draw(1, *TEXT))
+
+
 def torch_side(model, z, t, text, bfloat16=False):
   """(forward, train step) without arguments."""
   z = torch.from_numpy(z).permute(0, 4, 1, 2, 3).contiguous()
@@ -150,11 +159,7 @@ def main():
         f"threads, jax {jax.__version__}, load {os.getloadavg()[0]:.1f}")
   held = []
   for length in map(int, flags.tokens.split(",")):
-    rng = np.random.default_rng(0)
-    draw = lambda *s: rng.standard_normal(s).astype(np.float32)
-    nt, nh, nw = GRIDS[length]
-    values = (draw(1, nt, 2 * nh, 2 * nw, CHANNELS),
-              np.array([[.5]], np.float32), draw(1, *TEXT))
+    values = inputs(GRIDS[length])
     theirs, ours = torch_side(model, *values), jax_side(params, *values)
     half = torch_side(model, *values, bfloat16=True)
     wanted, found = np.asarray(theirs[0]()), ours[0]()
