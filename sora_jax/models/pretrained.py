@@ -9,24 +9,19 @@ safetensors loads silently.
 """
 
 import dataclasses
-import hashlib
-import json
 import os
 import shutil
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-import safetensors
-import safetensors.numpy
 
 from sora_jax.models import dit
 from sora_jax.models import dit_names
 from sora_jax.models import text_encoder
 from sora_jax.models import vae
 from sora_jax.models import vae_names
-
-SHARD_BYTES = 12 * 10**6  # of our own folders; large hosts refuse large files
+from sora_jax.models import weights
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,22 +72,23 @@ def load(folder: str, dtype=jnp.float32) -> Model:
   index_file = os.path.join(folder, "model_index.json")
   if not os.path.isfile(index_file):
     raise ValueError(f"{folder} is no model folder: model_index.json is missing")
-  digest = verify(folder)
-  index = _json(index_file)
-  config = _json(os.path.join(folder, "vae", "config.json"))
+  digest = weights.verify(folder)
+  index = weights.read_json(index_file)
+  config = weights.read_json(os.path.join(folder, "vae", "config.json"))
   network = _module(vae.VAE, _vae_fields(config), folder, "vae", dtype)
   parts = dict(
       vae=_part(folder, "vae", network, vae_names.to_flax),
       latent_mean=np.asarray(config["latents_mean"], np.float32),
       latent_std=np.asarray(config["latents_std"], np.float32))
   if "transformer" in index:
-    fields = _dit_fields(_json(os.path.join(folder, "transformer",
+    fields = _dit_fields(weights.read_json(os.path.join(folder, "transformer",
                                             "config.json")))
     network = _module(dit.DiT, fields, folder, "transformer", dtype)
     parts["transformer"] = _part(folder, "transformer", network,
                                  dit_names.to_flax)
   if "text_encoder" in index:
-    config = _json(os.path.join(folder, "text_encoder", "config.json"))
+    config = weights.read_json(os.path.join(folder, "text_encoder",
+                                            "config.json"))
     fields = {k: v for k, v in config.items() if not k.startswith("_")}
     network = _module(text_encoder.TextEncoder, fields, folder, "text_encoder",
                       dtype)
@@ -102,7 +98,7 @@ def load(folder: str, dtype=jnp.float32) -> Model:
     with open(os.path.join(folder, "tokenizer", "tokenizer.model"), "rb") as f:
       parts["tokenizer"] = f.read()
   if "scheduler" in index:
-    parts["scheduler"] = _json(os.path.join(folder, "scheduler",
+    parts["scheduler"] = weights.read_json(os.path.join(folder, "scheduler",
                                             "scheduler_config.json"))
   return Model(**parts, digest=digest)
 
@@ -138,47 +134,27 @@ def save(folder: str, model: Model, dtype=np.float16) -> str:
             model.text_encoder.params, model.text_encoder.module),
         {"_class_name": "TextEncoder", **_fields(model.text_encoder.module)},
         dtype)
-    _write_json(os.path.join(aside, "scheduler", "scheduler_config.json"),
-                model.scheduler)
+    weights.write_json(os.path.join(aside, "scheduler",
+                                    "scheduler_config.json"), model.scheduler)
     os.makedirs(os.path.join(aside, "tokenizer"))
     with open(os.path.join(aside, "tokenizer", "tokenizer.model"), "wb") as f:
       f.write(model.tokenizer)
-  _write_json(os.path.join(aside, "model_index.json"), index)
-  with open(os.path.join(aside, "SHA256SUMS"), "w", encoding="utf-8") as f:
-    for name in _files(aside):
-      if name != "SHA256SUMS":
-        f.write(f"{_sha256(os.path.join(aside, name))}  {name}\n")
+  weights.write_json(os.path.join(aside, "model_index.json"), index)
+  weights.write_sums(aside)
   if os.path.exists(folder):
-    for keep in ("README.md",):  # the card is the author's
-      if os.path.exists(os.path.join(folder, keep)):
-        shutil.copy(os.path.join(folder, keep), aside)
+    card = os.path.join(folder, "README.md")
+    if os.path.exists(card):  # it is the author's
+      shutil.copy(card, aside)
     shutil.rmtree(folder)
   os.rename(aside, folder)
-  return verify(folder)
+  return weights.verify(folder)
 
 
-def verify(folder: str) -> str:
-  """The digest of a folder, after its files have been checked against it.
-
-  Raises:
-    ValueError: a file that is missing or differs from SHA256SUMS.
-  """
-  sums = os.path.join(folder, "SHA256SUMS")
-  if not os.path.exists(sums):
-    names = [n for n in _files(folder) if n.endswith((".json", ".safetensors"))]
-    lines = [f"{_sha256(os.path.join(folder, n))}  {n}" for n in names]
-  else:
-    with open(sums, encoding="utf-8") as f:
-      lines = f.read().splitlines()
-    for line in lines:
-      expected, name = line.split("  ", 1)
-      path = os.path.join(folder, name)
-      if not os.path.exists(path):
-        raise ValueError(f"{path} is missing, SHA256SUMS names it")
-      if _sha256(path) != expected:
-        raise ValueError(f"{path} is damaged: its sha256 is not the one in "
-                         "SHA256SUMS; fetch the model again")
-  return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
+def _write_part(folder: str, part: str, tensors: dict, config: dict, dtype):
+  folder = os.path.join(folder, part)
+  stem = "model" if part == "text_encoder" else "diffusion_pytorch_model"
+  weights.write_json(os.path.join(folder, "config.json"), config)
+  weights.write_weights(folder, stem, tensors, dtype)
 
 
 def _vae_fields(config: dict) -> dict:
@@ -247,89 +223,8 @@ def _module(kind, fields: dict, folder: str, part: str, dtype):
 
 
 def _part(folder: str, part: str, module, to_flax) -> Part:
-  weights = read_weights(os.path.join(folder, part))
+  tensors = weights.read_weights(os.path.join(folder, part))
   try:
-    return Part(module, to_flax(weights, module))
+    return Part(module, to_flax(tensors, module))
   except (KeyError, ValueError) as e:
     raise ValueError(f"{folder}/{part}: {e}") from e
-
-
-def read_weights(folder: str) -> dict[str, np.ndarray]:
-  """All tensors of a part's safetensors files as float32.
-
-  Raises:
-    ValueError: no weights, a shard that the index names is missing, or a file
-      that is no safetensors file.
-  """
-  names = sorted(n for n in os.listdir(folder) if n.endswith(".safetensors"))
-  for index in (n for n in os.listdir(folder) if n.endswith(".index.json")):
-    wanted = set(_json(os.path.join(folder, index))["weight_map"].values())
-    if missing := sorted(wanted - set(names)):
-      raise ValueError(f"{folder}/{missing[0]} is missing, {index} names it")
-    names = sorted(wanted)
-  if not names:
-    raise ValueError(f"{folder} has no safetensors file")
-  out = {}
-  for name in names:
-    path = os.path.join(folder, name)
-    try:
-      with safetensors.safe_open(path, framework="flax") as f:
-        for key in f.keys():  # noqa: SIM118, no dict
-          out[key] = np.asarray(f.get_tensor(key), np.float32)
-    except safetensors.SafetensorError as e:
-      raise ValueError(f"{path} cannot be read: {e}") from e
-  return out
-
-
-def _write_part(folder: str, part: str, weights: dict, config: dict, dtype):
-  """Weights in shards of at most SHARD_BYTES, with an index if several."""
-  _write_json(os.path.join(folder, part, "config.json"), config)
-  weights = {k: np.ascontiguousarray(v, dtype) for k, v in weights.items()}
-  shards, size = [{}], 0
-  for key, value in weights.items():
-    if size + value.nbytes > SHARD_BYTES and shards[-1]:
-      shards.append({})
-      size = 0
-    shards[-1][key] = value
-    size += value.nbytes
-  stem = "diffusion_pytorch_model" if part != "text_encoder" else "model"
-  weight_map = {}
-  for i, shard in enumerate(shards):
-    name = f"{stem}.safetensors"
-    if len(shards) > 1:
-      name = f"{stem}-{i + 1:05d}-of-{len(shards):05d}.safetensors"
-    safetensors.numpy.save_file(shard, os.path.join(folder, part, name),
-                                metadata={"format": "pt"})
-    weight_map |= dict.fromkeys(shard, name)
-  if len(shards) > 1:
-    total = sum(v.nbytes for v in weights.values())
-    _write_json(os.path.join(folder, part, f"{stem}.safetensors.index.json"),
-                {"metadata": {"total_size": total}, "weight_map": weight_map})
-
-
-def _files(folder: str) -> list[str]:
-  found = [os.path.relpath(os.path.join(root, name), folder)
-           for root, _, names in os.walk(folder) for name in names]
-  return sorted(n for n in found if n != "README.md")
-
-
-def _sha256(path: str) -> str:
-  with open(path, "rb") as f:
-    return hashlib.file_digest(f, "sha256").hexdigest()
-
-
-def _json(path: str) -> dict:
-  try:
-    with open(path, encoding="utf-8") as f:
-      return json.load(f)
-  except FileNotFoundError:
-    raise ValueError(f"{path} is missing") from None
-  except json.JSONDecodeError as e:
-    raise ValueError(f"{path} is no JSON: {e}") from e
-
-
-def _write_json(path: str, value: dict) -> None:
-  os.makedirs(os.path.dirname(path), exist_ok=True)
-  with open(path, "w", encoding="utf-8") as f:
-    json.dump(value, f, indent=2)
-    f.write("\n")

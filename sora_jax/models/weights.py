@@ -1,0 +1,129 @@
+"""The files of a model folder: safetensors, JSON and their checksums.
+
+Only safetensors and JSON are read; nothing in a folder is ever run.
+"""
+
+import hashlib
+import json
+import os
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+SHARD_BYTES = 12 * 10**6  # of our own folders; large hosts refuse large files
+SUMS = "SHA256SUMS"
+
+
+def verify(folder: str) -> str:
+  """The digest of a folder, after its files have been checked against it.
+
+  Raises:
+    ValueError: a file that is missing or differs from SHA256SUMS.
+  """
+  sums = os.path.join(folder, SUMS)
+  if not os.path.exists(sums):
+    names = [n for n in files(folder) if n.endswith((".json", ".safetensors"))]
+    lines = [f"{_sha256(os.path.join(folder, n))}  {n}" for n in names]
+  else:
+    with open(sums, encoding="utf-8") as f:
+      lines = f.read().splitlines()
+    for line in lines:
+      expected, name = line.split("  ", 1)
+      path = os.path.join(folder, name)
+      if not os.path.exists(path):
+        raise ValueError(f"{path} is missing, SHA256SUMS names it")
+      if _sha256(path) != expected:
+        raise ValueError(f"{path} is damaged: its sha256 is not the one in "
+                         "SHA256SUMS; fetch the model again")
+  return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
+
+
+def read_weights(folder: str) -> dict[str, np.ndarray]:
+  """All tensors of a part's safetensors files as float32.
+
+  Raises:
+    ValueError: no weights, a shard that the index names is missing, or a file
+      that is no safetensors file.
+  """
+  names = sorted(n for n in os.listdir(folder) if n.endswith(".safetensors"))
+  for index in (n for n in os.listdir(folder) if n.endswith(".index.json")):
+    wanted = set(read_json(os.path.join(folder, index))["weight_map"].values())
+    if missing := sorted(wanted - set(names)):
+      raise ValueError(f"{folder}/{missing[0]} is missing, {index} names it")
+    names = sorted(wanted)
+  if not names:
+    raise ValueError(f"{folder} has no safetensors file")
+  out = {}
+  for name in names:
+    path = os.path.join(folder, name)
+    try:
+      with safetensors.safe_open(path, framework="flax") as f:
+        for key in f.keys():  # noqa: SIM118, no dict
+          out[key] = np.asarray(f.get_tensor(key), np.float32)
+    except safetensors.SafetensorError as e:
+      raise ValueError(f"{path} cannot be read: {e}") from e
+  return out
+
+
+def write_weights(folder: str, stem: str, tensors: dict, dtype) -> None:
+  """Weights in shards of at most SHARD_BYTES, with an index if several."""
+  tensors = {k: np.ascontiguousarray(v, dtype) for k, v in tensors.items()}
+  shards, size = [{}], 0
+  for key, value in tensors.items():
+    if size + value.nbytes > SHARD_BYTES and shards[-1]:
+      shards.append({})
+      size = 0
+    shards[-1][key] = value
+    size += value.nbytes
+  weight_map = {}
+  for i, shard in enumerate(shards):
+    name = f"{stem}.safetensors"
+    if len(shards) > 1:
+      name = f"{stem}-{i + 1:05d}-of-{len(shards):05d}.safetensors"
+    safetensors.numpy.save_file(shard, os.path.join(folder, name),
+                                metadata={"format": "pt"})
+    weight_map |= dict.fromkeys(shard, name)
+  if len(shards) > 1:
+    total = sum(v.nbytes for v in tensors.values())
+    write_json(os.path.join(folder, f"{stem}.safetensors.index.json"),
+               {"metadata": {"total_size": total}, "weight_map": weight_map})
+
+
+def write_sums(folder: str) -> None:
+  """Writes the sha256 of every file of a folder beside them."""
+  lines = [f"{_sha256(os.path.join(folder, name))}  {name}\n"
+           for name in files(folder) if name != SUMS]
+  with open(os.path.join(folder, SUMS), "w", encoding="utf-8") as f:
+    f.writelines(lines)
+
+
+def files(folder: str) -> list[str]:
+  """The relative paths of all files of a folder but its card."""
+  found = [os.path.relpath(os.path.join(root, name), folder)
+           for root, _, names in os.walk(folder) for name in names]
+  return sorted(n for n in found if n != "README.md")
+
+
+def _sha256(path: str) -> str:
+  with open(path, "rb") as f:
+    return hashlib.file_digest(f, "sha256").hexdigest()
+
+
+def read_json(path: str) -> dict:
+  """A JSON file; ValueError where it is missing or damaged."""
+  try:
+    with open(path, encoding="utf-8") as f:
+      return json.load(f)
+  except FileNotFoundError:
+    raise ValueError(f"{path} is missing") from None
+  except json.JSONDecodeError as e:
+    raise ValueError(f"{path} is no JSON: {e}") from e
+
+
+def write_json(path: str, value: dict) -> None:
+  """Writes JSON; its folder is made."""
+  os.makedirs(os.path.dirname(path), exist_ok=True)
+  with open(path, "w", encoding="utf-8") as f:
+    json.dump(value, f, indent=2)
+    f.write("\n")
