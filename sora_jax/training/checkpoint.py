@@ -155,9 +155,9 @@ def begin(workdir, config: dict, free=FREE, keep: int = 2) -> Checkpoints:
   """
   folder = (pathlib.Path(workdir) / FOLDER).absolute()
   # A step without a commit and a deletion cut short belong to a killed run.
-  shutil.rmtree(folder / TRASH, ignore_errors=True)
-  manager = _manager(folder, max_to_keep=keep, todelete_subdir=TRASH,
-                     cleanup_tmp_directories=True)
+  for rest in (folder / TRASH, *folder.glob("*.orbax-checkpoint-tmp*")):
+    shutil.rmtree(rest, ignore_errors=True)
+  manager = _manager(folder, max_to_keep=keep, todelete_subdir=TRASH)
   return Checkpoints(folder, json.loads(json.dumps(config)), tuple(free),
                      manager)
 

@@ -97,13 +97,13 @@ def train(program: state_lib.Program,
   journal = journal_lib.begin(workdir, step, tensorboard)
   clock = journal_lib.Clock(unit, steps)
   stop, undo = _signals()
-  shapes, skips, reason = set(), [], "done"
+  shapes, skips, in_a_row, reason = set(), [], 0, "done"
 
   def tell(last):
-    """Reads and writes the metrics of a step that has been left behind."""
+    """Writes the metrics of a step left behind; how many in a row it skipped."""
     n, values = last
     values = {k: float(v) for k, v in jax.device_get(values).items()}
-    in_a_row = values.pop("in_a_row")
+    in_a_row = int(values.pop("in_a_row"))
     if in_a_row:
       skips.append(n)
       say(f"step {n} skipped: loss {values['loss']:.4g}, gradient norm "
@@ -112,12 +112,7 @@ def train(program: state_lib.Program,
       timing = clock.timing(n)
       journal.write(n, values, timing)
       journal_lib.progress(n, steps, values, timing, unit)
-    if in_a_row >= skip_limit:
-      names = ", ".join(map(str, skips[-skip_limit:]))
-      raise FloatingPointError(
-          f"{skip_limit} steps in a row had no usable gradient (steps {names}):"
-          " the parameters are as they were before them; look at the data of "
-          "these steps or lower the learning rate")
+    return in_a_row
 
   try:
     # ------------------------------------------------------- act 2: the steps
@@ -132,7 +127,7 @@ def train(program: state_lib.Program,
       shape = tuple((x.shape, str(x.dtype)) for x in jax.tree.leaves(batch))
       state, metrics = program.step(state, batch, key)
       if last is not None:
-        tell(last)
+        in_a_row = tell(last)
       step += 1
       last = (step, metrics)
       clock.tick(units, got - asked)
@@ -144,7 +139,9 @@ def train(program: state_lib.Program,
             f"{time.monotonic() - got:.1f} s with compilation")
 
       # ------------------------------------------- act 3: saves and previews
-      if stop.is_set():
+      if in_a_row >= skip_limit:
+        reason, bad = "skips", skips[-skip_limit:]
+      elif stop.is_set():
         reason = "signal"
       elif max_seconds and time.monotonic() - begun > max_seconds:
         reason = "time"
@@ -152,8 +149,7 @@ def train(program: state_lib.Program,
       due = [h for h in hooks if h.every and (
           step % h.every == 0 or step == steps)]
       if ending or step % save_every == 0 or due:
-        tell(last)
-        last = None
+        in_a_row, last = tell(last), None
       paused = time.monotonic()
       if ending or step % save_every == 0:
         saves.save(state, wait=ending)
@@ -166,15 +162,17 @@ def train(program: state_lib.Program,
         break
 
     # --------------------------------------------------------- act 4: the end
+    if reason == "skips":
+      raise FloatingPointError(
+          f"{skip_limit} steps in a row had no usable gradient (steps "
+          f"{', '.join(map(str, bad))}): the parameters are as they were before "
+          "them; look at the data of these steps or lower the learning rate")
     if reason == "done":
       say(f"done: {step} steps, {int(state.clips):,} clips, "
           f"{int(state.skipped)} skipped")
     else:
       say(f"stopped at step {step} ({reason}), saved; the same command goes on")
     return Outcome(state, reason)
-  except FloatingPointError:
-    saves.save(state, wait=True)  # so that the data goes on behind these steps
-    raise
   finally:
     undo()
     journal.close()
