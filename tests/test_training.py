@@ -515,4 +515,4 @@ def test_muon_makes_the_update_of_every_kernel_orthogonal():
     values = np.linalg.svd(np.asarray(matrix), compute_uv=False)
     # Newton and Schulz leave singular values near 1, scaled to an RMS of .2.
     np.testing.assert_allclose(values / (.2 * size**.5), 1, atol=.45)
-  np.testing.assert_allclose(np.abs(conv["bias"]), 1, rtol=1e-3)
+  assert np.ptp(np.abs(conv["bias"])) < 1e-4  # Adam's first step is a sign
