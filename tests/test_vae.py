@@ -68,7 +68,8 @@ def test_sizes_of_the_default_network():
 
 @pytest.mark.parametrize("fields, word", [
     (dict(temporal=(True,)), "temporal"),
-    (dict(mults=(1, 2, 4)), "divide"),
+    (dict(mults=(1, 2, 4)), "level 2 averages 1 x 2 into 4"),
+    (dict(mults=(3, 2, 2)), "level 0 averages 8 x 1 into 3"),
 ])
 def test_refuses_impossible_networks(fields, word):
   with pytest.raises(ValueError, match=word):

@@ -2,7 +2,7 @@
 
 Output frame i of a causal convolution reads input frames i-2, i-1 and i; before
 the first frame there are zeros. A convolution over a part of a clip reads the
-two frames in front of it from a context, so that parts in a row equal the whole.
+two frames in front of it from a context, so parts in a row equal the whole.
 
 The same sum has several forms. "native" is one 3D convolution. "fold" puts the
 three temporal taps side by side on the channel axis and makes one 2D
@@ -23,7 +23,7 @@ def backend_of_platform() -> str:
 
 
 def with_context(x, ctx):
-  """The two frames before x and x: [B, T + 2, H, W, C]; zeros if ctx is None."""
+  """The two frames before x, then x: [B, T + 2, H, W, C]; zeros without ctx."""
   if ctx is None:
     return jnp.pad(x, ((0, 0), (TAPS - 1, 0)) + ((0, 0),) * 3)
   return jnp.concatenate([ctx.astype(x.dtype), x], axis=1)
@@ -34,7 +34,7 @@ def conv3d(x, kernel, backend: str | None = None):
 
   Args:
     x: [B, T + 2, H, W, C].
-    kernel: [3, kh, kw, C, O] with kh, kw odd.
+    kernel: [3, 3, 3, C, O] or [3, 1, 1, C, O].
     backend: "native" or "fold"; by platform if None.
 
   Returns:
@@ -44,12 +44,13 @@ def conv3d(x, kernel, backend: str | None = None):
   if backend == "native":
     pad = [(0, 0)] + [(k // 2, k // 2) for k in kernel.shape[1:3]]
     return jax.lax.conv_general_dilated(
-        x, kernel, (1, 1, 1), pad, dimension_numbers=("NDHWC", "DHWIO", "NDHWC"))
+        x, kernel, (1, 1, 1), pad,
+        dimension_numbers=("NDHWC", "DHWIO", "NDHWC"))
   return conv2d(fold_time(x), fold_kernel(kernel), backend=backend)
 
 
 def fold_time(x, stride: int = 1):
-  """Taps side by side: [B, T + 2, H, W, C] to [B, ceil(T / stride), H, W, 3 C]."""
+  """Taps side by side: [B, T + 2, H, W, C] to [B, T / stride, H, W, 3 C]."""
   frames = x.shape[1] - TAPS + 1
   return jnp.concatenate(
       [x[:, k:k + frames:stride] for k in range(TAPS)], axis=-1)
@@ -62,7 +63,7 @@ def fold_kernel(kernel):
 
 
 def conv2d(x, kernel, stride: int = 1, backend: str | None = None):
-  """Convolves each frame of [B, T, H, W, C] with [kh, kw, C, O].
+  """Convolves each frame of [B, T, H, W, C] with [3, 3, C, O] or [1, 1, C, O].
 
   Stride 1 pads alike on all sides; stride 2 pads one row and column of zeros at
   the bottom and the right, as the Wan VAEs do.
@@ -90,8 +91,9 @@ def _conv(x, kernel, stride=1):
 def same(x, kernel):
   """A 3 x 3 convolution of [N, H, W, C] with [3, 3, C, O] for CPU.
 
-  The gradient of the kernel is three matrix products, one for each row of it:
-  XLA's own is a convolution with a window as large as the frame, on one core.
+  The gradient of the kernel is three matrix products, one for each row of it;
+  XLA's own, a convolution with a window as large as the frame, takes twice the
+  time and more.
   """
   return _conv(x, kernel)
 
@@ -102,13 +104,14 @@ def _same_fwd(x, kernel):
 
 def _same_bwd(saved, g):
   x, kernel = saved
-  (_, h, w, c), out = x.shape, g.shape[-1]
+  (_, _, w, c), out = x.shape, g.shape[-1]
   grad_x = _conv(g, kernel[::-1, ::-1].swapaxes(2, 3))
   g = jnp.pad(g, ((0, 0), (0, 0), (1, 1), (0, 0)))
   g = jnp.concatenate([g[:, :, 2 - k:2 - k + w] for k in range(3)], axis=-1)
-  g = g.reshape(-1, 3 * out)  # the shifts of the three columns of the kernel
-  x = jnp.pad(x, ((0, 0), (1, 1), (0, 0), (0, 0)))
-  rows = [x[:, k:k + h].reshape(-1, c).T @ g for k in range(3)]  # [C, 3 O]
+  none = jnp.zeros_like(g[:, :1])  # g now has a shift for each kernel column
+  shifts = [jnp.concatenate([g[:, 1:], none], axis=1), g,
+            jnp.concatenate([none, g[:, :-1]], axis=1)]  # and here for each row
+  rows = [x.reshape(-1, c).T @ s.reshape(-1, 3 * out) for s in shifts]
   return grad_x, jnp.stack(rows).reshape(3, c, 3, out).swapaxes(1, 2)
 
 
@@ -124,16 +127,15 @@ class CausalConv(nn.Module):
 
   features: int
   space: int = 3
-  backend: str | None = None
 
   @nn.compact
   def __call__(self, x, ctx=None):
     kernel, bias = _params(self, (TAPS, self.space, self.space, x.shape[-1]), x)
     seen = with_context(x, ctx)
     if ctx is None and x.shape[1] == 1:  # an image: only the last tap meets it
-      y = conv2d(x, kernel[-1], backend=self.backend)
+      y = conv2d(x, kernel[-1])
     else:
-      y = conv3d(seen, kernel, self.backend)
+      y = conv3d(seen, kernel)
     return y + bias, seen[:, 1 - TAPS:]
 
 

@@ -5,7 +5,7 @@ network takes raw video as input and outputs a latent representation that is
 compressed both temporally and spatially."
 
 The layout is that of the Wan VAEs (arXiv:2503.20314), so that their open
-weights load: Wan 2.1 is residual=False, patch=1, Wan 2.2 residual=True, patch=2.
+weights load: Wan 2.1 is residual=False, patch=1; 2.2 is residual=True, patch=2.
 The first frame is encoded alone and every further `stride` frames become one
 latent, so an image is a video of one frame. Parameters are a plain dict with
 the names of the reference (vae_names.py).
@@ -54,12 +54,14 @@ class VAE:
           f"{len(self.mults)} levels (mults {self.mults}) have "
           f"{len(self.mults) - 1} places to halve time, temporal names "
           f"{len(self.temporal)}")
-    if self.residual and len(self.mults) > 1 and (
-        self.mults[-2] % self.mults[-1]):
-      raise ValueError(
-          f"mults {self.mults}: the shortcut of the last level averages "
-          f"{self.mults[-2]} into {self.mults[-1]} times the base; with "
-          "residual the last number must divide the one before")
+    for i, (wide, mult) in enumerate(zip((1,) + self.mults, self.mults)):
+      space = i < len(self.mults) - 1
+      fold = (4 if space else 1) * (1 + (space and self.temporal[i]))
+      if self.residual and wide * fold % mult:
+        raise ValueError(
+            f"mults {self.mults}: the shortcut of level {i} averages {fold} x "
+            f"{wide} into {mult} times the base, which must divide it; with "
+            "residual the last of mults divides the one before")
 
 
 def stride(vae: VAE) -> tuple[int, int, int]:
@@ -118,7 +120,7 @@ class Decoder(nn.Module):
 
 
 def init(vae: VAE, key: jax.Array):
-  """Random parameters, float32: encoder, quant_conv, post_quant_conv, decoder."""
+  """Random parameters, float32, in a dict of the reference's four parts."""
   kinds = {"encoder": (Encoder(vae), 3 * vae.patch**2),
            "quant_conv": (conv.PointConv(2 * vae.z), 2 * vae.z),
            "post_quant_conv": (conv.PointConv(vae.z), vae.z),

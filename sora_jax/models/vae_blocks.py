@@ -13,6 +13,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from sora_jax.models import attention
 from sora_jax.models import conv
 
 EPS = 1e-12  # squared norms below are zero: no direction, and no gradient
@@ -56,14 +57,11 @@ class Attention(nn.Module):
   def __call__(self, x, valid=None):
     b, t, h, w, c = x.shape
     qkv = conv.FrameConv(3 * c, space=1, name="to_qkv")(Norm(name="norm")(x))
-    q, k, v = jnp.split(qkv.reshape(b * t, h * w, 3 * c), 3, axis=-1)
-    logits = jnp.einsum("blc,bsc->bls", q, k,
-                        preferred_element_type=jnp.float32) * c**-0.5
-    if valid is not None:
-      keys = jnp.repeat(valid.reshape(b, 1, h * w), t, axis=0)  # [B T, 1, h w]
-      logits = jnp.where(keys, logits, -1e30)
-    weights = jax.nn.softmax(logits, axis=-1).astype(x.dtype)
-    y = jnp.einsum("bls,bsc->blc", weights, v).reshape(x.shape)
+    q, k, v = jnp.split(qkv.reshape(b * t, h * w, 1, 3 * c), 3, axis=-1)
+    seg = None
+    if valid is not None:  # [B T, h w], 1 where valid
+      seg = jnp.repeat(valid.reshape(b, h * w).astype(jnp.int32), t, axis=0)
+    y = attention.attend(q, k, v, seg, seg).reshape(x.shape)
     return x + conv.FrameConv(c, space=1, name="proj")(y)
 
 

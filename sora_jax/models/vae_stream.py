@@ -28,15 +28,15 @@ def decode_chunked(vae: vae_lib.VAE, params, z, size=None):
 
 
 def _in_parts(run, x, frames: int):
-  """Runs (ctx, part) -> (ctx, out) over x[:, :1] and then `frames` at a time."""
+  """Runs (ctx, part) -> (ctx, out) over x[:, :1], then `frames` at a time."""
   ctx, first = run(None, x[:, :1])
-  b, t, *rest = x[:, 1:].shape
-  parts = jnp.moveaxis(x[:, 1:].reshape(b, t // frames, frames, *rest), 1, 0)
-  _, rest = jax.lax.scan(run, ctx, parts)  # leaves [parts, B, T, ..]
+  b, t, *shape = x.shape
+  parts = x[:, 1:].reshape(b, (t - 1) // frames, frames, *shape)
+  _, rest = jax.lax.scan(run, ctx, jnp.moveaxis(parts, 1, 0))
 
-  def join(head, tail):
-    tail = jnp.moveaxis(tail, 0, 1)
-    tail = tail.reshape(b, -1, *tail.shape[3:])
+  def join(head, tail):  # tail [parts, B, T, ..]
+    n, _, t, *shape = tail.shape
+    tail = jnp.moveaxis(tail, 0, 1).reshape(b, n * t, *shape)
     return jnp.concatenate([head, tail], axis=1)
 
   return jax.tree.map(join, first, rest)
