@@ -25,8 +25,7 @@ def get_config(variant: str = "tiny") -> ml_collections.ConfigDict:
                        adversarial=0.0, adversarial_start=8_000)
   cfg.optimizer = dict(name="muon", learning_rate=4e-3, warmup=100, decay=0.5,
                        clip=1.0, ema=0.999, weight_decay=1e-4)
-  # (frames, height, width, clips of a batch, share of the steps). Small crops
-  # of many clips: the network learns from the number of clips, not of pixels.
+  # (frames, height, width, clips of a batch, share of the steps).
   cfg.data = dict(buckets=((1, 32, 32, 48, 0.25), (5, 32, 32, 10, 0.25),
                            (9, 32, 32, 5, 0.25), (17, 32, 32, 3, 0.25)))
   cfg.loop = dict(log_every=20, save_every=500, preview_every=500)
