@@ -11,6 +11,7 @@ import pytest
 from sora_jax import tokens as tokens_lib
 from sora_jax.data import assemble
 from sora_jax.data import buckets
+from sora_jax.data import crops
 from sora_jax.data import latents
 from sora_jax.data import masks
 from sora_jax.data import packing
@@ -157,6 +158,18 @@ def test_a_crop_is_a_part_of_its_clip(pixels):
                for t in range(len(video) - 4)
                for y in range(video.shape[1] - 15)
                for x in range(video.shape[2] - 23))
+
+
+def test_more_candidates_show_more_edges(pixels):
+  """Of the same clips, and the first candidate is among those of more."""
+  plans = [buckets.pixel_plan(pixels, buckets.PixelConfig(
+      buckets=((5, 16, 16, 4, 1.0),), candidates=n)) for n in (1, 4)]
+  assert plans[0].digest != plans[1].digest
+  one, four = (np.array([crops.contrast(x) for step in range(8)
+                         for x in plan.batch(step).video]) for plan in plans)
+  assert np.all(four >= one) and four.mean() > 1.2 * one.mean()
+  with pytest.raises(ValueError, match="candidates 0"):
+    buckets.PixelConfig(candidates=0)
 
 
 def test_a_damaged_clip_is_replaced_and_counted(pixels, tmp_path):

@@ -34,13 +34,20 @@ class PixelConfig:
     buckets: (T, H, W, clips of a batch, share of the steps) ..; T = 1 takes
       images and frames of videos. Choose batches so that T x H x W x clips is
       about the same everywhere: `report` prints it.
+    candidates: places drawn for a crop, of which the one with the most contrast
+      is taken; 1 takes crops evenly.
     seed: of everything that is drawn.
   """
 
   buckets: tuple = ((1, 48, 48, 16, 0.2), (5, 48, 48, 4, 0.2),
                     (9, 48, 48, 2, 0.2), (17, 32, 48, 2, 0.2),
                     (17, 48, 32, 2, 0.2))
+  candidates: int = 1
   seed: int = 0
+
+  def __post_init__(self):
+    if self.candidates < 1:
+      raise ValueError(f"candidates {self.candidates}: a crop has at least 1")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

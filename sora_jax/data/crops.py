@@ -1,4 +1,8 @@
-"""Random crops of prepared clips, in time and space."""
+"""Random crops of prepared clips, in time and space.
+
+A crop drawn evenly is mostly background. Of `candidates` places drawn for a
+crop the one with the most contrast is taken, so that a batch shows edges.
+"""
 
 import logging
 
@@ -21,21 +25,21 @@ def crop(plan: buckets.PixelPlan, bucket: int, n: int) -> np.ndarray:
   """
   t, h, w = plan.cfg.buckets[bucket][:3]
   rng = np.random.default_rng([plan.cfg.seed, 3, bucket, n])
-  at = rng.random(3)
+  at, places = rng.random(), rng.random((plan.cfg.candidates, 2))
   for tries in range(TRIES):
     index = buckets.clip(plan, bucket, n + tries)
     row = plan.manifest.rows[index]
-    start, top, left = (
-        int(u * (int(size) - want + 1)) for u, size, want in zip(
-            at, (row["frames"], row["height"], row["width"]), (t, h, w)))
+    start = int(at * (int(row["frames"]) - t + 1))
     try:
       item = records.read(plan.manifest, index)
       video, _ = video_io.read(item.data, t, start)
-      video = video[:, top:top + h, left:left + w]
-      if video.shape != (t, h, w, 3):
+      if video.shape != (t, row["height"], row["width"], 3):
         raise ValueError(f"is {video.shape[:3]} where its manifest row says "
-                         "more")
-      return np.ascontiguousarray(video)
+                         f"{(t, int(row['height']), int(row['width']))}")
+      spare = np.array(video.shape[1:3]) - (h, w) + 1
+      crops = (video[:, y:y + h, x:x + w]
+               for y, x in (places * spare).astype(int))
+      return np.ascontiguousarray(max(crops, key=contrast))
     except (ValueError, RuntimeError, OSError) as e:
       if not plan.events["unreadable"]:
         logging.warning("clip %d of %s cannot be read and is replaced: %s",
@@ -43,3 +47,8 @@ def crop(plan: buckets.PixelPlan, bucket: int, n: int) -> np.ndarray:
       plan.events["unreadable"] += 1
   raise ValueError(f"{TRIES} clips in a row from {index} on of "
                    f"{plan.manifest.root} cannot be read")
+
+
+def contrast(video: np.ndarray) -> float:
+  """Standard deviation of a video [T, H, W, 3], summed over its colours."""
+  return float(video.std(axis=(0, 1, 2)).sum())
