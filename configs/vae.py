@@ -3,7 +3,7 @@
   sora-jax train --config=configs/vae.py:tiny --data=data/worlds \
       --workdir=runs/vae_tiny
 
-Variants: tiny (1.5 M parameters, stride 4x8x8, 8 channels), and test, which
+Variants: tiny (2.5 M parameters, stride 4x8x8, 16 channels), and test, which
 trains in a minute and serves the tests.
 """
 
@@ -15,19 +15,20 @@ def get_config(variant: str = "tiny") -> ml_collections.ConfigDict:
   cfg = ml_collections.ConfigDict()
   cfg.kind = "vae"
   cfg.seed = 0
-  cfg.steps = 6_000
+  cfg.steps = 11_000
   cfg.mesh = dict(data=-1, fsdp=1, context=1, tensor=1)
-  cfg.vae = dict(base=24, mults=(1, 2, 2), z=8, blocks=1,
+  cfg.vae = dict(base=16, mults=(1, 4, 4), z=16, blocks=1,
                  temporal=(True, True), patch=2, residual=True)
   # l1 and l2 of pixels in [-1, 1]; the edge term comes in once the colours are
   # right.
   cfg.objective = dict(l1=1.0, l2=2.0, kl=1e-4, edges=0.5, edges_start=500,
                        adversarial=0.0, adversarial_start=8_000)
-  cfg.optimizer = dict(name="muon", learning_rate=4e-3, warmup=100, decay=0.5,
+  cfg.optimizer = dict(name="muon", learning_rate=4e-3, warmup=100, decay=0.9,
                        clip=1.0, ema=0.999, weight_decay=1e-4)
   # (frames, height, width, clips of a batch, share of the steps).
   cfg.data = dict(buckets=((1, 32, 32, 48, 0.25), (5, 32, 32, 10, 0.25),
-                           (9, 32, 32, 5, 0.25), (17, 32, 32, 3, 0.25)))
+                           (9, 32, 32, 5, 0.25), (17, 32, 32, 3, 0.25)),
+                  candidates=4)
   cfg.loop = dict(log_every=20, save_every=500, preview_every=500)
 
   if variant == "test":
