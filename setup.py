@@ -8,6 +8,7 @@ EXTRAS = {
     "tpu": ["jax[tpu]"],
     "cuda": ["jax[cuda13]"],
     "log": ["tensorboardX"],
+    "text": ["tokenizers"],
     "dev": ["pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "ruff",
             "diffusers", "transformers", "torch==2.13.0"],
 }

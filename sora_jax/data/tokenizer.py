@@ -19,6 +19,8 @@ import os
 
 import sentencepiece
 
+from sora_jax.data import open_tokenizer
+
 PAD, EOS, UNK, CONTINUES = 0, 1, 2, 3
 
 
@@ -102,6 +104,20 @@ def of(manifest) -> Tokenizer:
     raise ValueError(f"{path} is not the tokenizer that dataset.json names: "
                      "prepare the data set again")
   return found
+
+
+def open_folder(folder) -> Tokenizer | open_tokenizer.OpenTokenizer:
+  """The tokenizer of a model folder's part tokenizer/, ours or another's.
+
+  Either has `encode(text, limit)`, `vocab_size` and `pad`.
+
+  Raises:
+    ValueError: none is there, or a file is damaged; the message names it.
+  """
+  ours = os.path.join(folder, "tokenizer.model")
+  if os.path.isfile(ours):
+    return load(ours)
+  return open_tokenizer.read(folder)
 
 
 def load(source) -> Tokenizer:
