@@ -30,8 +30,8 @@ DIT_RULES = (
     (r"(head|time_2|text/linear_2)/kernel$", ("fsdp", None)),
     (r"(bias|scale|table)$", ()),
 )
-TEXT_RULES = (
-    (r"blocks/([qkv]|mlp/linear_1)/kernel$", (None, "fsdp", "tensor")),
+TEXT_RULES = (  # of our own encoder and of T5
+    (r"blocks/([qkv]|mlp/(gate|linear_1))/kernel$", (None, "fsdp", "tensor")),
     (r"blocks/(out|mlp/linear_2)/kernel$", (None, "tensor", "fsdp")),
     (r"embed/embedding$", (None, "fsdp")),
     (r"(bias|scale)$", ()),
