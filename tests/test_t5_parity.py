@@ -6,11 +6,13 @@ Random configurations and weights; torch and ours in float32.
 import functools
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
 import transformers
 
+from sora_jax import mesh
 from sora_jax import types
 from sora_jax.models import t5
 from sora_jax.models import t5_names
@@ -60,6 +62,11 @@ def pair(kind, config):
   return reference, module, t5_names.to_flax(weights, module)
 
 
+def small(kind):
+  """Our module and parameters of the first configuration."""
+  return pair(kind, CONFIGS[0])[1:]
+
+
 def prompts(vocab, seed=0):
   """Random ids [B, S] with random padding behind each prompt, and the mask."""
   mask = np.arange(max(LENGTHS)) < np.array(LENGTHS)[:, None]
@@ -81,7 +88,7 @@ def test_forward(kind, config):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_packed_prompts_and_padding_are_not_seen(kind):
-  _, module, params = pair(kind, CONFIGS[0])
+  module, params = small(kind)
   ids, mask = prompts(module.vocab)
   alone = encode(module, params, types.Text(ids=ids, seg=mask)).states
   one, two = 10, 14  # two prompts of a row
@@ -113,3 +120,84 @@ def test_buckets(buckets, far):
   np.testing.assert_array_equal(
       t5.bucket(distance, buckets, far),
       module._relative_position_bucket(torch.from_numpy(distance)))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_bfloat16_comes_near_and_returns_float32(kind):
+  module, params = small(kind)
+  ids, mask = prompts(module.vocab)
+  text = types.Text(ids=ids, seg=mask)
+  wanted = encode(module, params, text).states
+  half = jax.tree.map(lambda p: p.astype(jnp.bfloat16), params)
+  found = encode(module.clone(dtype=jnp.bfloat16), half, text).states
+  assert found.dtype == np.float32
+  close(found, wanted, .1)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_names_there_and_back(kind):
+  reference, module, params = pair(kind, CONFIGS[3])
+  weights = t5_names.from_flax(params, module)
+  state = {k: v.numpy() for k, v in reference.state_dict().items()}
+  assert set(weights) == set(state) - {"encoder.embed_tokens.weight"}
+  for name, value in weights.items():
+    np.testing.assert_array_equal(value, state[name])
+  one = dict(weights)  # pair() read both names of the embedding
+  one["encoder.embed_tokens.weight"] = one.pop("shared.weight")
+  for weights in (weights, one):
+    back = t5_names.to_flax(weights, module)
+    jax.tree.map(np.testing.assert_array_equal, back, params)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_parameter_has_one_sharding_rule(kind):
+  module, params = small(kind)
+  fresh = jax.eval_shape(lambda: t5.init(module, jax.random.key(0)))
+  assert jax.tree.structure(fresh) == jax.tree.structure(params)
+  specs = mesh.param_specs(fresh, mesh.TEXT_RULES)
+  assert any(specs["blocks"]["mlp"]["gate"]["kernel"])
+
+
+def test_fresh_scores_have_unit_variance():
+  module = small("umt5")[0]
+  params = t5.init(module, jax.random.key(0))
+  x = np.random.default_rng(0).standard_normal((400, module.width))
+  q, k = (np.asarray(params["blocks"][name]["kernel"]) for name in "qk")
+  for i in range(module.layers):
+    heads = lambda y: y.reshape(len(y), module.heads, -1)
+    scores = np.einsum("lnk,snk->nls", heads(x @ q[i]), heads(x @ k[i]))
+    np.testing.assert_allclose(np.var(scores), 1, rtol=.2)
+  assert np.any(q[0] != q[1])
+
+
+def test_bad_weights_are_named():
+  module, params = small("t5")
+  weights = t5_names.from_flax(params, module)
+  name = "encoder.block.1.layer.1.DenseReluDense.wo.weight"
+  without = lambda name: {k: v for k, v in weights.items() if k != name}
+  with pytest.raises(ValueError, match=f"{name} is missing"):
+    t5_names.to_flax(without(name), module)
+  with pytest.raises(ValueError, match="shared.weight is missing"):
+    t5_names.to_flax(without("shared.weight"), module)
+  with pytest.raises(ValueError, match=f"{name} has shape"):
+    t5_names.to_flax(weights | {name: weights[name][:-1]}, module)
+  with pytest.raises(ValueError, match="encoder.extra is not part"):
+    t5_names.to_flax(weights | {"encoder.extra": weights[name]}, module)
+
+
+@pytest.mark.parametrize("key, value", [
+    ("model_type", "clip"), ("feed_forward_proj", "relu"),
+    ("feed_forward_proj", "gated-tanh"), ("d_kv", None), ("num_layers", 0),
+    ("vocab_size", "many"), ("relative_attention_num_buckets", 3),
+    ("relative_attention_max_distance", 8)])
+def test_an_unsupported_config_is_named(key, value):
+  config = transformers.UMT5Config().to_dict()
+  assert t5.fields(config)["per_layer_bias"]
+  with pytest.raises(ValueError, match=key):
+    t5.fields(config | {key: value})
+
+
+def test_an_early_config_without_distances_means_the_usual_ones():
+  config = transformers.T5Config(feed_forward_proj="gated-gelu").to_dict()
+  early = {k: v for k, v in config.items() if "relative" not in k}
+  assert t5.fields(early) == t5.fields(config)
