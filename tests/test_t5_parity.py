@@ -144,8 +144,8 @@ def test_names_there_and_back(kind):
     np.testing.assert_array_equal(value, state[name])
   one = dict(weights)  # pair() read both names of the embedding
   one["encoder.embed_tokens.weight"] = one.pop("shared.weight")
-  for weights in (weights, one):
-    back = t5_names.to_flax(weights, module)
+  for state in (weights, one):
+    back = t5_names.to_flax(state, module)
     jax.tree.map(np.testing.assert_array_equal, back, params)
 
 
