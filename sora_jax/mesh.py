@@ -102,6 +102,29 @@ def rows(mesh: Mesh) -> NamedSharding:
   return NamedSharding(mesh, PartitionSpec(ROWS))
 
 
+def assemble(shape: tuple[int, ...], sharding: NamedSharding, read) -> jax.Array:
+  """A global array whose shards are read and placed one after the other.
+
+  Only one shard is on the host at a time, and what several devices of this
+  process hold alike is read once.
+
+  Args:
+    shape: of the whole array.
+    sharding: of it.
+    read: index, a slice for each axis -> that part, a numpy array.
+  """
+  devices = {}  # index -> the devices of this process that hold it
+  for device, index in sharding.addressable_devices_indices_map(shape).items():
+    key = tuple(i.indices(n) for i, n in zip(index, shape))
+    devices.setdefault(key, []).append(device)
+  arrays = []
+  for key, holders in devices.items():
+    part = read(tuple(slice(*i) for i in key))
+    arrays += [jax.block_until_ready(jax.device_put(part, d)) for d in holders]
+    del part
+  return jax.make_array_from_single_device_arrays(shape, sharding, arrays)
+
+
 def to_global(mesh: Mesh, batch):
   """Places a host's rows of a batch on the mesh.
 

@@ -37,7 +37,8 @@ def run(argv: list[str]) -> int:
     model = parts.vae_model(cfg, params, mean, std)
   else:
     model = parts.dit_model(
-        cfg, pretrained.load(f.vae or cfg["sources"]["vae"]), params,
+        cfg, pretrained.load(f.vae or cfg["sources"]["vae"],
+                             parts=("vae",)), params,
         tokenizer.of(shards.open_manifest(data)).model)
   digest = pretrained.save(f.out, model, DTYPES[f.dtype])
   count = sum(x.size for x in jax.tree.leaves(params))

@@ -22,7 +22,7 @@ def make(cfg, manifest, workdir, compressor, initial) -> task.Task:
   if not compressor:
     raise ValueError("--vae=MODEL is needed: the model folder whose VAE made "
                      "the latents")
-  compressor = pretrained.load(pipeline.find(compressor))
+  compressor = pretrained.load(pipeline.find(compressor), parts=("vae",))
   made_by = manifest.info.get("vae")
   if made_by != compressor.digest:
     raise ValueError(

@@ -9,7 +9,7 @@ from sora_jax.data import buckets
 from sora_jax.data import records
 from sora_jax.data import shards
 from sora_jax.data import video_io
-from sora_jax.generation import pipeline
+from sora_jax.generation import pixels
 from sora_jax.models import vae
 from sora_jax.training import vae_objective
 
@@ -35,7 +35,7 @@ def make(cfg, manifest, workdir, compressor, initial) -> task.Task:
   def preview(step, state):
     model = parts.vae_model(cfg, state.ema, None, None)
     strips = [x for clip in clips
-              for x in (clip, pipeline.reconstruct(model, clip))]
+              for x in (clip, pixels.reconstruct(model.vae, clip))]
     video_io.write(task.preview_path(workdir, step, "truth-and-vae.png"),
                    video_io.contact_sheet(strips)[None], 1.0)
 

@@ -48,6 +48,7 @@ class Layout:
 
 
 Layouts = dict[str, Layout]
+CHUNK = 2**20  # numbers of a tensor that are read at a time
 
 
 def shapes(init, module) -> dict[str, tuple[int, ...]]:
@@ -83,7 +84,7 @@ def check(weights: Mapping[str, Any], layouts: Layouts) -> dict[str, Any]:
 
 def read(weights: Mapping[str, Any], layout: Layout, index: tuple[slice, ...],
          dtype) -> np.ndarray:
-  """The part `index` of a parameter, of which each tensor is read alone.
+  """The part `index` of a parameter; beside it, little is in memory.
 
   Args:
     weights: of `check`.
@@ -97,17 +98,23 @@ def read(weights: Mapping[str, Any], layout: Layout, index: tuple[slice, ...],
   names = layout.names[layers]
   out = np.empty((len(names), *size), dtype)
   for row, name in zip(out, names):
-    row[...] = _piece(weights[name], layout, index)
+    _fill(row, weights[name], layout, index)
   return out if layout.stacked else out[0]
 
 
-def _piece(tensor, layout: Layout, index) -> np.ndarray:
-  """The part `index` of what one tensor is in our order."""
-  if tuple(layout.theirs[axis] for axis in layout.order) == layout.piece:
-    back = np.argsort(layout.order)
-    return tensor[tuple(index[axis] for axis in back)].transpose(layout.order)
-  whole = tensor[(slice(None),) * len(layout.theirs)]  # axes merge: small
-  return whole.transpose(layout.order).reshape(layout.piece)[index]
+def _fill(out: np.ndarray, tensor, layout: Layout, index) -> None:
+  """Writes the part `index` of one tensor to `out`, a few rows at a time."""
+  if tuple(layout.theirs[axis] for axis in layout.order) != layout.piece:
+    whole = tensor[(slice(None),) * len(layout.theirs)]  # axes merge: small
+    out[...] = whole.transpose(layout.order).reshape(layout.piece)[index]
+    return
+  back = np.argsort(layout.order)
+  out, (first, *rest) = out.transpose(back), [index[axis] for axis in back]
+  start, stop, _ = first.indices(layout.theirs[0])
+  step = max(1, CHUNK // math.prod(layout.theirs[1:]))
+  for i in range(start, stop, step):
+    rows = slice(i, min(i + step, stop))
+    out[i - start:i - start + step] = tensor[(rows, *rest)]
 
 
 def to_flax(weights: Mapping[str, Any], layouts: Layouts):
