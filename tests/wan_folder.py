@@ -11,7 +11,8 @@ import sentencepiece
 import torch
 import transformers
 
-WORDS = ["a", "cat", "and", "a", "dog", "bake", "a", "cake", "together", "in", "a", "kitchen", "while", "it", "rains", "outside", "and", "the", "red", "ball", "rolls", "slowly", "under", "the", "blue", "table"]
+TEXT = ("a cat and a dog bake a cake together in a kitchen while it rains "
+        "outside and the red ball rolls slowly under the blue table")
 EULER = dict(kind=diffusers.FlowMatchEulerDiscreteScheduler, shift=3.0)
 UNIPC = dict(kind=diffusers.UniPCMultistepScheduler, flow_shift=3.0,
              use_flow_sigmas=True, prediction_type="flow_prediction")
@@ -20,7 +21,7 @@ UNIPC = dict(kind=diffusers.UniPCMultistepScheduler, flow_shift=3.0,
 def tokenizer(folder):
   """A T5 tokenizer of a few words, in `folder`."""
   rng = np.random.default_rng(0)
-  texts = [" ".join(rng.choice(WORDS, 9)) for _ in range(300)]
+  texts = [" ".join(rng.choice(TEXT.split(), 9)) for _ in range(300)]
   model = io.BytesIO()
   sentencepiece.SentencePieceTrainer.train(
       sentence_iterator=iter(texts), model_writer=model, vocab_size=60,
