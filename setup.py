@@ -11,7 +11,7 @@ EXTRAS = {
     "text": ["tokenizers", "ftfy"],
     "hub": ["huggingface_hub"],
     "dev": ["pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "ruff",
-            "diffusers", "transformers", "tokenizers", "ftfy",
+            "diffusers", "transformers", "accelerate", "tokenizers", "ftfy",
             "torch==2.13.0"],
 }
 

@@ -1,5 +1,7 @@
 """Model folders of open models give the frames that the reference gives."""
 
+import os
+
 import diffusers
 import jax
 import numpy as np
@@ -8,7 +10,9 @@ import pytest
 import torch
 import wan_folder
 
+from sora_jax import main
 from sora_jax import tokens as tokens_lib
+from sora_jax.data import video_io
 from sora_jax.generation import pipeline
 from sora_jax.models import vae
 
@@ -64,6 +68,26 @@ def test_frames_agree(folder, scheduler):
   reference, ours = folder
   image = IMAGE if ours.model.expand_timesteps else None
   same_frames(reference, ours, scheduler, image)
+
+
+def test_the_command_makes_the_same_video(folder, tmp_path):
+  _, ours = folder
+  argv, image = [], None
+  if ours.model.expand_timesteps:
+    video_io.write(str(tmp_path / "first.png"), IMAGE[None], 1.0)
+    argv, image = [f"--image={tmp_path}/first.png"], IMAGE
+  at = os.path.dirname(ours.model.tokenizer)
+  assert main.main([
+      "generate", f"--model={at}", f"--prompt={PROMPT}", "--size=48x32",
+      f"--negative={NEGATIVE}", "--guidance=3", f"--frames={FRAMES}",
+      "--steps=2", f"--out={tmp_path}/all.png", *argv]) == 0
+  sheet, _ = video_io.read(str(tmp_path / "all.png"))
+  ours = pipeline.load(at)
+  wanted = ours.generate(PROMPT, SIZE, FRAMES, negative=NEGATIVE, steps=2,
+                         guidance=3.0, image=image)
+  video_io.write(str(tmp_path / "wanted.png"), wanted, 24.0)
+  np.testing.assert_array_equal(
+      sheet, video_io.read(str(tmp_path / "wanted.png"))[0])
 
 
 def test_a_first_image_needs_a_time_per_token(folder):

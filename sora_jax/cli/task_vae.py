@@ -16,11 +16,11 @@ from sora_jax.training import vae_objective
 PREVIEW_FRAMES = 17
 
 
-def make(cfg, manifest, workdir, compressor, initial) -> task.Task:
+def make(cfg, manifest, workdir, compressor, mesh) -> task.Task:
   """The task; its previews show held-out clips above their reconstruction."""
   if compressor:
     raise ValueError("--vae is for training the transformer; to start from a "
-                     "VAE give --init_from")
+                     "VAE give --config.init_from")
   module = parts.vae_of(cfg)
   loss = vae_objective.VaeLoss(**cfg.objective)
   plan = buckets.pixel_plan(manifest, buckets.PixelConfig(
@@ -28,8 +28,7 @@ def make(cfg, manifest, workdir, compressor, initial) -> task.Task:
   encode = lambda p, x: vae.encode(module, p, x)
   decode = lambda p, z: vae.decode(module, p, z)
   begin = lambda key: vae.init(module, key)
-  if initial:
-    begin = lambda key: initial.vae.params
+  given = lambda: {"vae": parts.initial(cfg, "vae", module, mesh)}
   clips = held_out(manifest)
 
   def preview(step, state):
@@ -42,7 +41,8 @@ def make(cfg, manifest, workdir, compressor, initial) -> task.Task:
   return task.Task(
       plan, vae_objective.make(encode, decode, loss),
       vae_objective.make_init(begin, loss), {"vae": mesh_lib.VAE_RULES},
-      preview, lambda batch: int(np.prod(batch.video.shape[:4])), "pixels")
+      preview, lambda batch: int(np.prod(batch.video.shape[:4])), "pixels",
+      given if cfg.init_from else dict)
 
 
 def held_out(manifest, count: int = 3) -> list[np.ndarray]:

@@ -14,6 +14,8 @@ covers one frame or four. It is a control piece and cannot be typed.
 
 import dataclasses
 import hashlib
+import html
+import importlib.util
 import io
 import os
 
@@ -118,6 +120,18 @@ def open_folder(folder) -> Tokenizer | open_tokenizer.OpenTokenizer:
   if os.path.isfile(ours):
     return load(ours)
   return open_tokenizer.read(folder)
+
+
+def clean(prompt: str) -> str:
+  """A prompt as Wan takes it: broken text mended, one space between words.
+
+  Like the reference, it mends text (mojibake, curly quotes) only where the
+  package ftfy, of the extra text, is installed.
+  """
+  if importlib.util.find_spec("ftfy"):
+    import ftfy  # pylint: disable=g-import-not-at-top
+    prompt = ftfy.fix_text(prompt)
+  return " ".join(html.unescape(html.unescape(prompt)).split())
 
 
 def load(source) -> Tokenizer:

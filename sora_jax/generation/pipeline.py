@@ -8,8 +8,6 @@ clean patches and the decoder of the VAE to pixels. One frame makes an image.
 
 import dataclasses
 import functools
-import html
-import importlib.util
 import os
 
 import jax
@@ -51,12 +49,13 @@ class Pipeline:
     """The defaults of sampling, as `settings.of` states them."""
     return settings_lib.of(self.model)
 
-  def generate(self, prompt: str, size: tuple[int, int] = (64, 64),
-               frames: int = 17, fps: float | None = None, seed: int = 0,
+  def generate(self, prompt: str, size: tuple[int, int] | None = None,
+               frames: int | None = None, fps: float | None = None,
+               seed: int = 0,
                negative: str = "", steps: int | None = None,
                guidance: float | None = None, method: str | None = None,
                report=None, image: np.ndarray | None = None) -> np.ndarray:
-    """Makes one video from a prompt.
+    """Makes one video from a prompt; the model states what is not given.
 
     Args:
       prompt: what to show.
@@ -81,8 +80,9 @@ class Pipeline:
     return self.generate_batch([prompt], size, frames, fps, [seed], negative,
                                steps, guidance, method, report, image)[0]
 
-  def generate_batch(self, prompts: list[str], size: tuple[int, int],
-                     frames: int, fps: float | None = None,
+  def generate_batch(self, prompts: list[str],
+                     size: tuple[int, int] | None = None,
+                     frames: int | None = None, fps: float | None = None,
                      seeds: list[int] | None = None, negative: str = "",
                      steps: int | None = None, guidance: float | None = None,
                      method: str | None = None, report=None,
@@ -93,6 +93,8 @@ class Pipeline:
     The arguments are those of `generate`.
     """
     cfg = self.settings
+    size = cfg["size"] if size is None else size
+    frames = cfg["frames"] if frames is None else frames
     grid = self._grid(size, frames)
     fps = cfg["fps"] if fps is None else fps
     if fps <= 0:
@@ -151,7 +153,7 @@ class Pipeline:
 
   def _known(self, image: np.ndarray, size, grid):
     """A first frame as known tokens: (x [1, L, P], mask [1, L])."""
-    if not (self.model.expand_timesteps or "sora_jax" in self.model.scheduler):
+    if not self.model.expand_timesteps:
       raise ValueError("this model takes no first image: its transformer was "
                        "not trained with a time per token (expand_timesteps)")
     frame = np.asarray(PIL.Image.fromarray(image).resize(
@@ -169,24 +171,12 @@ class Pipeline:
     ids = np.full((len(prompts), limit), self.tokenizer.pad, np.int32)
     seg = np.zeros((len(prompts), limit), np.int32)
     for i, prompt in enumerate(prompts):
-      row = self.tokenizer.encode(clean(prompt) if pad else prompt, limit)
+      row = self.tokenizer.encode(tokenizer_lib.clean(prompt) if pad else prompt, limit)
       ids[i, :len(row)], seg[i, :len(row)] = row, 1
     part = self.model.text_encoder
     states = _encode_text(part.module, part.params,
                           types.Text(ids=ids, seg=seg))
     return states.replace(seg=np.ones_like(seg)) if pad else states
-
-
-def clean(prompt: str) -> str:
-  """A prompt as Wan takes it: broken text mended, one space between words.
-
-  Like the reference, it mends text (mojibake, curly quotes) only where the
-  package ftfy, of the extra text, is installed.
-  """
-  if importlib.util.find_spec("ftfy"):
-    import ftfy  # pylint: disable=g-import-not-at-top
-    prompt = ftfy.fix_text(prompt)
-  return " ".join(html.unescape(html.unescape(prompt)).split())
 
 
 def find(name_or_dir: str) -> str:

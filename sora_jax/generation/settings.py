@@ -14,11 +14,14 @@ from sora_jax.models import pretrained
 
 FOLDER = "folder"  # the method that is the scheduler of the folder
 METHODS = (*solvers.METHODS, FOLDER)
-# Frames per second: Wan 2.1, and Wan 2.2 TI2V (which has a time per token).
-WAN_FPS = {False: 16.0, True: 24.0}
+OURS = {"size": (64, 64), "frames": 17, "text_pad": False}
 WAN = {"steps": 50, "guidance": 5.0, "guidance_interval": (0.0, 1.0),
        "method": FOLDER, "max_tokens": 100_000, "text_limit": 512,
        "text_pad": True}
+# By expand_timesteps: Wan 2.1, and Wan 2.2 TI2V.
+WAN_SHAPE = {
+    False: {"size": (832, 480), "frames": 81, "fps": 16.0, "f_ref": 16.0},
+    True: {"size": (1280, 704), "frames": 121, "fps": 24.0, "f_ref": 24.0}}
 
 
 def of(model: pretrained.Model) -> dict:
@@ -26,8 +29,8 @@ def of(model: pretrained.Model) -> dict:
 
   Returns:
     steps, guidance, guidance_interval, method: of the solver.
-    fps: that motion is made for by default, and f_ref, the rate at which
-      latents are one position apart.
+    size, frames, fps: of a video by default.
+    f_ref: the frame rate at which latents are one position apart.
     max_tokens: of a video.
     text_limit: ids of a prompt.
     text_pad: whether a prompt is cleaned and padded to its limit with zero
@@ -38,9 +41,8 @@ def of(model: pretrained.Model) -> dict:
     ValueError: a scheduler that is not supported.
   """
   if ours := model.scheduler.get("sora_jax"):
-    return {"text_pad": False} | ours
-  fps = WAN_FPS[model.expand_timesteps]
-  return WAN | {"fps": fps, "f_ref": fps, "process": {
+    return OURS | ours
+  return WAN | WAN_SHAPE[model.expand_timesteps] | {"process": {
       "prediction": schedulers.prediction(model.scheduler)}}
 
 
@@ -55,7 +57,8 @@ def rows(model: pretrained.Model, tokens: int, steps: int | None = None,
     ValueError: a method that there is not.
   """
   cfg = of(model)
-  method, steps = method or cfg["method"], steps or cfg["steps"]
+  method = cfg["method"] if method is None else method
+  steps = cfg["steps"] if steps is None else steps
   if method == FOLDER:
     return schedulers.table(model.scheduler, steps)
   if method not in METHODS:
