@@ -38,7 +38,7 @@ def dit_of(cfg, compressor: pretrained.Model) -> dit.DiT:
   """The transformer of a config, for the latents of a VAE."""
   patch = int(np.prod(PATCH)) * compressor.vae.module.z
   return dit.DiT(patch_channels=patch, out_channels=patch,
-                 dtype=jnp.dtype(cfg.get("dtype", "float32")),
+                 dtype=jnp.dtype(cfg.get("dtype", "float32")).type,
                  **cfg["transformer"])
 
 

@@ -174,8 +174,9 @@ class Pipeline:
       row = self.tokenizer.encode(tokenizer_lib.clean(prompt) if pad else prompt, limit)
       ids[i, :len(row)], seg[i, :len(row)] = row, 1
     part = self.model.text_encoder
-    states = _encode_text(part.module, part.params,
-                          types.Text(ids=ids, seg=seg))
+    # Through the host: the encoder may lie on other devices.
+    states = jax.device_get(_encode_text(part.module, part.params,
+                                         types.Text(ids=ids, seg=seg)))
     return states.replace(seg=np.ones_like(seg)) if pad else states
 
 

@@ -82,8 +82,8 @@ def load(folder: str, dtype=jnp.float32, mesh=None,
 
   Args:
     folder: a folder in the layout above.
-    dtype: of the computation, and of the matrices of the weights; norms,
-      modulation and the time embedding are float32.
+    dtype: of the computation, and of the matrices of the weights ("bfloat16"
+      will do); norms, modulation and the time embedding are float32.
     mesh: of `mesh.make_mesh`, which the weights are spread over; one device by
       default.
     parts: the networks that are read, of PARTS.
@@ -96,7 +96,7 @@ def load(folder: str, dtype=jnp.float32, mesh=None,
   if not os.path.isfile(index_file):
     raise ValueError(f"{folder} is no model folder: model_index.json is missing")
   index = weights.read_json(index_file)
-  classes = _classes(index_file, index)
+  classes, dtype = _classes(index_file, index), jnp.dtype(dtype).type
   mesh = mesh or mesh_lib.make_mesh(devices=jax.local_devices()[:1])
   digest = weights.verify(folder, parts)
   found = {part: _part(folder, part, networks.NETWORKS[classes[part]], dtype,
