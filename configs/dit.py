@@ -81,10 +81,11 @@ def _wan(cfg, variant: str) -> None:
                      max_shift=shift)
   cfg.optimizer = dict(name="adamw", learning_rate=1e-5, warmup=200, decay=0.2,
                        clip=1.0, ema=0.999, weight_decay=0.01)
-  # Interior views are not drawn: the open models have no <continues>.
+  # Views that begin at an interior latent are not drawn: the open models have
+  # no <continues>.
   cfg.data = dict(shapes=((1, length),), text_length=2048, text_limit=512,
                   text_pad=True, max_segments=4, f_ref=fps, dropout=0.1,
-                  masks=(("interior", 0.0),))
+                  masks=(("interior", 0.0), ("loop", 0.0)))
   cfg.sampling = dict(steps=50, guidance=5.0, guidance_interval=(0.0, 1.0),
                       method="folder", fps=fps, max_tokens=100_000,
                       flow_shift=shift)
