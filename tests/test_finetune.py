@@ -16,6 +16,9 @@ from sora_jax import main
 from sora_jax import mesh
 from sora_jax import types
 from sora_jax.cli import parts
+from sora_jax.cli import task_text
+from sora_jax.data import plan as plan_lib
+from sora_jax.data import shards
 from sora_jax.generation import pipeline
 from sora_jax.models import dit_names
 from sora_jax.models import networks
@@ -80,7 +83,7 @@ def test_vaes_have_the_sizes_of_the_open_ones(name, sizes):
   agrees(name, reference, vae_names.layouts(module), mesh.VAE_RULES)
 
 
-def test_a_run_starts_from_a_folder_and_its_export_generates(tmp_path, capsys):
+def test_a_run_starts_from_a_folder_and_exports(tmp_path, capsys):
   folder = tmp_path / "open"
   folder.mkdir()
   wan_folder.make(folder)
@@ -90,6 +93,7 @@ def test_a_run_starts_from_a_folder_and_its_export_generates(tmp_path, capsys):
   assert run("encode", f"--vae={folder}", f"--data={tmp_path}/data",
              f"--out={tmp_path}/latents", "--tails=0", "--stills=0",
              "--batch=4") == 0
+  prompts_are_padded_as_in_the_reference(folder, str(tmp_path / "latents"))
   base = ["train", f"--config={ROOT}/configs/dit.py:wan_1_3b",
           f"--config.init_from={folder}", f"--data={tmp_path}/latents",
           f"--vae={folder}", f"--workdir={tmp_path}/run", "--config.steps=2",
@@ -101,7 +105,7 @@ def test_a_run_starts_from_a_folder_and_its_export_generates(tmp_path, capsys):
           "--config.optimizer.learning_rate=0.0",
           "--config.preview.size=(32,32)", "--config.preview.frames=1",
           "--config.sampling.steps=1", "--config.sampling.guidance=1.0",
-          "--config.loop.log_every=1"]
+          "--config.loop.log_every=1", "--config.transformer.remat=none"]
   assert run(*base, "--config.transformer.layers=3") == 2
   assert "layers is 3 in the config and 2 in" in capsys.readouterr().err
   assert run(*base, "--config.transformer.layers=2") == 0
@@ -121,4 +125,26 @@ def test_a_run_starts_from_a_folder_and_its_export_generates(tmp_path, capsys):
   assert found.settings["process"]["prediction"] == "velocity"
   states = found._encode(["a  cat"])
   assert isinstance(states, types.TextStates) and states.seg.all()
-  assert found.generate("a cat", (32, 32), 1).shape == (1, 32, 32, 3)
+
+
+def prompts_are_padded_as_in_the_reference(folder, latents):
+  """Every prompt takes its limit; its padding is zero states that are keys."""
+  cfg = dit_config.get_config("wan_1_3b")
+  cfg.init_from = str(folder)
+  text = task_text.frozen(cfg, mesh.make_mesh(devices=jax.devices()[:1]))
+  plan = plan_lib.token_plan(shards.open_manifest(latents), plan_lib.TokenConfig(
+      shapes=((2, 64),), text_length=64, text_limit=32, text_pad=True,
+      max_segments=2, dropout=0.5), text.words)
+  counts = []
+  for batch in map(plan.batch, range(3)):
+    found = text.prepare(batch).text
+    np.testing.assert_array_equal(found.seg, batch.text.seg)
+    states, seg = np.asarray(found.states), np.asarray(found.seg)
+    for row in range(2):
+      for s in range(1, seg[row].max() + 1):
+        ids, of = (x[row, seg[row] == s] for x in (batch.text.ids, states))
+        count = int(np.sum(ids != text.words.pad))
+        assert len(ids) == 32 and ids[count - 1] == text.words.eos
+        assert np.all(of[count:] == 0) and np.all(of[:count].any(-1))
+        counts.append(count)
+  assert min(counts) == 1 < max(counts) and len(counts) > 6
