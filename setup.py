@@ -8,8 +8,11 @@ EXTRAS = {
     "tpu": ["jax[tpu]"],
     "cuda": ["jax[cuda13]"],
     "log": ["tensorboardX"],
+    "text": ["tokenizers", "ftfy"],
+    "hub": ["huggingface_hub"],
     "dev": ["pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "ruff",
-            "diffusers", "transformers", "torch==2.13.0"],
+            "diffusers", "transformers", "accelerate", "tokenizers", "ftfy",
+            "torch==2.13.0"],
 }
 
 setuptools.setup(

@@ -5,9 +5,18 @@
 
 Variants: tiny (5.9 M parameters and a text encoder of 1.7 M, tokens of 16
 pixels and 4 frames), and test, which trains in a minute and serves the tests.
+wan_1_3b, wan_14b (Wan 2.1) and wan_5b (Wan 2.2 TI2V) go on from the open
+weights in --config.init_from=MODEL, whose text encoder stays frozen; their
+latents are those of the VAE of the same folder.
 """
 
 import ml_collections
+
+# Sizes of the open transformers, and what was drawn in their training: the
+# shift of time is that of their model cards at 480p (Wan 2.2: 704p).
+WAN = {"wan_1_3b": dict(layers=30, heads=12, ffn=8960),
+       "wan_14b": dict(layers=40, heads=40, ffn=13824),
+       "wan_5b": dict(layers=30, heads=24, ffn=14336)}
 
 
 def get_config(variant: str = "tiny") -> ml_collections.ConfigDict:
@@ -15,6 +24,7 @@ def get_config(variant: str = "tiny") -> ml_collections.ConfigDict:
   cfg = ml_collections.ConfigDict()
   cfg.kind = "dit"
   cfg.seed = 0
+  cfg.init_from = ""
   cfg.steps = 120_000
   cfg.mesh = dict(data=-1, fsdp=1, context=1, tensor=1)
   cfg.transformer = dict(layers=5, heads=4, head_size=64, ffn=1024,
@@ -49,6 +59,36 @@ def get_config(variant: str = "tiny") -> ml_collections.ConfigDict:
     cfg.sampling.steps = 4
     cfg.loop = dict(log_every=1, save_every=10, preview_every=20)
     cfg.preview.prompts = ("a red ball moves to the right",)
+  elif variant in WAN:
+    _wan(cfg, variant)
   elif variant != "tiny":
-    raise ValueError(f"configs/dit.py has no variant '{variant}': tiny, test")
+    raise ValueError(f"configs/dit.py has no variant '{variant}': tiny, test, "
+                     f"{', '.join(WAN)}")
   return cfg
+
+
+def _wan(cfg, variant: str) -> None:
+  """Fine-tuning of an open model."""
+  new = variant == "wan_5b"
+  shift, fps = (5.0, 24.0) if new else (3.0, 16.0)
+  length = 32_768  # 81 frames of 832x480; wan_5b: 121 of 1280x704 and more
+  del cfg.text_encoder
+  cfg.steps = 5_000
+  cfg.dtype = "bfloat16"
+  cfg.transformer = dict(head_size=128, text_width=4096, freq_dim=256, eps=1e-6,
+                         remat="full", **WAN[variant])
+  cfg.process = dict(prediction="velocity", base_tokens=int(length / shift**2),
+                     max_shift=shift)
+  cfg.optimizer = dict(name="adamw", learning_rate=1e-5, warmup=200, decay=0.2,
+                       clip=1.0, ema=0.999, weight_decay=0.01)
+  # Views that begin at an interior latent are not drawn: the open models have
+  # no <continues>.
+  cfg.data = dict(shapes=((1, length),), text_length=2048, text_limit=512,
+                  text_pad=True, max_segments=4, f_ref=fps, dropout=0.1,
+                  masks=(("interior", 0.0), ("loop", 0.0)))
+  cfg.sampling = dict(steps=50, guidance=5.0, guidance_interval=(0.0, 1.0),
+                      method="folder", fps=fps, max_tokens=100_000,
+                      flow_shift=shift)
+  cfg.loop = dict(log_every=10, save_every=500, preview_every=1000)
+  cfg.preview = dict(seed=0, size=(832, 480), frames=81, prompts=(
+      "A cat and a dog bake a cake together in a kitchen.",))

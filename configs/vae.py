@@ -4,7 +4,9 @@
       --workdir=runs/vae_tiny
 
 Variants: tiny (2.5 M parameters, stride 4x8x8, 16 channels), and test, which
-trains in a minute and serves the tests.
+trains in a minute and serves the tests. wan_2_1 (stride 4x8x8, 16 channels) and
+wan_2_2 (4x16x16, 48 channels) are the open VAEs; --config.init_from=MODEL goes
+on from their weights.
 """
 
 import ml_collections
@@ -15,7 +17,8 @@ def get_config(variant: str = "tiny") -> ml_collections.ConfigDict:
   cfg = ml_collections.ConfigDict()
   cfg.kind = "vae"
   cfg.seed = 0
-  cfg.steps = 11_000
+  cfg.init_from = ""
+  cfg.steps = 6_000
   cfg.mesh = dict(data=-1, fsdp=1, context=1, tensor=1)
   cfg.vae = dict(base=16, mults=(1, 4, 4), z=16, blocks=1,
                  temporal=(True, True), patch=2, residual=True)
@@ -37,6 +40,15 @@ def get_config(variant: str = "tiny") -> ml_collections.ConfigDict:
     cfg.data.buckets = ((1, 16, 16, 10, 0.5), (5, 16, 16, 2, 0.5))
     cfg.optimizer.warmup = 5
     cfg.loop = dict(log_every=1, save_every=10, preview_every=20)
+  elif variant in ("wan_2_1", "wan_2_2"):
+    new = variant == "wan_2_2"
+    cfg.vae = dict(base=160 if new else 96, decoder_base=256 if new else 0,
+                   mults=(1, 2, 4, 4), z=48 if new else 16, blocks=2,
+                   temporal=(False, True, True), patch=2 if new else 1,
+                   residual=new)
+    cfg.optimizer.update(name="adamw", learning_rate=2e-5)
+    cfg.data.buckets = ((1, 256, 256, 8, 0.25), (17, 256, 256, 1, 0.75))
   elif variant != "tiny":
-    raise ValueError(f"configs/vae.py has no variant '{variant}': tiny, test")
+    raise ValueError(f"configs/vae.py has no variant '{variant}': tiny, test, "
+                     "wan_2_1, wan_2_2")
   return cfg

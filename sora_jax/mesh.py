@@ -30,8 +30,8 @@ DIT_RULES = (
     (r"(head|time_2|text/linear_2)/kernel$", ("fsdp", None)),
     (r"(bias|scale|table)$", ()),
 )
-TEXT_RULES = (
-    (r"blocks/([qkv]|mlp/linear_1)/kernel$", (None, "fsdp", "tensor")),
+TEXT_RULES = (  # of our own encoder and of T5
+    (r"blocks/([qkv]|mlp/(gate|linear_1))/kernel$", (None, "fsdp", "tensor")),
     (r"blocks/(out|mlp/linear_2)/kernel$", (None, "tensor", "fsdp")),
     (r"embed/embedding$", (None, "fsdp")),
     (r"(bias|scale)$", ()),
@@ -100,6 +100,29 @@ def replicated(mesh: Mesh) -> NamedSharding:
 def rows(mesh: Mesh) -> NamedSharding:
   """The sharding of an array whose first axis is the rows of a batch."""
   return NamedSharding(mesh, PartitionSpec(ROWS))
+
+
+def assemble(shape: tuple[int, ...], sharding: NamedSharding, read) -> jax.Array:
+  """A global array whose shards are read and placed one after the other.
+
+  Only one shard is on the host at a time, and what several devices of this
+  process hold alike is read once.
+
+  Args:
+    shape: of the whole array.
+    sharding: of it.
+    read: index, a slice for each axis -> that part, a numpy array.
+  """
+  devices = {}  # index -> the devices of this process that hold it
+  for device, index in sharding.addressable_devices_indices_map(shape).items():
+    key = tuple(i.indices(n) for i, n in zip(index, shape))
+    devices.setdefault(key, []).append(device)
+  arrays = []
+  for key, holders in devices.items():
+    part = read(tuple(slice(*i) for i in key))
+    arrays += [jax.block_until_ready(jax.device_put(part, d)) for d in holders]
+    del part
+  return jax.make_array_from_single_device_arrays(shape, sharding, arrays)
 
 
 def to_global(mesh: Mesh, batch):

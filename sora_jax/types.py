@@ -101,13 +101,13 @@ class Batch:
 
   Attributes:
     tokens: clean tokens x0.
-    text: the prompts.
+    text: the prompts, or their states where the text encoder is frozen.
     known: [B, L] bool, the tokens that are given (prompting): they carry clean
       latents at a time near 0 and count in no loss.
   """
 
   tokens: Tokens
-  text: Text
+  text: Text | TextStates
   known: Array
 
 

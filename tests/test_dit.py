@@ -9,6 +9,7 @@ from sora_jax import mesh
 from sora_jax import types
 from sora_jax.models import dit
 from sora_jax.models import layers
+from sora_jax.models import layouts
 from sora_jax.models import text_encoder
 
 DIT = dit.DiT(layers=2, heads=2, head_size=16, ffn=48, patch_channels=6,
@@ -174,17 +175,18 @@ def test_text_encoder_keeps_prompts_apart():
 
 def test_text_encoder_names_there_and_back():
   params = text_encoder.init(TEXT, jax.random.key(0))
-  weights = text_encoder.from_flax(params, TEXT)
+  where = text_encoder.layouts(TEXT)
+  weights = layouts.from_flax(params, where)
   assert "blocks.mlp.linear_1.kernel" in weights
-  back = text_encoder.to_flax(weights, TEXT)
+  back = layouts.to_flax(weights, where)
   jax.tree.map(np.testing.assert_array_equal, back, params)
   with pytest.raises(ValueError, match="embed.embedding has shape"):
-    text_encoder.to_flax(weights, TEXT.clone(vocab=41))
+    layouts.to_flax(weights, text_encoder.layouts(TEXT.clone(vocab=41)))
   with pytest.raises(ValueError, match="extra is not part"):
-    text_encoder.to_flax(weights | {"extra": np.zeros(1)}, TEXT)
+    layouts.to_flax(weights | {"extra": np.zeros(1)}, where)
   del weights["norm.bias"]
   with pytest.raises(ValueError, match="norm.bias is missing"):
-    text_encoder.to_flax(weights, TEXT)
+    layouts.to_flax(weights, where)
 
 
 @pytest.mark.parametrize("init, module, rules", [

@@ -49,7 +49,7 @@ def pair(config, seed=0):
   module = dit.DiT(layers=layers, heads=heads, head_size=size, ffn=ffn,
                    patch_channels=c_in * cells, out_channels=c_out * cells,
                    text_width=text, freq_dim=freq, eps=eps)
-  return reference, module, dit_names.to_flax(weights, module)
+  return reference, module, dit_names.to_flax(weights, module, patch)
 
 
 def inputs(config, per_token, seed=0, rows=2, text_length=7):

@@ -26,7 +26,7 @@ def run(argv: list[str]) -> int:
   for name in ("vae", "data", "out"):
     if not f[name].value:
       raise ValueError(f"--{name}=DIR is needed")
-  model = pretrained.load(pipeline.find(f.vae))
+  model = pretrained.load(pipeline.find(f.vae), parts=("vae",))
   start = time.monotonic()
   with tqdm.tqdm(unit="clip", desc=f"encode {f.data}") as bar:
 

@@ -15,6 +15,7 @@ from sora_jax.evaluation import cases
 from sora_jax.evaluation import reconstruction
 from sora_jax.evaluation import worldcheck
 from sora_jax.generation import pipeline
+from sora_jax.generation import pixels
 from sora_jax.models import pretrained
 
 SIZES = "64x64,96x56,56x96,128x72"
@@ -66,10 +67,10 @@ def run(argv: list[str]) -> int:
     worldcheck.evaluate(model, model.model.digest, todo, out, seed=f.seed,
                         batch=f.batch, steps=f.steps, guidance=f.guidance)
   else:
-    model = pretrained.load(pipeline.find(f.model))
+    model = pretrained.load(pipeline.find(f.model), parts=("vae",))
     out.mkdir(parents=True, exist_ok=True)
     reconstruction.evaluate(
-        functools.partial(pipeline.reconstruct, model), model.digest, todo, out,
+        functools.partial(pixels.reconstruct, model.vae), model.digest, todo, out,
         seed=f.seed, real=f.real)
   print((out / "tables.md").read_text(encoding="utf-8"))
   print(f"{out}: results.json, tables.md and contact sheets")

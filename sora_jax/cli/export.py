@@ -1,4 +1,8 @@
-"""`sora-jax export`: the averaged weights of a run become a model folder."""
+"""`sora-jax export`: a run, or a model of ours, becomes a model folder.
+
+Of a run the averaged weights are taken. The folder is in the layout of the
+`diffusers` package, whose classes run its transformer, VAE and scheduler.
+"""
 
 from absl import flags
 import jax
@@ -7,6 +11,7 @@ import numpy as np
 from sora_jax.cli import parts
 from sora_jax.data import shards
 from sora_jax.data import tokenizer
+from sora_jax.generation import pipeline
 from sora_jax.models import pretrained
 from sora_jax.training import cache
 from sora_jax.training import checkpoint
@@ -18,29 +23,50 @@ def run(argv: list[str]) -> int:
   """Runs the verb."""
   f = flags.FlagValues()
   text = lambda *a: flags.DEFINE_string(*a, flag_values=f)
-  text("workdir", None, "The folder of the run.")
+  text("workdir", None, "The folder of a run.")
+  text("model", None, "A model of this package or a model folder, instead of a "
+       "run.")
   text("out", None, "The model folder to write.")
   text("data", None, "The data set of the run; by default where it was.")
   text("vae", None, "The VAE of the run; by default where it was.")
   flags.DEFINE_enum("dtype", "float16", DTYPES, "Of the weights.",
                     flag_values=f)
   f(argv)
-  for name in ("workdir", "out"):
-    if not f[name].value:
-      raise ValueError(f"--{name}=DIR is needed")
-  params, cfg, step = checkpoint.load_ema(f.workdir)
-  data = f.data or cfg["sources"]["data"]
+  if not f.out:
+    raise ValueError("--out=DIR is needed")
+  if bool(f.workdir) == bool(f.model):
+    raise ValueError("--workdir=DIR or --model=DIR is needed, and not both")
+  if f.model:
+    model, what = pretrained.load(pipeline.find(f.model)), f.model
+  else:
+    model, step = of_run(f.workdir, f.data, f.vae)
+    what = f"step {step}"
+  digest = pretrained.save(f.out, model, DTYPES[f.dtype])
+  count = sum(x.size for part in pretrained.PARTS if getattr(model, part)
+              for x in jax.tree.leaves(getattr(model, part).params))
+  print(f"{f.out}: {what}, {count:,} parameters, {f.dtype}, digest "
+        f"{digest[:16]}")
+  return 0
+
+
+def of_run(workdir: str, data: str | None = None, vae: str | None = None):
+  """The model of a run, of its averaged weights, and the step.
+
+  Args:
+    workdir: of the run.
+    data: the data set, if it is no longer where it was.
+    vae: the model folder whose VAE made the latents, likewise.
+  """
+  params, cfg, step = checkpoint.load_ema(workdir)
+  data = data or cfg["sources"]["data"]
   if cfg["kind"] == "vae":
     module = parts.vae_of(cfg)
     mean, std = cache.statistics(module, params["vae"],
                                  shards.open_manifest(data))
-    model = parts.vae_model(cfg, params, mean, std)
-  else:
-    model = parts.dit_model(
-        cfg, pretrained.load(f.vae or cfg["sources"]["vae"]), params,
-        tokenizer.of(shards.open_manifest(data)).model)
-  digest = pretrained.save(f.out, model, DTYPES[f.dtype])
-  count = sum(x.size for x in jax.tree.leaves(params))
-  print(f"{f.out}: step {step}, {count:,} parameters, {f.dtype}, digest "
-        f"{digest[:16]}")
-  return 0
+    return parts.vae_model(cfg, params, mean, std), step
+  compressor = pretrained.load(pipeline.find(vae or cfg["sources"]["vae"]),
+                               parts=("vae",))
+  words = (tokenizer.of(shards.open_manifest(data)).model
+           if "text_encoder" in cfg else pretrained.load(
+               pipeline.find(cfg["init_from"]), parts=()).tokenizer)
+  return parts.dit_model(cfg, compressor, params, words), step

@@ -18,6 +18,8 @@ class Task:
     preview: (step, state) -> None, writes previews into the workdir.
     count: units in a batch, for the rate.
     unit: their name.
+    given: () -> the models of params that a new run starts from.
+    prepare: batch on the mesh -> the batch of the objective.
   """
 
   plan: Any
@@ -27,6 +29,8 @@ class Task:
   preview: Callable
   count: Callable
   unit: str
+  given: Callable = dict
+  prepare: Callable = lambda batch: batch
 
 
 def preview_path(workdir: str, step: int, name: str) -> str:

@@ -9,18 +9,18 @@ from sora_jax.data import buckets
 from sora_jax.data import records
 from sora_jax.data import shards
 from sora_jax.data import video_io
-from sora_jax.generation import pipeline
+from sora_jax.generation import pixels
 from sora_jax.models import vae
 from sora_jax.training import vae_objective
 
 PREVIEW_FRAMES = 17
 
 
-def make(cfg, manifest, workdir, compressor, initial) -> task.Task:
+def make(cfg, manifest, workdir, compressor, mesh) -> task.Task:
   """The task; its previews show held-out clips above their reconstruction."""
   if compressor:
     raise ValueError("--vae is for training the transformer; to start from a "
-                     "VAE give --init_from")
+                     "VAE give --config.init_from")
   module = parts.vae_of(cfg)
   loss = vae_objective.VaeLoss(**cfg.objective)
   plan = buckets.pixel_plan(manifest, buckets.PixelConfig(
@@ -28,21 +28,21 @@ def make(cfg, manifest, workdir, compressor, initial) -> task.Task:
   encode = lambda p, x: vae.encode(module, p, x)
   decode = lambda p, z: vae.decode(module, p, z)
   begin = lambda key: vae.init(module, key)
-  if initial:
-    begin = lambda key: initial.vae.params
+  given = lambda: {"vae": parts.initial(cfg, "vae", module, mesh)}
   clips = held_out(manifest)
 
   def preview(step, state):
     model = parts.vae_model(cfg, state.ema, None, None)
     strips = [x for clip in clips
-              for x in (clip, pipeline.reconstruct(model, clip))]
+              for x in (clip, pixels.reconstruct(model.vae, clip))]
     video_io.write(task.preview_path(workdir, step, "truth-and-vae.png"),
                    video_io.contact_sheet(strips)[None], 1.0)
 
   return task.Task(
       plan, vae_objective.make(encode, decode, loss),
       vae_objective.make_init(begin, loss), {"vae": mesh_lib.VAE_RULES},
-      preview, lambda batch: int(np.prod(batch.video.shape[:4])), "pixels")
+      preview, lambda batch: int(np.prod(batch.video.shape[:4])), "pixels",
+      given if cfg.init_from else dict)
 
 
 def held_out(manifest, count: int = 3) -> list[np.ndarray]:

@@ -15,14 +15,13 @@ from sora_jax.cli import config as config_lib
 from sora_jax.cli import parts
 from sora_jax.data import pipeline
 from sora_jax.data import shards
-from sora_jax.models import pretrained
 from sora_jax.training import checkpoint
 from sora_jax.training import loop
 from sora_jax.training import state as state_lib
 
 TASKS = {"vae": "sora_jax.cli.task_vae", "dit": "sora_jax.cli.task_dit"}
 # What a later call of the same run may change.
-FREE = (*checkpoint.FREE, "mesh", "sampling", "sources")
+FREE = (*checkpoint.FREE, "mesh", "sampling", "sources", "init_from")
 
 
 def run(argv: list[str]) -> int:
@@ -34,7 +33,6 @@ def run(argv: list[str]) -> int:
        "transformer.")
   text("workdir", None, "The folder of the run.")
   text("vae", None, "The model folder whose VAE made the latents.")
-  text("init_from", None, "A model folder to start from.")
   flags.DEFINE_float("max_seconds", 0, "Save and stop after so long; the same "
                      "command goes on.", lower_bound=0, flag_values=f)
   flags.DEFINE_bool("tensorboard", False, "Also write TensorBoard events (needs "
@@ -45,25 +43,24 @@ def run(argv: list[str]) -> int:
       raise ValueError(f"--{name}=DIR is needed")
   cfg = f.config
   manifest = shards.open_manifest(f.data)
-  initial = pretrained.load(f.init_from) if f.init_from else None
-  task = importlib.import_module(TASKS[cfg.kind]).make(
-      cfg, manifest, f.workdir, f.vae, initial)
   mesh = mesh_lib.make_mesh(**cfg.mesh)
+  task = importlib.import_module(TASKS[cfg.kind]).make(
+      cfg, manifest, f.workdir, f.vae, mesh)
   key = jax.random.key(cfg.seed)
   program = state_lib.program(task.objective, task.init,
-                              parts.optimizer_of(cfg), mesh, task.rules, key)
+                              parts.optimizer_of(cfg), mesh, task.rules, key,
+                              task.given)
   record = config_lib.to_json(cfg) | {
       "plan": task.plan.digest,
       "sources": {"data": os.path.abspath(f.data),
-                  "vae": f.vae and os.path.abspath(f.vae),
-                  "init_from": f.init_from}}
+                  "vae": f.vae and os.path.abspath(f.vae)}}
   host = (jax.process_index(), jax.process_count())
   loop.train(
       program, lambda start: pipeline.batches(task.plan, start, host),
       steps=cfg.steps, workdir=f.workdir, config=record, key=key,
       hooks=[loop.Hook(cfg.loop.preview_every, task.preview)],
-      place=lambda batch: mesh_lib.to_global(mesh, batch), count=task.count,
-      unit=task.unit, log_every=cfg.loop.log_every,
+      place=lambda batch: task.prepare(mesh_lib.to_global(mesh, batch)),
+      count=task.count, unit=task.unit, log_every=cfg.loop.log_every,
       save_every=cfg.loop.save_every, free=FREE, max_seconds=f.max_seconds,
       tensorboard=f.tensorboard)
   return 0

@@ -24,6 +24,7 @@ class Loader:
     manifest: of the latents.
     tokenizer: of the data set.
     text_limit: ids of a prompt.
+    text_pad: whether prompts are cleaned and padded to that.
     clips: index -> Clip or None.
     events: counts of what went wrong.
   """
@@ -31,6 +32,7 @@ class Loader:
   manifest: shards.Manifest
   tokenizer: tokenizer_lib.Tokenizer
   text_limit: int
+  text_pad: bool
   clips: memo.Memo
   events: collections.Counter = dataclasses.field(
       default_factory=collections.Counter)
@@ -54,10 +56,10 @@ class Clip:
   prompts: tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]
 
 
-def loader(manifest: shards.Manifest, cfg) -> Loader:
-  """A loader for a plan.TokenConfig."""
-  return Loader(manifest, tokenizer_lib.of(manifest), cfg.text_limit,
-                memo.Memo(cfg.cache_bytes))
+def loader(manifest: shards.Manifest, cfg, words=None) -> Loader:
+  """A loader for a plan.TokenConfig; `words` is a tokenizer."""
+  return Loader(manifest, words or tokenizer_lib.of(manifest), cfg.text_limit,
+                cfg.text_pad, memo.Memo(cfg.cache_bytes))
 
 
 def batch(load: Loader, cfg, clips: np.ndarray, views: masks.Views, members,
@@ -79,7 +81,7 @@ def batch(load: Loader, cfg, clips: np.ndarray, views: masks.Views, members,
   pos = np.zeros((rows, length, 3), np.float32)
   seg = np.zeros((rows, length), np.int32)
   known = np.zeros((rows, length), np.bool_)
-  ids = np.full((rows, cfg.text_length), tokenizer_lib.PAD, np.int32)
+  ids = np.full((rows, cfg.text_length), load.tokenizer.pad, np.int32)
   text = np.zeros((rows, cfg.text_length), np.int32)
   for r, row in enumerate(members):
     at = word = 0
@@ -95,8 +97,9 @@ def batch(load: Loader, cfg, clips: np.ndarray, views: masks.Views, members,
       at += n
       prompt = clip.prompts[int(views.start[i] > 0)][int(views.caption[i])]
       ids[r, word:word + len(prompt)] = prompt
-      text[r, word:word + len(prompt)] = s
-      word += len(prompt)
+      size = cfg.text_limit if cfg.text_pad else len(prompt)
+      text[r, word:word + size] = s
+      word += size
   return types.Batch(types.Tokens(x, pos, seg), types.Text(ids, text), known)
 
 
@@ -160,10 +163,16 @@ def _read(load: Loader, index: int) -> Clip | None:
     return None
   captions = (record.captions + record.captions[:1] * latents.CAPTIONS)[
       :latents.CAPTIONS]
-  prompts = tuple(tuple(np.array(load.tokenizer.encode(
-      c, load.text_limit, continues), np.int32) for c in (*captions, ""))
-                  for continues in (False, True))
+  prompts = tuple(tuple(np.array(_encode(load, c, continues), np.int32)
+                        for c in (*captions, "")) for continues in (False, True))
   return Clip(_patches(load, record.z), tails, stills, prompts)
+
+
+def _encode(load: Loader, text: str, continues: bool) -> list[int]:
+  """Ids of a prompt; open models do not know of <continues>."""
+  if load.text_pad:
+    return load.tokenizer.encode(tokenizer_lib.clean(text), load.text_limit)
+  return load.tokenizer.encode(text, load.text_limit, continues)
 
 
 def _patches(load: Loader, z: np.ndarray) -> np.ndarray:

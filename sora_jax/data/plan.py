@@ -38,6 +38,8 @@ class TokenConfig:
     shapes: (rows, length) .., all with the same rows x length.
     text_length: text tokens of a row.
     text_limit: text tokens of a prompt, EOS included.
+    text_pad: every prompt takes text_limit tokens, its padding included, as the
+      open Wan models read them.
     max_segments: clips of a row.
     f_ref: the frame rate at which latents are one time position apart.
     dropout: the share of prompts that are the null text.
@@ -54,6 +56,9 @@ class TokenConfig:
   f_ref: float = 8.0
   dropout: float = 0.1
   masks: tuple = ()
+  # Not in the digest, so that it stays what it was before there was padding;
+  # the config says it.
+  text_pad: bool = dataclasses.field(default=False, repr=False)
   block: int = 65_536
   cache_bytes: int = 2 ** 30
   seed: int = 0
@@ -124,8 +129,15 @@ class TokenPlan:
         self.cfg.shapes[shape][1])
 
 
-def token_plan(manifest: shards.Manifest, cfg: TokenConfig) -> TokenPlan:
+def token_plan(manifest: shards.Manifest, cfg: TokenConfig,
+               words=None) -> TokenPlan:
   """Plans packed batches over cached latents.
+
+  Args:
+    manifest: of the latents.
+    cfg: the config.
+    words: the tokenizer of the prompts, that of the data set by default;
+      another one needs text_pad, as the manifest counts tokens of its own.
 
   Raises:
     ValueError: shapes of different token counts, or a data set that does not
@@ -157,7 +169,7 @@ def token_plan(manifest: shards.Manifest, cfg: TokenConfig) -> TokenPlan:
         f"the {len(usable)} clips of {manifest.root} that fit a row have {whole} "
         f"tokens and one batch holds {batch}: encode more clips, or give "
         "smaller shapes")
-  plan = TokenPlan(manifest, cfg, assemble.loader(manifest, cfg), usable)
+  plan = TokenPlan(manifest, cfg, assemble.loader(manifest, cfg, words), usable)
   return dataclasses.replace(plan, steps=len(block_at(plan, 0).batches))
 
 
@@ -240,6 +252,8 @@ def _make(plan: TokenPlan, index: int) -> Block:
   chosen = rows["text"][np.arange(len(rows)), np.maximum(views.caption, 0)]
   words = np.where(views.caption < 0, 1, chosen) + continues
   words = np.minimum(words, cfg.text_limit)
+  if cfg.text_pad:
+    words[:] = cfg.text_limit
   of, shapes = packing.pack(tokens, words, [n for _, n in cfg.shapes],
                             cfg.text_length, cfg.max_segments)
   order, bounds = packing.rows(of, len(shapes))

@@ -14,10 +14,14 @@ covers one frame or four. It is a control piece and cannot be typed.
 
 import dataclasses
 import hashlib
+import html
+import importlib.util
 import io
 import os
 
 import sentencepiece
+
+from sora_jax.data import open_tokenizer
 
 PAD, EOS, UNK, CONTINUES = 0, 1, 2, 3
 
@@ -102,6 +106,32 @@ def of(manifest) -> Tokenizer:
     raise ValueError(f"{path} is not the tokenizer that dataset.json names: "
                      "prepare the data set again")
   return found
+
+
+def open_folder(folder) -> Tokenizer | open_tokenizer.OpenTokenizer:
+  """The tokenizer of a model folder's part tokenizer/, ours or another's.
+
+  Either has `encode(text, limit)`, `vocab_size` and `pad`.
+
+  Raises:
+    ValueError: none is there, or a file is damaged; the message names it.
+  """
+  ours = os.path.join(folder, "tokenizer.model")
+  if os.path.isfile(ours):
+    return load(ours)
+  return open_tokenizer.read(folder)
+
+
+def clean(prompt: str) -> str:
+  """A prompt as Wan takes it: broken text mended, one space between words.
+
+  Like the reference, it mends text (mojibake, curly quotes) only where the
+  package ftfy, of the extra text, is installed.
+  """
+  if importlib.util.find_spec("ftfy"):
+    import ftfy  # pylint: disable=g-import-not-at-top
+    prompt = ftfy.fix_text(prompt)
+  return " ".join(html.unescape(html.unescape(prompt)).split())
 
 
 def load(source) -> Tokenizer:

@@ -13,8 +13,19 @@ so that, exactly,
 The last step, to s = 0, is euler's in both: it gives x0_hat itself, and as
 x0_hat(t) - x_0 = O(t^2) along the flow it costs no order.
 
-A solver is a table with one row a step and a pure `step`, so that a caller can
-scan it (`solve`) or jit the step and report progress (`drive`).
+The solvers that other people's model folders name are in schedulers.py.
+
+A solver is a table with one row a step, and one pure `step` serves them all, so
+that a caller can scan it (`solve`) or jit the step and report progress
+(`drive`). The columns of a row are
+
+  0      time: what the network is told
+  1      t: the noise level of x, which `time` may round
+  2..6   weights of (x, x_last, x0_hat, x0_hat_1, x0_hat_2) that correct x,
+  7..11  weights of the same, x corrected, that give the next x
+
+x_last is the corrected x of the step before, x0_hat_1 and x0_hat_2 are the
+predictions one and two steps before.
 """
 
 from collections.abc import Callable
@@ -26,6 +37,7 @@ import numpy as np
 from sora_jax import types
 
 METHODS = ("euler", "ab2")
+COLUMNS = 12
 Denoise = Callable[[jax.Array, jax.Array], jax.Array]  # (x_t, t) -> x0_hat
 
 
@@ -44,7 +56,7 @@ def grid(steps: int, shift: float = 1.0) -> np.ndarray:
 
 
 def table(times: np.ndarray, method: str = "ab2") -> np.ndarray:
-  """The rows (t, s, c) [K, 3] float32 of the steps between `times`.
+  """The rows [K, COLUMNS] float32 of the steps between `times`.
 
   c is the weight of x0_hat(t_last) - x0_hat(t); it is 0 on the first step,
   which has no last one, and on a step to 0.
@@ -61,13 +73,17 @@ def table(times: np.ndarray, method: str = "ab2") -> np.ndarray:
     last = times[:-2] - times[1:-1]  # t_last - t of the steps from the second
     t1, s1 = t[1:], np.maximum(s[1:], 1e-12)
     c[1:] = np.where(s[1:] > 0, (s1 * np.log(t1 / s1) - t1 + s1) / last, 0)
-  return np.stack([t, s, c], -1).astype(np.float32)
+  rows = np.zeros((len(t), COLUMNS))
+  rows[:, 0] = rows[:, 1] = t
+  rows[:, 2] = 1  # nothing is corrected
+  rows[:, 7], rows[:, 9], rows[:, 10] = s / t, 1 - s / t - c, c
+  return rows.astype(np.float32)
 
 
 def begin(start: types.Array, known=None):
-  """The carry (x, x0_hat of the step before) at the first row of a table."""
+  """The carry (x, x_last, x0_hat_1, x0_hat_2) at the first row of a table."""
   x = keep(jnp.asarray(start), known)
-  return x, jnp.zeros_like(x)
+  return (x, *(jnp.zeros_like(x) for _ in range(3)))
 
 
 def keep(x: jax.Array, known=None) -> jax.Array:
@@ -83,15 +99,16 @@ def step(denoise: Denoise, carry, row: types.Array, known=None):
   Args:
     denoise: (x_t [B, L, P], t scalar) -> x0_hat [B, L, P].
     carry: from `begin` or the step before.
-    row: [3], a row of `table`.
+    row: [COLUMNS], a row of `table`.
     known: (x_known [B, L, P], mask [B, L] bool) or None; known tokens enter
       `denoise` exact, whatever t is, and leave exact.
   """
-  x, last = carry
-  t, s, c = row
-  x0 = keep(denoise(x, t), known)
-  x = x0 + (s / t) * (x - x0) + c * (last - x0)
-  return keep(x, known), x0
+  x, last, *older = carry
+  x0 = keep(denoise(x, row[1]), known)
+  mix = lambda weights, x: sum(
+      w * v for w, v in zip(weights, (x, last, x0, *older)))
+  x = mix(row[2:7], x)
+  return keep(mix(row[7:], x), known), x, x0, older[0]
 
 
 def solve(denoise: Denoise, start: types.Array, times: np.ndarray, known=None,

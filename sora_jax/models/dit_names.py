@@ -7,11 +7,12 @@ blocks are stacked, and a patch vector is ordered (pt, ph, pw, C). Anything
 with the shapes of the parameters can be renamed: weights, gradients, moments.
 """
 
-from flax import traverse_util
-import jax
+import math
+
 import numpy as np
 
 from sora_jax.models import dit
+from sora_jax.models import layouts as layouts_lib
 
 MODULES = {
     "patch": "patch_embedding",
@@ -53,64 +54,36 @@ def reference_name(path: str) -> str:
   return f"{MODULES[module]}.{LEAVES[leaf]}"
 
 
-def to_flax(weights: dict[str, np.ndarray], module: dit.DiT):
+def layouts(module: dit.DiT, patch=(1, 2, 2)) -> layouts_lib.Layouts:
+  """Where each parameter lies; `patch` is that of the first layer."""
+  return {path: _layout(path, shape, module, patch)
+          for path, shape in layouts_lib.shapes(dit.init, module).items()}
+
+
+def _layout(path: str, shape, module: dit.DiT, patch) -> layouts_lib.Layout:
+  name, stacked = reference_name(path), path.startswith("blocks/")
+  names = [name.format(i) for i in range(module.layers)] if stacked else [name]
+  if path == "patch/kernel":
+    channels = module.patch_channels // math.prod(patch)
+    return layouts_lib.Layout((name,), (shape[-1], channels, *patch),
+                              (2, 3, 4, 1, 0), shape)
+  if path.endswith("table"):
+    return layouts_lib.same(names, shape, (1, *shape[int(stacked):]), stacked)
+  kind = layouts_lib.kernel if path.endswith("kernel") else layouts_lib.same
+  return kind(names, shape, stacked=stacked)
+
+
+def to_flax(weights: dict[str, np.ndarray], module: dit.DiT, patch=(1, 2, 2)):
   """Parameters from a state dict in the reference's names.
 
   Raises:
     ValueError: a tensor that is missing, of another shape, or not known; the
       message names it.
   """
-  shapes = traverse_util.flatten_dict(
-      jax.eval_shape(lambda key: dit.init(module, key), jax.random.key(0)),
-      sep="/")
-  used, params = set(), {}
-  for path, shape in shapes.items():
-    names = [reference_name(path)]
-    if path.startswith("blocks/"):
-      names = [names[0].format(i) for i in range(module.layers)]
-    if missing := [n for n in names if n not in weights]:
-      raise ValueError(f"tensor {missing[0]} is missing")
-    value = [_from_reference(path, np.asarray(weights[n])) for n in names]
-    wanted = shape.shape[1:] if path.startswith("blocks/") else shape.shape
-    for name, v in zip(names, value):
-      if v.shape != wanted:
-        raise ValueError(f"tensor {name} has shape {weights[name].shape}, its "
-                         f"parameter {path} needs {wanted}")
-    params[path] = (np.stack(value) if path.startswith("blocks/")
-                    else value[0])
-    used.update(names)
-  if unknown := sorted(set(weights) - used):
-    raise ValueError(f"tensor {unknown[0]} is not part of this transformer "
-                     f"({len(unknown)} unknown tensors)")
-  return traverse_util.unflatten_dict(params, sep="/")
+  return layouts_lib.to_flax(weights, layouts(module, patch))
 
 
 def from_flax(params, module: dit.DiT,
-              patch: tuple[int, int, int] = (1, 2, 2)) -> dict[str, np.ndarray]:
-  """A state dict in the reference's names; `patch` shapes the first layer."""
-  weights = {}
-  for path, value in traverse_util.flatten_dict(params, sep="/").items():
-    name, value = reference_name(path), np.asarray(value)
-    if path.startswith("blocks/"):
-      for i in range(module.layers):
-        weights[name.format(i)] = _to_reference(path, value[i], patch)
-    else:
-      weights[name] = _to_reference(path, value, patch)
-  return weights
-
-
-def _from_reference(path: str, value: np.ndarray) -> np.ndarray:
-  if path.endswith("table"):
-    return value[0] if value.ndim == 3 else value
-  if path == "patch/kernel" and value.ndim == 5:
-    return value.transpose(2, 3, 4, 1, 0).reshape(-1, value.shape[0])
-  return value.T if path.endswith("kernel") else value
-
-
-def _to_reference(path: str, value: np.ndarray, patch) -> np.ndarray:
-  if path.endswith("table"):
-    return value[None]
-  if path == "patch/kernel":
-    value = value.reshape(*patch, -1, value.shape[-1])
-    return np.ascontiguousarray(value.transpose(4, 3, 0, 1, 2))
-  return np.ascontiguousarray(value.T if path.endswith("kernel") else value)
+              patch=(1, 2, 2)) -> dict[str, np.ndarray]:
+  """A state dict in the reference's names."""
+  return layouts_lib.from_flax(params, layouts(module, patch))

@@ -3,25 +3,38 @@
 The layout is that of the `diffusers` package: model_index.json and one folder a
 part (transformer/, vae/, text_encoder/, tokenizer/, scheduler/), with weights
 as safetensors in the names of the reference implementation and settings as
-JSON. Nothing in a folder is ever run. SHA256SUMS names every file that we
-write; a folder that has it is checked before use, since a flipped byte in
-safetensors loads silently.
+JSON. Weights go from the files into their shards on a mesh, a few rows of a
+tensor at a time: beside what is placed, the host holds one shard of one
+parameter.
+
+Nothing in a folder is ever run. SHA256SUMS names every file that we write; a
+folder that has it is checked before use, since a flipped byte in safetensors
+loads silently.
 """
 
 import dataclasses
 import os
+import re
 import shutil
 from typing import Any
 
+from flax import traverse_util
+import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sora_jax.models import dit
+from sora_jax import mesh as mesh_lib
 from sora_jax.models import dit_names
+from sora_jax.models import layouts as layouts_lib
+from sora_jax.models import networks
 from sora_jax.models import text_encoder
-from sora_jax.models import vae
 from sora_jax.models import vae_names
 from sora_jax.models import weights
+
+PARTS = ("vae", "transformer", "text_encoder")
+# Parameters that the modules use in their compute dtype, whatever they are
+# stored in: to store them in it costs no accuracy.
+CAST = re.compile(r"^(?!time_).*(kernel|embedding)$")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +47,7 @@ class Part:
 
 @dataclasses.dataclass(frozen=True)
 class Model:
-  """The parts of a model folder; a folder with a VAE alone has the rest None.
+  """The parts of a model folder; what was not there or not asked for is None.
 
   Attributes:
     vae: the compression network.
@@ -43,27 +56,37 @@ class Model:
     latent_std: [C].
     transformer: the denoiser.
     text_encoder: the encoder of the prompts.
-    tokenizer: bytes of a sentencepiece model.
-    scheduler: the diffusion process and the defaults of sampling.
-    digest: sha256 over the digests of all files of the folder.
+    tokenizer: bytes of a sentencepiece model of ours, or the folder of another
+      tokenizer.
+    scheduler: scheduler_config.json: the diffusion process and, in a folder of
+      ours, the defaults of sampling.
+    expand_timesteps: whether the model was trained with a time per token, so
+      that it takes a first image (Wan 2.2 TI2V; the reference's name).
+    digest: sha256 over the digests of the files.
   """
 
-  vae: Part
+  vae: Part | None
   latent_mean: np.ndarray
   latent_std: np.ndarray
   transformer: Part | None = None
   text_encoder: Part | None = None
-  tokenizer: bytes | None = None
+  tokenizer: bytes | str | None = None
   scheduler: dict = dataclasses.field(default_factory=dict)
+  expand_timesteps: bool = False
   digest: str = ""
 
 
-def load(folder: str, dtype=jnp.float32) -> Model:
+def load(folder: str, dtype=jnp.float32, mesh=None,
+         parts: tuple[str, ...] = PARTS) -> Model:
   """Reads a model folder.
 
   Args:
     folder: a folder in the layout above.
-    dtype: of the computation; parameters are float32.
+    dtype: of the computation, and of the matrices of the weights ("bfloat16"
+      will do); norms, modulation and the time embedding are float32.
+    mesh: of `mesh.make_mesh`, which the weights are spread over; one device by
+      default.
+    parts: the networks that are read, of PARTS.
 
   Raises:
     ValueError: no such folder, a file that is missing, damaged or of another
@@ -72,39 +95,96 @@ def load(folder: str, dtype=jnp.float32) -> Model:
   index_file = os.path.join(folder, "model_index.json")
   if not os.path.isfile(index_file):
     raise ValueError(f"{folder} is no model folder: model_index.json is missing")
-  digest = weights.verify(folder)
   index = weights.read_json(index_file)
+  classes, dtype = _classes(index_file, index), jnp.dtype(dtype).type
+  mesh = mesh or mesh_lib.make_mesh(devices=jax.local_devices()[:1])
+  digest = weights.verify(folder, parts)
+  found = {part: _part(folder, part, networks.NETWORKS[classes[part]], dtype,
+                       mesh) for part in parts if part in classes}
   config = weights.read_json(os.path.join(folder, "vae", "config.json"))
-  network = _module(vae.VAE, _vae_fields(config), folder, "vae", dtype)
-  parts = dict(
-      vae=_part(folder, "vae", network, vae_names.to_flax),
-      latent_mean=np.asarray(config["latents_mean"], np.float32),
-      latent_std=np.asarray(config["latents_std"], np.float32))
-  if "transformer" in index:
-    fields = _dit_fields(weights.read_json(os.path.join(folder, "transformer",
-                                            "config.json")))
-    network = _module(dit.DiT, fields, folder, "transformer", dtype)
-    parts["transformer"] = _part(folder, "transformer", network,
-                                 dit_names.to_flax)
-  if "text_encoder" in index:
-    config = weights.read_json(os.path.join(folder, "text_encoder",
-                                            "config.json"))
-    fields = {k: v for k, v in config.items() if not k.startswith("_")}
-    network = _module(text_encoder.TextEncoder, fields, folder, "text_encoder",
-                      dtype)
-    parts["text_encoder"] = _part(folder, "text_encoder", network,
-                                  text_encoder.to_flax)
-  if "tokenizer" in index:
-    with open(os.path.join(folder, "tokenizer", "tokenizer.model"), "rb") as f:
-      parts["tokenizer"] = f.read()
-  if "scheduler" in index:
-    parts["scheduler"] = weights.read_json(os.path.join(folder, "scheduler",
-                                            "scheduler_config.json"))
-  return Model(**parts, digest=digest)
+  found |= {f"latent_{name}": _statistics(folder, config, f"latents_{name}")
+            for name in ("mean", "std")}
+  if "tokenizer" in classes:
+    found["tokenizer"] = os.path.join(folder, "tokenizer")
+    if classes["tokenizer"] == "SentencePiece":  # of ours
+      with open(os.path.join(found["tokenizer"], "tokenizer.model"), "rb") as f:
+        found["tokenizer"] = f.read()
+  if "scheduler" in classes:
+    found["scheduler"] = weights.read_json(
+        os.path.join(folder, "scheduler", "scheduler_config.json"))
+  return Model(**{"vae": None, **found}, digest=digest,
+               expand_timesteps=bool(index.get("expand_timesteps")))
+
+
+def _classes(file: str, index: dict) -> dict[str, str]:
+  """The class of each part that a folder has.
+
+  Raises:
+    ValueError: a part that we do not know, or of a class that we do not know.
+  """
+  classes = {part: value[1] for part, value in index.items()
+             if isinstance(value, list) and value[1]}
+  if "vae" not in classes:
+    raise ValueError(f"{file}: key vae is missing")
+  for part, name in classes.items():
+    known = [k for k, n in networks.NETWORKS.items() if n.part == part]
+    if part not in (*PARTS, "tokenizer", "scheduler"):
+      raise ValueError(f"{file}: key {part}, a {name}, is not supported: models "
+                       "of one transformer without an image encoder are")
+    if known and name not in known:
+      raise ValueError(f"{file}: key {part} is of the unknown class {name}, "
+                       f"known are {', '.join(known)}")
+  return classes
+
+
+def _statistics(folder: str, config: dict, key: str) -> np.ndarray:
+  """latents_mean or latents_std [C] of a VAE's config."""
+  value = np.asarray(config.get(key, ()), np.float32)
+  if value.shape != (config.get("z_dim"),):
+    raise ValueError(f"{folder}/vae/config.json: key {key} must be a list of "
+                     f"z_dim ({config.get('z_dim')}) numbers")
+  return value
+
+
+def _part(folder: str, part: str, network: networks.Network, dtype,
+          mesh) -> Part:
+  """Reads a network, tensor by tensor, into its shards."""
+  file = os.path.join(folder, part, "config.json")
+  config = weights.read_json(file)
+  try:
+    module = network.kind(**network.fields(config), dtype=dtype)
+  except KeyError as e:
+    raise ValueError(f"{file}: key {e.args[0]} is missing") from e
+  except (TypeError, ValueError) as e:
+    raise ValueError(f"{file}: {e}") from e
+  tensors = weights.open_weights(os.path.join(folder, part))
+  layouts = network.layouts(module)
+  try:
+    tensors = layouts_lib.check(tensors, layouts)
+  except ValueError as e:
+    raise ValueError(f"{os.path.join(folder, part)}: {e}") from e
+  return Part(module, _place(tensors, layouts, network.rules, dtype, mesh))
+
+
+def _place(tensors, layouts: layouts_lib.Layouts, rules, dtype, mesh):
+  """The parameters as arrays on the mesh."""
+  tree = lambda flat: traverse_util.unflatten_dict(flat, sep="/")
+  kinds = {path: dtype if CAST.match(path) else jnp.float32 for path in layouts}
+  shapes = tree({path: jax.ShapeDtypeStruct(layout.ours, kinds[path])
+                 for path, layout in layouts.items()})
+  placed = traverse_util.flatten_dict(
+      mesh_lib.shardings(mesh, mesh_lib.param_specs(shapes, rules)), sep="/")
+  return tree({path: mesh_lib.assemble(
+      layout.ours, placed[path],
+      lambda index, path=path, layout=layout: layouts_lib.read(
+          tensors, layout, index, kinds[path]))
+               for path, layout in layouts.items()})
 
 
 def save(folder: str, model: Model, dtype=np.float16) -> str:
   """Writes a model folder aside and renames it; returns its digest.
+
+  A text encoder that is not ours is copied with its tokenizer, as it was read.
 
   Raises:
     ValueError: the folder exists and is no model folder.
@@ -115,30 +195,22 @@ def save(folder: str, model: Model, dtype=np.float16) -> str:
   aside = folder.rstrip("/") + ".writing"
   shutil.rmtree(aside, ignore_errors=True)
   os.makedirs(aside)
-  index = {"_class_name": "WanPipeline",
+  index = {"_class_name": "WanPipeline", "boundary_ratio": None,
+           "expand_timesteps": model.expand_timesteps,
            "vae": ["diffusers", "AutoencoderKLWan"]}
-  _write_part(aside, "vae", vae_names.from_flax(model.vae.params,
-                                                model.vae.module),
-              _vae_config(model), dtype)
-  if model.transformer:
+  part = model.vae
+  statistics = {"latents_mean": np.asarray(model.latent_mean).tolist(),
+                "latents_std": np.asarray(model.latent_std).tolist()}
+  _write_part(aside, "vae", part, vae_names.layouts,
+              networks.vae_config(part.module) | statistics, dtype)
+  if part := model.transformer:
     index["transformer"] = ["diffusers", "WanTransformer3DModel"]
     index["scheduler"] = ["diffusers", model.scheduler["_class_name"]]
-    index["tokenizer"] = ["sora_jax", "SentencePiece"]
-    index["text_encoder"] = ["sora_jax", "TextEncoder"]
-    _write_part(
-        aside, "transformer",
-        dit_names.from_flax(model.transformer.params, model.transformer.module),
-        _dit_config(model.transformer.module), dtype)
-    _write_part(
-        aside, "text_encoder", text_encoder.from_flax(
-            model.text_encoder.params, model.text_encoder.module),
-        {"_class_name": "TextEncoder", **_fields(model.text_encoder.module)},
-        dtype)
+    _write_part(aside, "transformer", part, dit_names.layouts,
+                networks.dit_config(part.module), dtype)
     weights.write_json(os.path.join(aside, "scheduler",
                                     "scheduler_config.json"), model.scheduler)
-    os.makedirs(os.path.join(aside, "tokenizer"))
-    with open(os.path.join(aside, "tokenizer", "tokenizer.model"), "wb") as f:
-      f.write(model.tokenizer)
+    index |= _write_text(aside, model, dtype)
   weights.write_json(os.path.join(aside, "model_index.json"), index)
   weights.write_sums(aside)
   if os.path.exists(folder):
@@ -150,81 +222,28 @@ def save(folder: str, model: Model, dtype=np.float16) -> str:
   return weights.verify(folder)
 
 
-def _write_part(folder: str, part: str, tensors: dict, config: dict, dtype):
-  folder = os.path.join(folder, part)
-  stem = "model" if part == "text_encoder" else "diffusion_pytorch_model"
+def _write_text(folder: str, model: Model, dtype) -> dict:
+  """Writes the text encoder and its tokenizer; their entries of the index."""
+  if isinstance(model.tokenizer, str):
+    source = os.path.dirname(model.tokenizer)
+    for part in ("text_encoder", "tokenizer"):
+      shutil.copytree(os.path.join(source, part), os.path.join(folder, part))
+    index = weights.read_json(os.path.join(source, "model_index.json"))
+    return {part: index[part] for part in ("text_encoder", "tokenizer")}
+  part = model.text_encoder
+  _write_part(folder, "text_encoder", part, text_encoder.layouts,
+              networks.text_config(part.module), dtype)
+  os.makedirs(os.path.join(folder, "tokenizer"))
+  with open(os.path.join(folder, "tokenizer", "tokenizer.model"), "wb") as f:
+    f.write(model.tokenizer)
+  return {"text_encoder": ["sora_jax", "TextEncoder"],
+          "tokenizer": ["sora_jax", "SentencePiece"]}
+
+
+def _write_part(folder: str, name: str, part: Part, layouts, config: dict,
+                dtype):
+  folder = os.path.join(folder, name)
+  stem = "model" if name == "text_encoder" else "diffusion_pytorch_model"
   weights.write_json(os.path.join(folder, "config.json"), config)
+  tensors = layouts_lib.from_flax(part.params, layouts(part.module))
   weights.write_weights(folder, stem, tensors, dtype)
-
-
-def _vae_fields(config: dict) -> dict:
-  base = config["base_dim"]
-  return dict(
-      base=base, decoder_base=config.get("decoder_base_dim") or 0,
-      mults=tuple(config["dim_mult"]), z=config["z_dim"],
-      blocks=config["num_res_blocks"],
-      temporal=tuple(config["temperal_downsample"]),
-      patch=config.get("patch_size") or 1,
-      residual=config.get("is_residual", False))
-
-
-def _vae_config(model: Model) -> dict:
-  m = model.vae.module
-  return {
-      "_class_name": "AutoencoderKLWan", "base_dim": m.base,
-      "decoder_base_dim": m.decoder_base or None, "dim_mult": list(m.mults),
-      "z_dim": m.z, "num_res_blocks": m.blocks, "attn_scales": [],
-      "temperal_downsample": list(m.temporal), "dropout": 0.0,
-      "patch_size": m.patch if m.patch > 1 else None, "is_residual": m.residual,
-      "in_channels": 3 * m.patch**2, "out_channels": 3 * m.patch**2,
-      "scale_factor_temporal": vae.stride(m)[0],
-      "scale_factor_spatial": vae.stride(m)[1],
-      "latents_mean": np.asarray(model.latent_mean).tolist(),
-      "latents_std": np.asarray(model.latent_std).tolist()}
-
-
-# The reference's names of the transformer's sizes, and ours.
-DIT_FIELDS = {
-    "num_layers": "layers", "num_attention_heads": "heads",
-    "attention_head_dim": "head_size", "ffn_dim": "ffn",
-    "text_dim": "text_width", "freq_dim": "freq_dim", "eps": "eps"}
-
-
-def _dit_fields(config: dict) -> dict:
-  patch = int(np.prod(config["patch_size"]))
-  return {ours: config[theirs] for theirs, ours in DIT_FIELDS.items()} | dict(
-      patch_channels=config["in_channels"] * patch,
-      out_channels=config["out_channels"] * patch)
-
-
-def _dit_config(module: dit.DiT, patch=(1, 2, 2)) -> dict:
-  size = int(np.prod(patch))
-  return {"_class_name": "WanTransformer3DModel", "patch_size": list(patch),
-          "in_channels": module.patch_channels // size,
-          "out_channels": module.out_channels // size, "cross_attn_norm": True,
-          "qk_norm": "rms_norm_across_heads", "image_dim": None,
-          "added_kv_proj_dim": None, "rope_max_seq_len": 1024,
-          **{theirs: getattr(module, ours)
-             for theirs, ours in DIT_FIELDS.items()}}
-
-
-def _fields(module) -> dict:
-  """The settings of a frozen module that its weights depend on."""
-  skip = ("parent", "name", "dtype", "remat")
-  return {f.name: getattr(module, f.name) for f in dataclasses.fields(module)
-          if f.name not in skip}
-
-
-def _module(kind, fields: dict, folder: str, part: str, dtype):
-  try:
-    return kind(**fields, dtype=dtype)
-  except TypeError as e:
-    raise ValueError(f"{folder}/{part}/config.json: {e}") from e
-
-
-def _part(folder: str, part: str, module, to_flax) -> Part:
-  tensors = weights.read_weights(os.path.join(folder, part))
-  try:
-    return Part(module, to_flax(tensors, module))
-  except (KeyError, ValueError) as e:
-    raise ValueError(f"{folder}/{part}: {e}") from e

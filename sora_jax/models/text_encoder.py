@@ -8,14 +8,13 @@ alike wherever it stands in a row.
 import functools
 
 from flax import linen as nn
-from flax import traverse_util
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from sora_jax import types
 from sora_jax.models import attention
 from sora_jax.models import layers as layers_lib
+from sora_jax.models import layouts as layouts_lib
 
 
 class TextBlock(nn.Module):
@@ -105,30 +104,7 @@ def _rotations(seg, head_size: int):
   return jnp.cos(angles), jnp.sin(angles)
 
 
-def from_flax(params, encoder: TextEncoder) -> dict[str, np.ndarray]:
-  """A state dict: the paths of the parameters, joined with dots."""
-  del encoder  # its settings are all in the shapes
-  return {name: np.asarray(value) for name, value in
-          traverse_util.flatten_dict(params, sep=".").items()}
-
-
-def to_flax(weights: dict[str, np.ndarray], encoder: TextEncoder):
-  """Parameters from what `from_flax` made.
-
-  Raises:
-    ValueError: a tensor that is missing, of another shape, or not known; the
-      message names it.
-  """
-  shapes = traverse_util.flatten_dict(
-      jax.eval_shape(lambda key: init(encoder, key), jax.random.key(0)),
-      sep=".")
-  for name, shape in shapes.items():
-    if name not in weights:
-      raise ValueError(f"tensor {name} is missing")
-    if weights[name].shape != shape.shape:
-      raise ValueError(f"tensor {name} has shape {weights[name].shape}, the "
-                       f"text encoder needs {shape.shape}")
-  if unknown := sorted(set(weights) - set(shapes)):
-    raise ValueError(f"tensor {unknown[0]} is not part of this text encoder")
-  return traverse_util.unflatten_dict(
-      {name: np.asarray(weights[name]) for name in shapes}, sep=".")
+def layouts(encoder: TextEncoder) -> layouts_lib.Layouts:
+  """Where each parameter lies: its path, joined with dots."""
+  return {path: layouts_lib.same([path.replace("/", ".")], shape)
+          for path, shape in layouts_lib.shapes(init, encoder).items()}

@@ -11,49 +11,38 @@ import re
 import jax
 import numpy as np
 
-from sora_jax import mesh
+from sora_jax.models import layouts as layouts_lib
 from sora_jax.models import vae as vae_lib
+
+
+def layouts(vae: vae_lib.VAE) -> layouts_lib.Layouts:
+  """Where each parameter lies."""
+  return {path: _layout(path, shape, vae)
+          for path, shape in layouts_lib.shapes(vae_lib.init, vae).items()}
+
+
+def _layout(path: str, shape, vae: vae_lib.VAE) -> layouts_lib.Layout:
+  names = [reference_name(path, vae)]
+  if path.endswith("kernel"):
+    return layouts_lib.kernel(names, shape)
+  if path.endswith("gamma"):
+    ones = (1, 1) if "attentions" in path else (1, 1, 1)
+    return layouts_lib.same(names, shape, (*shape, *ones))
+  return layouts_lib.same(names, shape)
 
 
 def to_flax(state_dict, vae: vae_lib.VAE):
   """Parameters of `vae` from a reference state dict of numpy arrays.
 
   Raises:
-    ValueError: a missing, an unknown or a wrongly shaped entry.
+    ValueError: a missing, an unknown or a wrongly shaped tensor.
   """
-  left = dict(state_dict)
-
-  def leaf(path, spec):
-    ours = mesh.path_name(path)
-    name = reference_name(ours, vae)
-    if name not in left:
-      raise ValueError(f"VAE weights lack {name}")
-    value, shape = left.pop(name), reference_shape(ours, spec.shape)
-    if tuple(value.shape) != shape:
-      raise ValueError(f"VAE weight {name} has shape {tuple(value.shape)}; the "
-                       f"config needs {shape}")
-    if value.ndim == len(spec.shape) and value.ndim > 1:
-      value = np.moveaxis(np.moveaxis(value, 0, -1), 0, -2)
-    return np.ascontiguousarray(value.reshape(spec.shape), np.float32)
-
-  params = jax.tree_util.tree_map_with_path(leaf, spec_of(vae))
-  if left:
-    raise ValueError(f"VAE weights have {len(left)} unknown entries, first "
-                     f"{sorted(left)[0]}: the config describes another network")
-  return params
+  return layouts_lib.to_flax(state_dict, layouts(vae))
 
 
-def from_flax(params, vae: vae_lib.VAE):
-  """The reference state dict (numpy, float32) of our parameters."""
-  state = {}
-  for path, value in jax.tree_util.tree_flatten_with_path(params)[0]:
-    ours, value = mesh.path_name(path), np.asarray(value, np.float32)
-    shape = reference_shape(ours, value.shape)
-    if ours.endswith("kernel"):
-      value = np.moveaxis(np.moveaxis(value, -1, 0), -1, 1)
-    state[reference_name(ours, vae)] = np.ascontiguousarray(
-        value.reshape(shape))
-  return state
+def from_flax(params, vae: vae_lib.VAE) -> dict[str, np.ndarray]:
+  """The reference's state dict of our parameters."""
+  return layouts_lib.from_flax(params, layouts(vae))
 
 
 def spec_of(vae: vae_lib.VAE):
@@ -73,12 +62,3 @@ def reference_name(path: str, vae: vae_lib.VAE) -> str:
       index = int(level[1]) * (vae.blocks + 1) + block
       name = f"encoder.down_blocks_{index}" + name[level.end():]
   return re.sub(r"_(\d+)(?=\.)", r".\1", name)
-
-
-def reference_shape(path: str, shape) -> tuple[int, ...]:
-  """The reference's shape of the parameter at one of our paths."""
-  if path.endswith("kernel"):
-    return (shape[-1], shape[-2], *shape[:-2])
-  if path.endswith("gamma"):
-    return (*shape, 1, 1) if "attentions" in path else (*shape, 1, 1, 1)
-  return tuple(shape)

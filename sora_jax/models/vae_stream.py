@@ -31,6 +31,8 @@ def _in_parts(run, x, frames: int):
   """Runs (ctx, part) -> (ctx, out) over x[:, :1], then `frames` at a time."""
   ctx, first = run(None, x[:, :1])
   b, t, *shape = x.shape
+  if t == 1:
+    return first
   parts = x[:, 1:].reshape(b, (t - 1) // frames, frames, *shape)
   _, rest = jax.lax.scan(run, ctx, jnp.moveaxis(parts, 1, 0))
 

@@ -3,6 +3,8 @@
 Only safetensors and JSON are read; nothing in a folder is ever run.
 """
 
+import contextlib
+import dataclasses
 import hashlib
 import json
 import os
@@ -15,15 +17,23 @@ SHARD_BYTES = 12 * 10**6  # of our own folders; large hosts refuse large files
 SUMS = "SHA256SUMS"
 
 
-def verify(folder: str) -> str:
+def verify(folder: str, parts: tuple[str, ...] = ()) -> str:
   """The digest of a folder, after its files have been checked against it.
+
+  A folder without SHA256SUMS is not ours and may be large: its digest is that
+  of what is used of it.
+
+  Args:
+    folder: the model folder.
+    parts: the folders in it that are used.
 
   Raises:
     ValueError: a file that is missing or differs from SHA256SUMS.
   """
   sums = os.path.join(folder, SUMS)
   if not os.path.exists(sums):
-    names = [n for n in files(folder) if n.endswith((".json", ".safetensors"))]
+    names = [n for n in files(folder) if n.split(os.sep)[0] in parts
+             and n.endswith((".json", ".safetensors"))]
     lines = [f"{_sha256(os.path.join(folder, n))}  {n}" for n in names]
   else:
     with open(sums, encoding="utf-8") as f:
@@ -39,31 +49,65 @@ def verify(folder: str) -> str:
   return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
 
 
-def read_weights(folder: str) -> dict[str, np.ndarray]:
-  """All tensors of a part's safetensors files as float32.
+@dataclasses.dataclass(frozen=True)
+class Stored:
+  """A tensor in a safetensors file; slicing it reads that part alone.
+
+  The file is mapped for one read at a time, so that what has been read does not
+  stay in the memory of the process.
+
+  Attributes:
+    path: of the file.
+    name: of the tensor.
+    shape: as the header says.
+  """
+
+  path: str
+  name: str
+  shape: tuple[int, ...]
+
+  def __getitem__(self, index: tuple[slice, ...]) -> np.ndarray:
+    with _opened(self.path) as f:
+      return f.get_slice(self.name)[index]
+
+
+def open_weights(folder: str) -> dict[str, Stored]:
+  """The tensors of a part's safetensors files; only headers are read.
 
   Raises:
-    ValueError: no weights, a shard that the index names is missing, or a file
-      that is no safetensors file.
+    ValueError: no weights, a file or tensor that the index names is missing, or
+      a file that is no safetensors file or is cut short.
   """
-  names = sorted(n for n in os.listdir(folder) if n.endswith(".safetensors"))
+  found = sorted(n for n in os.listdir(folder) if n.endswith(".safetensors"))
+  named = {}
   for index in (n for n in os.listdir(folder) if n.endswith(".index.json")):
-    wanted = set(read_json(os.path.join(folder, index))["weight_map"].values())
-    if missing := sorted(wanted - set(names)):
-      raise ValueError(f"{folder}/{missing[0]} is missing, {index} names it")
-    names = sorted(wanted)
-  if not names:
+    named = read_json(os.path.join(folder, index)).get("weight_map", {})
+    if missing := sorted(set(named.values()) - set(found)):
+      raise ValueError(f"{os.path.join(folder, missing[0])} is missing, {index} "
+                       "names it")
+    found = sorted(set(named.values()))
+  if not found:
     raise ValueError(f"{folder} has no safetensors file")
-  out = {}
-  for name in names:
-    path = os.path.join(folder, name)
-    try:
-      with safetensors.safe_open(path, framework="flax") as f:
-        for key in f.keys():  # noqa: SIM118, no dict
-          out[key] = np.asarray(f.get_tensor(key), np.float32)
-    except safetensors.SafetensorError as e:
-      raise ValueError(f"{path} cannot be read: {e}") from e
-  return out
+  tensors = {}
+  for path in (os.path.join(folder, name) for name in found):
+    with _opened(path) as f:
+      for name in f.keys():  # noqa: SIM118, no dict
+        tensors[name] = Stored(path, name, tuple(f.get_slice(name).get_shape()))
+  if lost := sorted(set(named) - set(tensors)):
+    path = os.path.join(folder, named[lost[0]])
+    raise ValueError(f"tensor {lost[0]} is missing from {path}, the index names "
+                     "it")
+  return tensors
+
+
+@contextlib.contextmanager
+def _opened(path: str):
+  """An open safetensors file; ValueError where it is damaged."""
+  try:
+    with safetensors.safe_open(path, framework="numpy") as f:
+      yield f
+  except safetensors.SafetensorError as e:
+    raise ValueError(f"{path} cannot be read: {e}") from e
 
 
 def write_weights(folder: str, stem: str, tensors: dict, dtype) -> None:

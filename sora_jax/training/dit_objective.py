@@ -24,13 +24,14 @@ def make(denoise: Callable, encode: Callable, cfg: process_lib.Process,
 
   Args:
     denoise: (params, Tokens, Times, TextStates) -> [B, L, P].
-    encode: (params, Text) -> TextStates.
+    encode: (params, batch.text) -> TextStates; params is None where the text
+      encoder is frozen, and the batch then holds its states.
     cfg: the diffusion process.
     columns: M, one more than the most segments of a row.
 
   Returns:
-    An objective of params {"transformer": .., "text_encoder": ..} and
-    types.Batch.
+    An objective of params {"transformer": .., "text_encoder": ..}, the latter
+    only where it is trained, and types.Batch.
   """
 
   def objective(params, batch: types.Batch, key, step):
@@ -42,13 +43,15 @@ def make(denoise: Callable, encode: Callable, cfg: process_lib.Process,
   return objective
 
 
-def make_init(transformer: Callable, text_encoder: Callable):
-  """key -> params, given key -> parameters of each of the two models."""
+def make_init(transformer: Callable, text_encoder: Callable | None):
+  """key -> params, given key -> parameters of each model that is trained."""
 
   def run(key):
     keys = objectives.split(key, "transformer", "text_encoder")
-    return {"transformer": transformer(keys["transformer"]),
-            "text_encoder": text_encoder(keys["text_encoder"])}
+    params = {"transformer": transformer(keys["transformer"])}
+    if text_encoder:
+      params["text_encoder"] = text_encoder(keys["text_encoder"])
+    return params
 
   return run
 
@@ -64,7 +67,7 @@ def loss(denoise, encode, cfg: process_lib.Process, columns: int, params,
       tid=jnp.where(known, 0, seg))
   t = jnp.take_along_axis(time.t, time.tid, axis=1)[..., None]  # [B, L, 1]
   x_t, targets = process_lib.corrupt(keys["noise"], tokens.x, t)
-  text = encode(params["text_encoder"], batch.text)
+  text = encode(params.get("text_encoder"), batch.text)
   out = denoise(params["transformer"], tokens.replace(x=x_t), time, text)
   out = out.astype(jnp.float32)
   x0_hat = process_lib.convert(cfg.prediction, out, x_t, t, cfg.t_min)["x0"]

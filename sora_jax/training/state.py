@@ -69,7 +69,7 @@ class Program:
 
 def program(objective: Objective, init: Callable[[jax.Array], dict],
             cfg: optimizer_lib.Optimizer, mesh, rules: dict[str, tuple],
-            key: jax.Array) -> Program:
+            key: jax.Array, given: Callable[[], dict] = dict) -> Program:
   """Makes the three functions of a run.
 
   Args:
@@ -80,10 +80,12 @@ def program(objective: Objective, init: Callable[[jax.Array], dict],
     rules: the sharding rules of each model of params, by its name; a model
       that is not named is replicated.
     key: the run's key; `create` uses it once, for the initial parameters.
+    given: called by `create`: models of params to start from, instead of those
+      of `init`.
   """
   tx = optimizer_lib.make(cfg)
-  born = lambda key: fresh(init(key), tx)
-  shapes = jax.eval_shape(born, key)
+  born = lambda key, given: fresh(init(key) | given, tx)
+  shapes = jax.eval_shape(born, key, {})
   whole = mesh_lib.replicated(mesh)
   specs = {name: mesh_lib.param_specs(tree, rules.get(name, ((r".*", ()),)))
            for name, tree in shapes.params.items()}
@@ -97,7 +99,7 @@ def program(objective: Objective, init: Callable[[jax.Array], dict],
   create = jax.jit(born, out_shardings=placed)
   step = jax.jit(train_step(objective, tx, cfg), donate_argnums=0,
                  out_shardings=(placed, whole))
-  return Program(abstract, lambda: create(key), step)
+  return Program(abstract, lambda: create(key, given()), step)
 
 
 def fresh(params, tx: optax.GradientTransformation) -> TrainState:

@@ -1,0 +1,129 @@
+"""The networks that a model folder may hold, by the names of their classes.
+
+A network is built from its config.json, in the reference's names, and its
+weights are placed by its layouts and sharding rules. What is not in the table
+is refused by name: nothing in a folder is ever run.
+"""
+
+from collections.abc import Callable
+import dataclasses
+
+import numpy as np
+
+from sora_jax import mesh as mesh_lib
+from sora_jax.models import dit
+from sora_jax.models import dit_names
+from sora_jax.models import t5
+from sora_jax.models import t5_names
+from sora_jax.models import text_encoder
+from sora_jax.models import vae
+from sora_jax.models import vae_names
+
+PATCH = (1, 2, 2)
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+  """How a class of networks is read.
+
+  Attributes:
+    part: the folder that it lies in.
+    kind: our module.
+    fields: config.json -> the fields of the module; ValueError names a key that
+      is missing (KeyError will do) or has a value that is not supported.
+    layouts: module -> layouts.Layouts.
+    rules: the sharding rules of its parameters.
+  """
+
+  part: str
+  kind: Callable
+  fields: Callable
+  layouts: Callable
+  rules: tuple
+
+
+# The reference's names of the transformer's sizes, and ours.
+DIT_SIZES = {
+    "num_layers": "layers", "num_attention_heads": "heads",
+    "attention_head_dim": "head_size", "ffn_dim": "ffn",
+    "text_dim": "text_width", "freq_dim": "freq_dim", "eps": "eps"}
+# What our transformer always is.
+DIT_FIXED = {
+    "patch_size": list(PATCH), "cross_attn_norm": True, "image_dim": None,
+    "qk_norm": "rms_norm_across_heads", "added_kv_proj_dim": None}
+
+
+def dit_fields(config: dict) -> dict:
+  """The fields of our transformer from the reference's config."""
+  for key, value in DIT_FIXED.items():
+    if (found := config.get(key, value)) != value:
+      raise ValueError(f"key {key} is {found!r}, only {value!r} is supported")
+  size, channels = int(np.prod(PATCH)), config["in_channels"]
+  return {ours: config[theirs] for theirs, ours in DIT_SIZES.items()} | dict(
+      patch_channels=channels * size,
+      out_channels=(config.get("out_channels") or channels) * size)
+
+
+def dit_config(module: dit.DiT) -> dict:
+  """The reference's config of our transformer."""
+  size = int(np.prod(PATCH))
+  return {"_class_name": "WanTransformer3DModel",
+          "in_channels": module.patch_channels // size,
+          "out_channels": module.out_channels // size,
+          "rope_max_seq_len": 1024, **DIT_FIXED,
+          **{theirs: getattr(module, ours)
+             for theirs, ours in DIT_SIZES.items()}}
+
+
+def vae_fields(config: dict) -> dict:
+  """The fields of our VAE from the reference's config."""
+  if config.get("attn_scales"):
+    raise ValueError(f"key attn_scales is {config['attn_scales']!r}, only [] is "
+                     "supported")
+  return dict(
+      base=config["base_dim"], decoder_base=config.get("decoder_base_dim") or 0,
+      mults=tuple(config["dim_mult"]), z=config["z_dim"],
+      blocks=config["num_res_blocks"],
+      temporal=tuple(config["temperal_downsample"]),
+      patch=config.get("patch_size") or 1,
+      residual=config.get("is_residual", False))
+
+
+def vae_config(m: vae.VAE) -> dict:
+  """The reference's config of our VAE, but for the latent statistics."""
+  return {
+      "_class_name": "AutoencoderKLWan", "base_dim": m.base,
+      "decoder_base_dim": m.decoder_base or None, "dim_mult": list(m.mults),
+      "z_dim": m.z, "num_res_blocks": m.blocks, "attn_scales": [],
+      "temperal_downsample": list(m.temporal), "dropout": 0.0,
+      "patch_size": m.patch if m.patch > 1 else None, "is_residual": m.residual,
+      "in_channels": 3 * m.patch**2, "out_channels": 3 * m.patch**2,
+      "scale_factor_temporal": vae.stride(m)[0],
+      "scale_factor_spatial": vae.stride(m)[1]}
+
+
+def text_fields(config: dict) -> dict:
+  """The fields of our own text encoder from its config."""
+  return {k: v for k, v in config.items() if not k.startswith("_")}
+
+
+def text_config(module: text_encoder.TextEncoder) -> dict:
+  """The config of our own text encoder."""
+  skip = ("parent", "name", "dtype")
+  return {"_class_name": "TextEncoder", **{
+      f.name: getattr(module, f.name) for f in dataclasses.fields(module)
+      if f.name not in skip}}
+
+
+T5 = Network("text_encoder", t5.T5Encoder, t5.fields, t5_names.layouts,
+             mesh_lib.TEXT_RULES)
+NETWORKS = {
+    "AutoencoderKLWan": Network("vae", vae.VAE, vae_fields, vae_names.layouts,
+                                mesh_lib.VAE_RULES),
+    "WanTransformer3DModel": Network("transformer", dit.DiT, dit_fields,
+                                     dit_names.layouts, mesh_lib.DIT_RULES),
+    "TextEncoder": Network("text_encoder", text_encoder.TextEncoder,
+                           text_fields, text_encoder.layouts,
+                           mesh_lib.TEXT_RULES),
+    "UMT5EncoderModel": T5, "T5EncoderModel": T5,
+}

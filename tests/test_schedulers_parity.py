@@ -1,0 +1,84 @@
+"""The schedulers of model folders against the classes of diffusers."""
+
+import diffusers
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+
+from sora_jax.diffusion import process
+from sora_jax.diffusion import schedulers
+from sora_jax.diffusion import solvers
+
+UNIPC = dict(use_flow_sigmas=True, prediction_type="flow_prediction")
+CASES = [
+    (diffusers.FlowMatchEulerDiscreteScheduler, dict(shift=s))
+    for s in (1.0, 3.0, 5.0)
+] + [
+    (diffusers.UniPCMultistepScheduler, UNIPC | extra) for extra in (
+        {}, dict(flow_shift=3.0), dict(flow_shift=5.0),
+        dict(prediction_type="sample"), dict(solver_order=1, flow_shift=3.0),
+        dict(disable_corrector=[0, 2], flow_shift=3.0))]
+RNG = np.random.default_rng(0)
+MIX = RNG.standard_normal((6, 6)).astype(np.float32) / 3
+START = RNG.standard_normal((1, 6, 4, 1, 1)).astype(np.float32)
+
+
+def network(x, time, tanh):
+  """A nonlinear function of x and of the time that the network is told."""
+  return tanh(MIX @ x[0, :, :, 0, 0] + 3 * time)[None, :, :, None, None]
+
+
+def theirs(scheduler, steps):
+  """The states of the reference, from the noise to the end."""
+  scheduler.set_timesteps(steps)
+  x, states = torch.tensor(START), [START]
+  mix = torch.tensor(MIX)
+  for t in scheduler.timesteps:
+    out = torch.tanh(mix @ x[0, :, :, 0, 0] + 3 * t / 1000)
+    x = scheduler.step(out[None, :, :, None, None], t, x, return_dict=False)[0]
+    states.append(x.numpy())
+  return states
+
+
+def ours(config, rows):
+  """The states of our step, from the noise to the end."""
+  kind = schedulers.prediction(config)
+  carry = solvers.begin(START)
+  states = [carry[0]]
+  for row in rows:
+    denoise = lambda x, t, time=row[0]: process.convert(
+        kind, network(x, time, jnp.tanh), x, t)["x0"]
+    carry = solvers.step(denoise, carry, row)
+    states.append(carry[0])
+  return states
+
+
+@pytest.mark.parametrize("steps", [1, 2, 4, 11])
+@pytest.mark.parametrize("kind, settings", CASES)
+def test_times_and_trajectories_agree(kind, settings, steps):
+  scheduler = kind(**settings)
+  config = dict(scheduler.config, _class_name=kind.__name__)
+  rows = schedulers.table(config, steps)
+  wanted = theirs(scheduler, steps)
+  np.testing.assert_allclose(1000 * rows[:, 0], scheduler.timesteps, rtol=1e-6)
+  np.testing.assert_array_equal(rows[:, 1], scheduler.sigmas[:-1])
+  for a, b in zip(ours(config, rows), wanted, strict=True):
+    np.testing.assert_allclose(a, b, atol=2e-5)
+
+
+@pytest.mark.parametrize("key, value", [
+    ("use_flow_sigmas", False), ("use_karras_sigmas", True),
+    ("solver_order", 3), ("solver_type", "bh1"), ("prediction_type", "v_prediction"),
+    ("_class_name", "DDIMScheduler"), ("final_sigmas_type", "sigma_min"),
+    ("num_train_timesteps", 500)])
+def test_a_setting_that_is_not_supported_is_named(key, value):
+  config = UNIPC | {"_class_name": "UniPCMultistepScheduler"}
+  schedulers.table(config, 2)
+  with pytest.raises(ValueError, match=f"key {key} is {value!r}"):
+    schedulers.prediction(config | {key: value})
+  with pytest.raises(ValueError, match="steps 0"):
+    schedulers.table(config, 0)
+  del config["use_flow_sigmas"]  # the reference's default is another path
+  with pytest.raises(ValueError, match="use_flow_sigmas"):
+    schedulers.table(config, 2)
