@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from sora_jax import tokens as tokens_lib
-from sora_jax.data import assemble
 from sora_jax.data import buckets
 from sora_jax.data import crops
 from sora_jax.data import latents
@@ -19,6 +18,7 @@ from sora_jax.data import pipeline
 from sora_jax.data import plan as plan_lib
 from sora_jax.data import prepare
 from sora_jax.data import records
+from sora_jax.data import report as report_lib
 from sora_jax.data import shards
 from sora_jax.data import sources
 from sora_jax.data import tokenizer
@@ -211,7 +211,7 @@ def test_too_little_data_is_refused_with_numbers(pixels, cached):
 
 def test_every_view_is_packed_whole_and_once(cached):
   plan = plan_lib.token_plan(cached, CONFIG)
-  block, report = plan_lib.block_at(plan, 0), plan_lib.report(plan)
+  block, report = plan_lib.block_at(plan, 0), report_lib.report(plan)
   print(report)
   assert report["fill"] > 0.95 and report["dropped"] == report["cut"] == 0
   packed = np.concatenate([block.order[block.bounds[r]:block.bounds[r + 1]]
@@ -356,7 +356,7 @@ def test_the_shares_of_the_views(cached):
 def test_a_long_clip_is_cut_to_what_fits_and_counted(cached):
   cfg = dataclasses.replace(CONFIG, shapes=((16, 32),))
   plan = plan_lib.token_plan(cached, cfg)
-  report = plan_lib.report(plan)
+  report = report_lib.report(plan)
   per = (cached.rows["h"] * cached.rows["w"]) // 4
   long = cached.rows["t"] * per > 32
   assert report["cut"] == long.sum() > 0
@@ -393,7 +393,7 @@ def test_blocks_of_a_large_manifest_are_packed_alone(cached):
   lengths = [len(plan_lib.block_at(plan, i).batches) for i in range(6)]
   print(lengths, plan.steps)
   assert max(lengths) - min(lengths) <= 0.1 * plan.steps + 2
-  assert len(plan.blocks.entries) <= plan_lib.BLOCKS
+  assert len(plan.memory.entries) <= plan_lib.BLOCKS
 
 
 def test_a_small_memory_only_costs_time(cached):
@@ -408,7 +408,7 @@ def test_another_tokenizer_is_refused(pixels, tmp_path):
   manifest = synthetic(pixels, tmp_path)
   tokenizer.train(["other words"], os.path.join(tmp_path, "tokenizer.model"))
   with pytest.raises(ValueError, match="not the tokenizer"):
-    assemble.loader(manifest, CONFIG)
+    plan_lib.token_plan(manifest, CONFIG).batch(0)
 
 
 def test_planning_from_latents_needs_no_decoder():

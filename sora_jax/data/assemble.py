@@ -32,8 +32,7 @@ class Loader:
   tokenizer: tokenizer_lib.Tokenizer
   text_limit: int
   clips: memo.Memo
-  events: collections.Counter = dataclasses.field(
-      default_factory=collections.Counter)
+  events: collections.Counter
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -54,10 +53,18 @@ class Clip:
   prompts: tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]
 
 
-def loader(manifest: shards.Manifest, cfg) -> Loader:
-  """A loader for a plan.TokenConfig."""
+def loader(manifest: shards.Manifest, cfg,
+           events: collections.Counter) -> Loader:
+  """A loader for a plan.TokenConfig, which counts what goes wrong in `events`.
+
+  Raises:
+    ValueError: latents that are predicted only, or another tokenizer.
+  """
+  if manifest.info.get("predicted"):
+    raise ValueError(f"{manifest.root} has been planned but not encoded: run "
+                     "sora-jax encode")
   return Loader(manifest, tokenizer_lib.of(manifest), cfg.text_limit,
-                memo.Memo(cfg.cache_bytes))
+                memo.Memo(cfg.cache_bytes), events)
 
 
 def batch(load: Loader, cfg, clips: np.ndarray, views: masks.Views, members,

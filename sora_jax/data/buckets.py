@@ -113,8 +113,14 @@ def pixel_plan(manifest: shards.Manifest, cfg: PixelConfig) -> PixelPlan:
 
 
 def report(plan: PixelPlan) -> dict:
-  """Numbers about a plan: per bucket its share, batch, pixels and clips."""
-  return {"clips": len(plan.manifest), "buckets": [
+  """Numbers about a plan: per bucket its share, batch, pixels and clips.
+
+  `unused` counts the clips that are too small or too short for every bucket.
+  """
+  used = np.zeros(len(plan.manifest), np.bool_)
+  for found in plan.eligible:
+    used[found] = True
+  return {"clips": len(used), "unused": int((~used).sum()), "buckets": [
       {"shape": (t, h, w), "share": share / BLOCK, "batch": size,
        "pixels": t * h * w * size, "clips": len(found)}
       for (t, h, w, size, _), share, found in zip(
