@@ -35,7 +35,8 @@ def run(argv: list[str]) -> int:
   whole("square", 0, "Plan as `encode --square`: all clips cut to squares.")
   whole("tokens", 0, "Choose shapes of so many tokens a step for this data set, "
         "in place of the config's.")
-  whole("shards", 1, "Devices that share the rows of a batch.")
+  whole("shards", 0, "Devices that share the rows of a batch; the config's "
+        "data.shards by default.")
   text("json", None, "Also write the numbers to this file.")
   f(argv)
   if not f.data:
@@ -58,7 +59,8 @@ def run(argv: list[str]) -> int:
 
 def _tokens(f, cfg, manifest) -> dict:
   """The report of a plan of packed rows."""
-  data = parts.plain(cfg.data) | {"shards": max(f.shards, 1)}
+  data = parts.plain(cfg.data)
+  data["shards"] = f.shards or data["shards"]
   longest = max(n for _, n in data["shapes"])
   lost = None
   if manifest.info.get("kind") == "pixels":
