@@ -7,9 +7,11 @@ import setuptools
 EXTRAS = {
     "tpu": ["jax[tpu]"],
     "cuda": ["jax[cuda13]"],
+    "data": ["scenedetect-headless"],
+    "beam": ["apache-beam"],
     "log": ["tensorboardX"],
     "dev": ["pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "ruff",
-            "diffusers", "transformers", "torch==2.13.0"],
+            "scenedetect-headless", "diffusers", "transformers", "torch==2.13.0"],
 }
 
 setuptools.setup(
