@@ -23,8 +23,8 @@ from sora_jax.training import state as state_lib
 TASKS = {"vae": "sora_jax.cli.task_vae", "dit": "sora_jax.cli.task_dit"}
 # What a later call of the same run may change. The digest of the plan speaks for
 # keys of the data that older runs have not.
-FREE = (*checkpoint.FREE, "mesh", "sampling", "sources", "data.images",
-        "data.shards")
+FREE = (*checkpoint.FREE, "mesh", "sampling", "sources", "data.max_segments",
+        "data.images", "data.shards")
 
 
 def run(argv: list[str]) -> int:
