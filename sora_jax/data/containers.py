@@ -89,6 +89,8 @@ def errors(source):
     yield
   except FileNotFoundError as e:
     raise ValueError(f"{name}: no such file") from e
+  except PIL.UnidentifiedImageError as e:
+    raise ValueError(f"{name}: is no image that can be read") from e
   except BROKEN as e:
     text = " ".join(str(getattr(e, "strerror", None) or e).split())[:200]
     raise ValueError(f"{name}: {text}") from e

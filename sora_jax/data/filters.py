@@ -5,12 +5,9 @@ with a reason that names the number and the limit.
 """
 
 import dataclasses
-import math
 
-import numpy as np
-
-from sora_jax import tokens as tokens_lib
 from sora_jax.data import containers
+from sora_jax.data import fit
 
 TILES = 12  # parts of a picture hash; two hashes closer than this share one
 
@@ -86,6 +83,10 @@ def why_not(clip: dict, rules: Rules) -> str | None:
       return f"has {value:.4g} {name}; the least is {least:g}"
     if most and value > most:
       return f"has {value:.4g} {name}; the most is {most:g}"
+  try:
+    target(frames, clip["height"], clip["width"], clip["shape"], rules)
+  except ValueError as e:
+    return str(e)
   return None
 
 
@@ -127,25 +128,18 @@ def target(frames: int, height: int, width: int, shape: float,
 
   Pixels that are not square are made square, and a clip that has more tokens
   than `max_tokens`, or more bytes than a reader decodes, is reduced.
+
+  Raises:
+    ValueError: more frames than `max_tokens` allows at any size.
   """
   if abs(shape - 1) > 0.01 and 0.1 < shape < 10:
     if shape > 1:
       width = max(2, round(width * shape / 2) * 2)
     else:
       height = max(2, round(height / shape / 2) * 2)
-  most = rules.max_tokens or math.inf
-  size, scale = (height, width), 1.0
-  while (_tokens(frames, *size, rules.token) > most
-         or 3 * frames * size[0] * size[1] > containers.MAX_BYTES):
-    over = max(_tokens(frames, *size, rules.token) / most,
-               3 * frames * size[0] * size[1] / containers.MAX_BYTES)
-    scale *= min(1 / math.sqrt(over), 0.995)
-    size = tuple(max(2, int(n * scale / 2) * 2) for n in (height, width))
-    if min(size) <= 2:
-      break
-  return size
-
-
-def _tokens(frames: int, height: int, width: int, token) -> int:
-  size = tokens_lib.padded_size((frames, height, width), token, (1, 1, 1))
-  return int(np.prod([-(-n // m) for n, m in zip(size, token)]))
+  limit, size = rules.max_tokens, (frames, height, width)
+  over = 3 * frames * height * width / containers.MAX_BYTES
+  if over > 1:
+    tokens = int(fit.count(size, rules.token, (1, 1, 1)) / over)
+    limit = min(limit, tokens) if limit else tokens
+  return fit.size_of(size, fit.Fit(limit), rules.token, (1, 1, 1))[1:]

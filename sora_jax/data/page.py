@@ -34,7 +34,7 @@ h1 {{ font-size: 1.5em }} h2 {{ font-size: 1.1em; margin: 1.6em 0 .5em }}
 table {{ border-collapse: collapse }}
 td, th {{ padding: .15em .9em .15em 0; text-align: left; vertical-align: top }}
 td.n {{ text-align: right; font-variant-numeric: tabular-nums }}
-.charts {{ display: grid; gap: 1.2em 2.5em;
+.charts {{ display: grid; gap: 1.2em 2.5em; align-items: start;
   grid-template-columns: repeat(auto-fill, minmax(320px, 1fr)) }}
 .bar {{ background: #4a7ab5; height: .8em; min-width: 1px }}
 .charts td:nth-child(2) {{ width: 60% }}
@@ -168,7 +168,8 @@ def _pictures(out, info: dict, clips: list[dict]) -> list[tuple]:
   """Thumbnails of the survey, else of clips read back from the shards."""
   found = [c for c in clips if "thumb" in c][:PICTURES]
   if found or "train" not in info.get("shards", {}):
-    return [(c["thumb"], c["key"], _about(c)) for c in found]
+    return [(c["thumb"], c["caption"], f"{c['key']}, {_about(c)}")
+            for c in found]
   manifest = shards.Manifest(out, "train", np.load(
       os.path.join(out, "train.npy"), allow_pickle=False), info)
   pictures = []
@@ -180,8 +181,9 @@ def _pictures(out, info: dict, clips: list[dict]) -> list[tuple]:
     image = PIL.Image.fromarray(video[0])
     image.thumbnail((SIDE, SIDE))
     image.save(buffer, "JPEG", quality=75)
+    about = f"{item.key}, {_about(manifest.rows[i])}"
     pictures.append((base64.b64encode(buffer.getvalue()).decode(),
-                     item.captions[0][:200], _about(manifest.rows[i])))
+                     item.captions[0], about))
   return pictures
 
 

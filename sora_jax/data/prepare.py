@@ -150,7 +150,8 @@ def _divide(clips: list[dict], job: Job) -> dict[tuple[str, int], list]:
   """
   units = collections.defaultdict(list)
   for clip in clips:
-    units[clip["item"]].append({k: v for k, v in clip.items() if k != "thumb"})
+    units[clip["item"]].append({k: v for k, v in clip.items()
+                                if k not in ("thumb", "caption")})
   units = list(units.values())
   order = np.random.default_rng([job.seed, 7]).permutation(len(units))
   test = round(len(units) * job.test_share)

@@ -11,7 +11,7 @@ dict, the row of a JSON table, with
   brightness, motion, static  see filters.Rules
   words, cut          of the first caption; captions that were shortened
   look                picture hash of its first, middle and last frame, in hex
-  thumb               a small JPEG in base64, of some clips
+  thumb, caption      a small JPEG in base64 and the first words, of some clips
 
 or `reason` where the file cannot be used.
 """
@@ -181,6 +181,7 @@ def _clip(raw, head, look, start: int, stop: int, thumb: bool) -> dict:
     buffer = io.BytesIO()
     PIL.Image.fromarray(look.thumbs[near]).save(buffer, "JPEG", quality=75)
     found["thumb"] = base64.b64encode(buffer.getvalue()).decode()
+    found["caption"] = raw.captions[0][:200]
   return found
 
 

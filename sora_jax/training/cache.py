@@ -201,7 +201,10 @@ def _shard(run: Encoder, manifest, rows, words, info: dict, rejects: list):
   strides = vae.stride(run.model.vae.module)
   stride = strides[0]
   clips, jobs = [], []
-  for i in rows:
+  # A clip of a weighted mixture has several rows and one record.
+  _, once, times = np.unique(manifest.rows["record"][rows], return_index=True,
+                             return_counts=True)
+  for i, count in zip(rows[once], times.tolist()):
     try:
       item = records.read(manifest, int(i))
       video = fit_lib.apply(video_io.read(item.data)[0], run.fit, strides,
@@ -216,15 +219,16 @@ def _shard(run: Encoder, manifest, rows, words, info: dict, rejects: list):
     whole = Job(video, [])
     ends = [Job(lead_in(last[stride * (c - 1) + 1:]), []) for c in cuts]
     singles = [Job(video[f:f + 1], []) for f in frames]
-    clips.append((item, video.shape[:3], whole, cuts, ends, frames, singles))
+    clips.append((item, video.shape[:3], whole, cuts, ends, frames, singles,
+                  count))
     jobs += [whole, *ends, *singles]
   run(jobs)
-  for item, size, whole, cuts, ends, frames, singles in clips:
+  for item, size, whole, cuts, ends, frames, singles, count in clips:
     record = latents.Record(
         z=whole.done[0], captions=item.captions, fps=item.fps, size=size,
         tails={c: job.done[0][2:] for c, job in zip(cuts, ends)},
         stills={f: job.done[0] for f, job in zip(frames, singles)})
-    yield latents.encode(record), latents.row(record, words)
+    yield latents.encode(record), latents.row(record, words), count
 
 
 def choose(seed: int, key: str, frames: int, stride: int, tails: int,
