@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import json
 
+import jax
 import numpy as np
 import pytest
 
@@ -12,10 +13,15 @@ from sora_jax.data import fit as fit_lib
 from sora_jax.data import packing
 from sora_jax.data import plan as plan_lib
 from sora_jax.data import predict
+from sora_jax.data import prepare
 from sora_jax.data import propose
 from sora_jax.data import report as report_lib
 from sora_jax.data import shards
 from sora_jax.data import shuffle
+from sora_jax.data import sources
+from sora_jax.models import pretrained
+from sora_jax.models import vae
+from sora_jax.training import cache
 
 STRIDE, PATCH = (4, 16, 16), (1, 2, 2)
 LONG = plan_lib.TokenConfig(
@@ -202,6 +208,32 @@ def test_pixels_are_scaled_or_cut_to_the_middle_square():
   small = fit_lib.apply(video, fit_lib.Fit(limit=3), STRIDE, PATCH)
   assert small.shape[0] == 3 and fit_lib.count(small.shape[:3], STRIDE,
                                                PATCH) <= 3
+
+
+def test_latents_of_reduced_clips(tmp_path):
+  """Encoded as asked, counted, and refused under another name."""
+  data = tmp_path / "worlds"
+  prepare.prepare("world:balls", data, sources.WorldOptions(
+      count=6, sizes=(((48, 32), 1),), frames=((5, 1),), fps=((8, 1),)),
+      workers=0, test_share=0, quiet=True)
+  module = vae.VAE(base=8, mults=(1, 1, 1), z=4, blocks=1)
+  params = jax.tree.map(
+      lambda x: .1 * np.random.default_rng(x.size).standard_normal(
+          x.shape).astype(np.float32),
+      jax.eval_shape(lambda key: vae.init(module, key), jax.random.key(0)))
+  model = pretrained.Model(pretrained.Part(module, params), np.zeros(4),
+                           np.ones(4))
+  info = cache.encode(model, data, tmp_path / "small", tails=0, stills=0,
+                      batch=6, fit=fit_lib.Fit(limit=4))
+  found = shards.open_manifest(tmp_path / "small")
+  assert {(r["t"], r["height"], r["width"]) for r in found.rows} == {
+      (2, 16, 24)}
+  # Two latents of 2 x 3 tokens before, of 1 x 2 after.
+  assert info["fit"] == {"limit": 4, "square": 0, "clips": 6, "reduced": 6,
+                         "too_long": 0, "tokens": 72, "tokens_lost": 48}
+  assert report_lib.lengths(found).sum() == 24
+  with pytest.raises(ValueError, match="another data set .fit"):
+    cache.encode(model, data, tmp_path / "small", tails=0, stills=0)
 
 
 def test_shapes_are_chosen_for_the_data():
