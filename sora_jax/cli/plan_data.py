@@ -122,7 +122,8 @@ def describe(found: dict, steps: int = 0) -> list[str]:
       f"text; the busiest shard computes {found['shard_balance']:.2f} times the "
       "mean",
       f"{found['tokens_per_step']:,} tokens a step, {epoch:,.1f} steps an epoch "
-      f"of {clips - found['dropped']:,} clips"
+      f"of {clips - found['dropped']:,} clips, {found['left_over']:.1%} of the "
+      "batches left to another"
       + (f"; {steps:,} steps are {steps / epoch:,.1f} epochs" if steps else "")]
   return lines
 

@@ -25,8 +25,10 @@ def report(plan: plan_lib.TokenPlan, shards: int | None = None) -> dict:
     attention), fill, visited_over_ideal, shard_balance (blocks of attention of
     the busiest shard over the mean), text_fill, views, interior, images (shares
     of clips and of tokens), tokens_per_step, steps_per_block,
-    steps_per_epoch, cut (clips shortened to fit a row), cut_latents,
-    cut_tokens, dropped (one latent is over a row), prompts_cut, events.
+    steps_per_epoch, left_over (the share of batches that blocks have beyond
+    steps_per_block, left to another epoch, in the first BLOCKS blocks), cut
+    (clips shortened to fit a row), cut_latents, cut_tokens, dropped (one latent
+    is over a row), prompts_cut, events.
   """
   block, cfg = plan_lib.block_at(plan, 0), plan.cfg
   rows, count = plan.manifest.rows, len(plan.manifest)
@@ -55,6 +57,7 @@ def report(plan: plan_lib.TokenPlan, shards: int | None = None) -> dict:
       "tokens_per_step": int(np.prod(cfg.shapes[0])),
       "steps_per_block": plan.steps, "clips_per_block": len(block.clips),
       "steps_per_epoch": plan.steps * blocks.of_an_epoch(plan.pools, cfg.block),
+      "left_over": _left_over(plan),
       "cut": int((cut > 0).sum()), "cut_latents": int(cut.sum()),
       "cut_tokens": int((cut * per).sum()), "dropped": int((fits == 0).sum()),
       "prompts_cut": int((rows["text"].max(1) > cfg.text_limit).sum()),
@@ -121,6 +124,13 @@ def _shape(plan, block, costs, shape: int) -> dict:
       "visited": float(sum(c.sum() for c, (s, _) in zip(costs, block.batches)
                            if s == shape)),
       "ideal": float((tokens**2).sum() / BLOCK**2)}
+
+
+def _left_over(plan) -> float:
+  """The share of the batches of some blocks that the stream leaves out."""
+  counts = np.array([len(plan_lib.block_at(plan, i).batches)
+                     for i in range(plan_lib.BLOCKS)])
+  return float(np.maximum(counts - plan.steps, 0).sum() / counts.sum())
 
 
 def _members(block, row: int) -> np.ndarray:
