@@ -65,8 +65,8 @@ def why_not(clip: dict, rules: Rules) -> str | None:
   tests = [
       ("words", clip["words"], rules.min_words, 0),
       ("pixels on its short side", low, rules.min_side, 0),
-      ("as aspect", high / low, 0, rules.max_aspect),
-      ("as brightness", clip["brightness"], rules.min_brightness,
+      ("its aspect is", high / low, 0, rules.max_aspect),
+      ("its brightness is", clip["brightness"], rules.min_brightness,
        rules.max_brightness)]
   if frames > 1 or rules.min_frames > 1:
     tests.insert(1, ("frames", frames, rules.min_frames, 0))
@@ -75,14 +75,16 @@ def why_not(clip: dict, rules: Rules) -> str | None:
         ("seconds", frames / fps, rules.min_seconds, rules.max_seconds),
         ("frames a second", fps, rules.min_fps, 0)]
     tests += [
-        ("as share of still frames", clip["static"], 0,
+        ("its share of still frames is", clip["static"], 0,
          rules.max_static if rules.max_static < 1 else 0),
-        ("as motion", clip["motion"], rules.min_motion, rules.max_motion)]
+        ("its motion is", clip["motion"], rules.min_motion, rules.max_motion)]
   for name, value, least, most in tests:
+    text = (f"{name} {value:.4g}" if name.startswith("its") else
+            f"has {value:.4g} {name}")
     if least and value < least:
-      return f"has {value:.4g} {name}; the least is {least:g}"
+      return f"{text}; the least is {least:g}"
     if most and value > most:
-      return f"has {value:.4g} {name}; the most is {most:g}"
+      return f"{text}; the most is {most:g}"
   try:
     target(frames, clip["height"], clip["width"], clip["shape"], rules)
   except ValueError as e:

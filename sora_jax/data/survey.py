@@ -136,12 +136,13 @@ def _decode(file, cuts: bool) -> tuple[containers.Head, _Look]:
       look.pts.append(frame.pts)
       look.light.append(float(grey.mean()) / 255)
       look.change.append(
-          0.0 if before is None else float(np.abs(grey - before).mean()))
+          0.0 if before is None else float(np.abs(
+              small.astype(np.int16) - before).mean()))
       look.signs.append(_signs(grey))
       if detect and (found := detect(i, small)):
         look.cuts.append(found)
       _remember(look, i, small)
-      before = grey
+      before = small
   if not look.pts:
     raise ValueError("has no frames")
   return head, look
