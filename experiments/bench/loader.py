@@ -43,16 +43,16 @@ def run(*argv):
 
 
 def rate(plan, threads, seconds, count):
-  """Units a second of a stream, after its first batches."""
+  """(units a second, batches a second, units a second of the processor)."""
   stream = pipeline.batches(plan, 0, threads=threads)
   for _ in range(4):
     next(stream)
-  found, batches, start = 0, 0, time.perf_counter()
+  found, batches, start, own = 0, 0, time.perf_counter(), time.process_time()
   while time.perf_counter() - start < seconds:
     found += count(next(stream)[1])
     batches += 1
   spent = time.perf_counter() - start
-  return found / spent, batches / spent
+  return found / spent, batches / spent, found / (time.process_time() - own)
 
 
 def synthetic_latents(data, out):
@@ -107,17 +107,19 @@ def main():
         plan_lib.TokenConfig())
     for threads in (0, 1, 2):
       plan = buckets.pixel_plan(manifest, config)
-      clips, steps = rate(plan, threads, flags.seconds,
-                          lambda b: len(b.video))
+      clips, steps, own = rate(plan, threads, flags.seconds,
+                               lambda b: len(b.video))
       each = np.average([b[0] for b in BUCKETS],
                         weights=[b[3] * b[4] for b in BUCKETS])
       print(f"pixels, {threads} threads: {steps:7.1f} batches/s {clips:9,.0f} "
-            f"clips/s {clips * each:9,.0f} frames/s", flush=True)
+            f"clips/s {clips * each:9,.0f} frames/s; of one processor's whole "
+            f"time {own:,.0f} clips/s", flush=True)
     for threads in (0, 1, 2):
-      found, steps = rate(packed, threads, flags.seconds,
-                          lambda b: int((b.tokens.seg > 0).sum()))
+      found, steps, own = rate(packed, threads, flags.seconds,
+                               lambda b: int((b.tokens.seg > 0).sum()))
       print(f"tokens, {threads} threads: {steps:7.1f} batches/s {found:9,.0f} "
-            "tokens/s", flush=True)
+            f"tokens/s; of one processor's whole time {own:,.0f} tokens/s",
+            flush=True)
     share, steps = waiting(data, os.path.join(folder, "run"), flags.steps)
   print(f"the tiny VAE, {steps:.2f} steps/s, waits {share:.2%} of its time for "
         f"data (goal {GOAL:.0%}): {'held' if share < GOAL else 'NOT HELD'}")
