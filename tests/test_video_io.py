@@ -95,7 +95,7 @@ def test_hostile_files_end_in_one_line(tmp_path):
       "text": b"this is no video at all",
       "audio": bad_files.audio_only(),
       "png": bad_files.huge_png(60_000),
-      "cut png": bad_files.huge_png(16)[:60],
+      "cut png": bad_files.huge_png(16)[:45],
       "5808": bad_files.coded(1, 5808),
   }
   for name, data in bad.items():
