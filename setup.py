@@ -7,12 +7,14 @@ import setuptools
 EXTRAS = {
     "tpu": ["jax[tpu]"],
     "cuda": ["jax[cuda13]"],
+    "data": ["scenedetect-headless"],
+    "beam": ["apache-beam"],
     "log": ["tensorboardX"],
     "text": ["tokenizers", "ftfy"],
     "hub": ["huggingface_hub"],
     "dev": ["pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "ruff",
-            "diffusers", "transformers", "accelerate", "tokenizers", "ftfy",
-            "torch==2.13.0"],
+            "scenedetect-headless", "diffusers", "transformers",
+            "accelerate", "tokenizers", "ftfy", "torch==2.13.0"],
 }
 
 setuptools.setup(

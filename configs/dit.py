@@ -35,10 +35,13 @@ def get_config(variant: str = "tiny") -> ml_collections.ConfigDict:
                      base_tokens=80, max_shift=3.0)
   cfg.optimizer = dict(name="muon", learning_rate=2e-3, warmup=300, decay=0.3,
                        clip=1.0, ema=0.9995, weight_decay=0.01)
-  # Shapes are (rows, length) with the same tokens in all. f_ref is the frame
-  # rate at which latents are one position apart.
+  # Shapes are (rows, length) with the same tokens in all; max_segments the most
+  # clips of a row. f_ref is the frame rate at which latents are one position
+  # apart. images is the share of the clips that are images (below 0, the data
+  # set's); shards the devices over which the cost of attention is evened out.
   cfg.data = dict(shapes=((10, 256), (4, 640)), text_length=192,
-                  text_limit=80, f_ref=8.0, dropout=0.1)
+                  text_limit=80, max_segments=16, f_ref=8.0,
+                  dropout=0.1, images=-1.0, shards=1)
   # What the model folder states as the defaults of sampling.
   cfg.sampling = dict(steps=30, guidance=3.0, guidance_interval=(0.1, 1.0),
                       method="ab2", fps=8.0, max_tokens=40_000)

@@ -18,7 +18,7 @@ def get_config(variant: str = "tiny") -> ml_collections.ConfigDict:
   cfg.kind = "vae"
   cfg.seed = 0
   cfg.init_from = ""
-  cfg.steps = 6_000
+  cfg.steps = 11_000
   cfg.mesh = dict(data=-1, fsdp=1, context=1, tensor=1)
   cfg.vae = dict(base=16, mults=(1, 4, 4), z=16, blocks=1,
                  temporal=(True, True), patch=2, residual=True)

@@ -14,6 +14,7 @@ from absl import flags
 
 VERBS = {
     "prepare": "turn a source of captioned clips into shards",
+    "plan-data": "what a config makes of a data set, before training",
     "train": "train the VAE or the diffusion transformer",
     "encode": "cache the latents of a prepared data set",
     "export": "write the EMA weights of a run as a model folder",
@@ -46,7 +47,8 @@ def main(argv: list[str]) -> int:
           f"{', '.join(VERBS)})", file=sys.stderr)
     return 2
   try:
-    return importlib.import_module(f"sora_jax.cli.{verb}").run(argv) or 0
+    return importlib.import_module(
+        f"sora_jax.cli.{verb.replace('-', '_')}").run(argv) or 0
   except KeyboardInterrupt:
     print(f"sora-jax {verb}: interrupted", file=sys.stderr)
     return 130

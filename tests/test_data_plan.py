@@ -1,15 +1,21 @@
 """Batches are a pure function of (manifest, seed, step), packed and masked."""
 
 import dataclasses
+import functools
+import hashlib
+import itertools
 import os
 import shutil
+import subprocess
+import sys
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from sora_jax import tokens as tokens_lib
-from sora_jax.data import assemble
+from sora_jax import types
 from sora_jax.data import buckets
 from sora_jax.data import crops
 from sora_jax.data import latents
@@ -19,10 +25,14 @@ from sora_jax.data import pipeline
 from sora_jax.data import plan as plan_lib
 from sora_jax.data import prepare
 from sora_jax.data import records
+from sora_jax.data import report as report_lib
 from sora_jax.data import shards
 from sora_jax.data import sources
 from sora_jax.data import tokenizer
 from sora_jax.data import video_io
+from sora_jax.models import attention
+from sora_jax.models import dit
+from sora_jax.models import text_encoder
 
 BUCKETS = ((1, 24, 24, 8, 0.25), (5, 24, 24, 4, 0.5), (9, 16, 24, 4, 0.25))
 CONFIG = plan_lib.TokenConfig(shapes=((8, 64), (4, 128)), text_length=160,
@@ -104,18 +114,101 @@ def test_a_batch_is_a_pure_function_of_the_step(pixels, cached, kind):
 
 @pytest.mark.parametrize("kind", [0, 1])
 def test_hosts_and_threads_do_not_change_the_data(pixels, cached, kind):
-  plan = plans(pixels, cached)[kind]
-  want = [pipeline.batch_at(plan, step) for step in range(20, 26)]
-  for hosts in (1, 2, 4):
-    for threads in (0, 1, 2):
-      streams = [pipeline.batches(plan, 20, (i, hosts), threads, 3)
-                 for i in range(hosts)]
-      for i, batch in enumerate(want):
-        got = [next(s) for s in streams]
-        assert [step for step, _ in got] == [20 + i] * hosts
+  """50 random steps, of 1, 2 and 4 hosts with 0, 1 and 2 threads each."""
+  plan, count = plans(pixels, cached)[kind], 5
+  starts = np.random.default_rng(kind).integers(10**5, size=10).tolist()
+  for start in starts:
+    want = [pipeline.batch_at(plan, start + i) for i in range(count)]
+    for hosts, threads in itertools.product((1, 2, 4), (0, 1, 2)):
+      streams = [itertools.islice(pipeline.batches(
+          plan, start, (i, hosts), threads, 1), count) for i in range(hosts)]
+      for i, got in enumerate(zip(*streams, strict=True)):
+        assert [step for step, _ in got] == [start + i] * hosts
         whole = jax.tree.map(lambda *x: np.concatenate(x),
                              *(b for _, b in got))
-        assert equal(whole, batch)
+        assert equal(whole, want[i])
+
+
+RESUMED = """
+import hashlib, sys
+import jax
+import numpy as np
+from sora_jax.data import pipeline, plan, shards
+manifest = shards.open_manifest(sys.argv[1])
+made = plan.token_plan(manifest, plan.TokenConfig(
+    shapes=((8, 64), (4, 128)), text_length=160, block=4000))
+streams = [pipeline.batches(made, int(sys.argv[2]), (i, 4), 1) for i in range(4)]
+for got in list(zip(*streams, range(3)))[:3]:
+  whole = jax.tree.map(lambda *x: np.concatenate(x), *(b for _, b in got[:4]))
+  print(hashlib.sha256(b"".join(
+      x.tobytes() for x in jax.tree.leaves(whole))).hexdigest())
+"""
+
+
+def test_a_new_process_on_other_hosts_goes_on_alike(cached):
+  """Batches 1777 .. 1779, of one host here and of four there."""
+  plan = plan_lib.token_plan(cached, CONFIG)
+  out = subprocess.run(
+      [sys.executable, "-c", RESUMED, cached.root, "1777"], check=True,
+      capture_output=True, text=True).stdout.split()
+  stream = pipeline.batches(plan, 1774)
+  here = [hashlib.sha256(b"".join(x.tobytes() for x in jax.tree.leaves(
+      next(stream)[1]))).hexdigest() for _ in range(6)]
+  assert out == here[3:] and len(set(here)) == 6
+
+
+def test_a_clip_alone_in_a_row_is_a_clip_packed(cached, monkeypatch):
+  """Attention, outputs and loss of clips of a planned row."""
+  attend = functools.partial(attention.attend, backend="flash")
+  monkeypatch.setattr(attention, "attend", attend)
+  batch = plan_lib.token_plan(cached, CONFIG).batch(3)
+  row = int(np.argmax(batch.tokens.seg.max(1)))
+  batch = jax.tree.map(lambda x: x[row:row + 1], batch)
+  seg, count = batch.tokens.seg[0], int(batch.tokens.seg.max())
+  assert count >= 3
+  network = dit.DiT(layers=1, heads=2, head_size=16, ffn=48, patch_channels=8,
+                    out_channels=8, text_width=16, freq_dim=16)
+  words = text_encoder.TextEncoder(vocab=512, width=16, layers=1, heads=2,
+                                   ffn=32)
+  rng = np.random.default_rng(0)
+  params = jax.tree.map(
+      lambda x: .2 * rng.standard_normal(x.shape).astype(np.float32),
+      jax.eval_shape(lambda key: (dit.init(network, key), text_encoder.init(
+          words, key)), jax.random.key(0)))
+  # Values as a model sees them; one noise and one time for each clip.
+  x0 = np.tanh(batch.tokens.x / 50)
+  eps = rng.standard_normal(x0.shape).astype(np.float32)
+  t = np.linspace(.1, .9, count + 1, dtype=np.float32)[None]
+
+  @jax.jit
+  def run(x0, eps, tokens, text, known):
+    tid = jnp.where(known, 0, tokens.seg)
+    each = jnp.take_along_axis(jnp.asarray(t), tid, 1)[..., None]
+    x_t = (1 - each) * x0 + each * eps
+    out = dit.denoise(network, params[0], tokens.replace(x=x_t),
+                      types.Times(t=t, tid=tid),
+                      text_encoder.encode(words, params[1], text))
+    loss = jnp.mean((out - x0)**2, -1) / jnp.maximum(each[..., 0], .05)**2
+    q = x_t.reshape(*x_t.shape[:2], 2, 4)
+    return attend(q, q, q, tokens.seg, tokens.seg), out, loss
+
+  packed = run(x0, eps, batch.tokens, batch.text, batch.known)
+  for s in (1, 2, count):
+    # The clip at the front of a row of its own, the rest of it padding.
+    n, theirs = int((seg == s).sum()), batch.text.seg == s
+    move = functools.partial(_front, np.flatnonzero(seg == s))
+    alone = run(move(x0), move(eps), jax.tree.map(move, batch.tokens),
+                types.Text(np.where(theirs, batch.text.ids, 0),
+                           np.where(theirs, s, 0).astype(np.int32)),
+                move(batch.known))
+    for a, b in zip(alone, packed):
+      a, b = np.asarray(a)[0, :n], np.asarray(b)[0, seg == s]
+      assert np.abs(a - b).max() <= 1e-5 * max(np.abs(b).max(), 1)
+
+
+def _front(index, x):
+  """x [1, L, ..] with the tokens of `index` in front and nothing behind."""
+  return np.concatenate([x[:, index], np.zeros_like(x[:, len(index):])], 1)
 
 
 def test_resuming_at_any_step_gives_the_same_stream(pixels, cached):
@@ -211,7 +304,7 @@ def test_too_little_data_is_refused_with_numbers(pixels, cached):
 
 def test_every_view_is_packed_whole_and_once(cached):
   plan = plan_lib.token_plan(cached, CONFIG)
-  block, report = plan_lib.block_at(plan, 0), plan_lib.report(plan)
+  block, report = plan_lib.block_at(plan, 0), report_lib.report(plan)
   print(report)
   assert report["fill"] > 0.95 and report["dropped"] == report["cut"] == 0
   packed = np.concatenate([block.order[block.bounds[r]:block.bounds[r + 1]]
@@ -356,7 +449,7 @@ def test_the_shares_of_the_views(cached):
 def test_a_long_clip_is_cut_to_what_fits_and_counted(cached):
   cfg = dataclasses.replace(CONFIG, shapes=((16, 32),))
   plan = plan_lib.token_plan(cached, cfg)
-  report = plan_lib.report(plan)
+  report = report_lib.report(plan)
   per = (cached.rows["h"] * cached.rows["w"]) // 4
   long = cached.rows["t"] * per > 32
   assert report["cut"] == long.sum() > 0
@@ -393,7 +486,7 @@ def test_blocks_of_a_large_manifest_are_packed_alone(cached):
   lengths = [len(plan_lib.block_at(plan, i).batches) for i in range(6)]
   print(lengths, plan.steps)
   assert max(lengths) - min(lengths) <= 0.1 * plan.steps + 2
-  assert len(plan.blocks.entries) <= plan_lib.BLOCKS
+  assert len(plan.memory.entries) <= plan_lib.BLOCKS
 
 
 def test_a_small_memory_only_costs_time(cached):
@@ -408,12 +501,10 @@ def test_another_tokenizer_is_refused(pixels, tmp_path):
   manifest = synthetic(pixels, tmp_path)
   tokenizer.train(["other words"], os.path.join(tmp_path, "tokenizer.model"))
   with pytest.raises(ValueError, match="not the tokenizer"):
-    assemble.loader(manifest, CONFIG)
+    plan_lib.token_plan(manifest, CONFIG).batch(0)
 
 
 def test_planning_from_latents_needs_no_decoder():
-  import subprocess
-  import sys
   code = ("import sys\nfrom sora_jax.data import plan, pipeline\n"
           "print([m for m in ('av', 'tensorflow_datasets', 'sora_jax.worlds') "
           "if m in sys.modules])")

@@ -144,7 +144,7 @@ def test_workers_do_not_change_the_data(worlds, tmp_path):
 def test_the_options_of_a_world_are_kept():
   source = sources.items("world:balls,occluder", sources.WorldOptions(
       count=8, sizes=(((40, 32), 1),), frames=((9, 1),), fps=((4, 1),),
-      objects=((2, 1),), plain=1.0))
+      objects=((2, 1),), plain=1.0)).parts[0]
   for i in range(len(source)):
     name, facts, video, fps = source.clip(i)
     assert video.shape == (9, 32, 40, 3) and fps == 4

@@ -3,23 +3,12 @@
 import io
 import struct
 
-import av
 import numpy as np
 import pytest
 
+import bad_files
 from sora_jax.data import containers
 from sora_jax.data import video_io
-
-
-def moving(frames=9, height=48, width=64, seed=0):
-  """A saturated disc over a plain background."""
-  rng = np.random.default_rng(seed)
-  y, x = np.mgrid[:height, :width]
-  video = np.empty((frames, height, width, 3), np.uint8)
-  video[:] = rng.integers(60, 200, 3)
-  for i in range(frames):
-    video[i, np.hypot(y - height / 2, x - 12 - 3 * i) < 9] = (230, 30, 40)
-  return video
 
 
 def psnr(a, b):
@@ -30,7 +19,7 @@ def psnr(a, b):
 @pytest.mark.parametrize("ending", [".mp4", ".gif", ".webp"])
 @pytest.mark.parametrize("size", [(9, 48, 64), (5, 63, 37), (1, 32, 48)])
 def test_written_videos_are_read_back(tmp_path, ending, size):
-  video, path = moving(*size), tmp_path / f"x{ending}"
+  video, path = bad_files.moving(*size), tmp_path / f"x{ending}"
   video_io.write(path, video, 12.5, {"prompt": "é \"q\"", "seed": 3})
   back, fps = video_io.read(path)
   assert back.shape == video.shape  # odd sizes too: nothing is cropped
@@ -44,7 +33,7 @@ def test_written_videos_are_read_back(tmp_path, ending, size):
 
 
 def test_png_is_an_image_or_a_contact_sheet(tmp_path):
-  video = moving()
+  video = bad_files.moving()
   video_io.write(tmp_path / "one.png", video[:1], 8, {"seed": 1})
   assert np.array_equal(video_io.read(tmp_path / "one.png")[0], video[:1])
   assert video_io.metadata(tmp_path / "one.png")["seed"] == 1
@@ -52,12 +41,12 @@ def test_png_is_an_image_or_a_contact_sheet(tmp_path):
   sheet = video_io.read(tmp_path / "sheet.png")[0][0]
   assert np.array_equal(sheet, video_io.contact_sheet(video))
   assert sheet.shape[0] == 48 * 2 + 2 and sheet.shape[1] == 8 * (64 * 2 + 2)
-  mixed = video_io.contact_sheet([video, moving(1, 20, 30)])
+  mixed = video_io.contact_sheet([video, bad_files.moving(1, 20, 30)])
   assert mixed.shape[1] == sheet.shape[1]
 
 
 def test_packed_clips_keep_saturated_colours():
-  video = moving(17, 64, 64)
+  video = bad_files.moving(17, 64, 64)
   data = video_io.pack(video, 8)
   back, fps = video_io.read(data)
   print(f"{len(data)} bytes, {psnr(video, back):.1f} dB")
@@ -70,7 +59,7 @@ def test_packed_clips_keep_saturated_colours():
 
 def test_a_video_is_written_to_a_buffer():
   buffer = io.BytesIO()
-  video_io.write(buffer, moving(), 8, ending=".gif")
+  video_io.write(buffer, bad_files.moving(), 8, ending=".gif")
   assert buffer.getvalue().startswith(b"GIF8")
 
 
@@ -85,44 +74,9 @@ def test_what_cannot_be_written_is_refused(tmp_path, video, name, word):
   assert not list(tmp_path.iterdir())
 
 
-def audio_only(path):
-  with av.open(str(path), "w", format="mp4") as container:
-    stream = container.add_stream("aac", rate=8000)
-    frame = av.AudioFrame.from_ndarray(
-        np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
-    frame.sample_rate = 8000
-    container.mux(stream.encode(frame))
-    container.mux(stream.encode())
-
-
-def huge_png(side=60_000):
-  """A png whose header promises side x side pixels."""
-  def chunk(kind, data):
-    import zlib
-    return (struct.pack(">I", len(data)) + kind + data
-            + struct.pack(">I", zlib.crc32(kind + data)))
-  return b"\x89PNG\r\n\x1a\n" + chunk(
-      b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0))
-
-
-def huge_mp4(side):
-  """A small mp4 of frames of side x side pixels."""
-  buffer = io.BytesIO()
-  with av.open(buffer, "w", format="mp4") as container:
-    stream = container.add_stream("mpeg4", rate=8)
-    stream.width = stream.height = side
-    stream.pix_fmt = "yuv420p"
-    frame = av.VideoFrame(side, side, "yuv420p")
-    for plane in frame.planes:
-      plane.update(bytes(plane.buffer_size))
-    container.mux(stream.encode(frame))
-    container.mux(stream.encode())
-  return buffer.getvalue()
-
-
 def lying_mp4(side=256, said=64):
   """An mp4 whose container says another size than its stream."""
-  data = bytearray(huge_mp4(side))
+  data = bytearray(bad_files.coded(1, side))
   at = data.index(b"mp4v") + 4 + 24
   assert struct.unpack(">HH", data[at:at + 4]) == (side, side)
   data[at:at + 4] = struct.pack(">HH", said, said)
@@ -131,20 +85,18 @@ def lying_mp4(side=256, said=64):
 
 def test_hostile_files_end_in_one_line(tmp_path):
   good = tmp_path / "good.mp4"
-  video_io.write(good, moving(), 8)
+  video_io.write(good, bad_files.moving(), 8)
   whole = good.read_bytes()
-  audio = tmp_path / "audio.mp4"
-  audio_only(audio)
   bad = {
       "truncated": whole[:len(whole) // 2],
       "concat": b"ffconcat version 1.0\nfile good.mp4\n",
       "playlist": b"#EXTM3U\n#EXTINF:1,\ngood.mp4\n",
       "empty": b"",
       "text": b"this is no video at all",
-      "audio": audio.read_bytes(),
-      "png": huge_png(),
-      "cut png": huge_png(16),
-      "5808": huge_mp4(5808),
+      "audio": bad_files.audio_only(),
+      "png": bad_files.huge_png(60_000),
+      "cut png": bad_files.huge_png(16)[:45],
+      "5808": bad_files.coded(1, 5808),
   }
   for name, data in bad.items():
     path = tmp_path / f"{name}.mp4"
@@ -169,7 +121,7 @@ def test_the_codec_has_a_pixel_limit_of_its_own(monkeypatch):
 
 
 def test_too_many_frames_and_bytes_are_refused(monkeypatch):
-  data = video_io.pack(moving(), 8)
+  data = video_io.pack(bad_files.moving(), 8)
   monkeypatch.setattr(containers, "MAX_FRAMES", 8)
   with pytest.raises(ValueError, match="9 frames"):
     video_io.read(data)
@@ -179,3 +131,25 @@ def test_too_many_frames_and_bytes_are_refused(monkeypatch):
     video_io.read(data)
   assert len(video_io.read(data, 3)[0]) == 3
   assert video_io.scan(data).frames == 9
+
+
+def test_seeking_gives_the_frames_of_decoding_from_the_start():
+  video = bad_files.moving(150, 32, 32)
+  data = video_io.encode(iter(video), 25)  # a key frame every 48
+  whole, _ = video_io.read(data)
+  assert len(whole) == 150
+  for start in (64, 95, 96, 97, 149):
+    part, _ = video_io.read(data, 3, start)
+    assert np.array_equal(part, whole[start:start + 3])
+  with pytest.raises(ValueError, match="no frame 150"):
+    video_io.read(data, 3, 150)
+
+
+def test_pictures_come_upright_and_over_white():
+  tall, _ = video_io.read(bad_files.rotated(1))
+  wide, _ = video_io.read(bad_files.mp4(1))
+  assert np.array_equal(tall, np.rot90(wide, -1, (1, 2)))  # clockwise
+  image = bad_files.picture("RGBA", (255, 0, 0, 0))
+  assert (video_io.read(image)[0] == 255).all()
+  deep = bad_files.picture("I;16", 30_000)
+  assert (video_io.read(deep)[0] == 30_000 >> 8).all()

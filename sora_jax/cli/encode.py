@@ -5,6 +5,7 @@ import time
 from absl import flags
 import tqdm
 
+from sora_jax.data import fit as fit_lib
 from sora_jax.generation import pipeline
 from sora_jax.models import pretrained
 from sora_jax.training import cache
@@ -21,6 +22,10 @@ def run(argv: list[str]) -> int:
   whole("seed", 0, "Of the cuts of tails and of the still frames.")
   whole("tails", 2, "Tails stored of a clip, for prompts at its end.")
   whole("stills", 2, "Single frames stored of a clip, for image prompts.")
+  whole("max_tokens", 0, "Make clips of more tokens than this smaller, keeping "
+        "their aspect: the longest row of the transformer; 0 is no limit.")
+  whole("square", 0, "Cut every clip to a square of so many pixels: the baseline "
+        "of training at native sizes.")
   whole("batch", 16, "Videos encoded at once.")
   f(argv)
   for name in ("vae", "data", "out"):
@@ -35,8 +40,13 @@ def run(argv: list[str]) -> int:
       bar.update(done - bar.n)
 
     info = cache.encode(model, f.data, f.out, seed=f.seed, tails=f.tails,
-                        stills=f.stills, batch=max(f.batch, 1), report=report)
+                        stills=f.stills, batch=max(f.batch, 1),
+                        fit=fit_lib.Fit(f.max_tokens, f.square), report=report)
   clips = ", ".join(f"{n} {split}" for split, n in info["clips"].items())
   print(f"{f.out}: latents of {clips} clips, {info['rejected']} rejected, "
         f"{time.monotonic() - start:.0f} s")
+  if lost := info.get("fit"):
+    print(f"reduced: {lost['reduced']} of {lost['clips']} clips, "
+          f"{lost['tokens_lost']} of {lost['tokens']} tokens lost; too long at "
+          f"any size: {lost['too_long']}")
   return 0

@@ -34,8 +34,7 @@ class Loader:
   text_limit: int
   text_pad: bool
   clips: memo.Memo
-  events: collections.Counter = dataclasses.field(
-      default_factory=collections.Counter)
+  events: collections.Counter
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -56,10 +55,20 @@ class Clip:
   prompts: tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]
 
 
-def loader(manifest: shards.Manifest, cfg, words=None) -> Loader:
-  """A loader for a plan.TokenConfig; `words` is a tokenizer."""
+def loader(manifest: shards.Manifest, cfg, events: collections.Counter,
+           words=None) -> Loader:
+  """A loader for a plan.TokenConfig, which counts what goes wrong in `events`.
+
+  The tokenizer is `words`, or that of the data set.
+
+  Raises:
+    ValueError: latents that are predicted only, or another tokenizer.
+  """
+  if manifest.info.get("predicted"):
+    raise ValueError(f"{manifest.root} has been planned but not encoded: run "
+                     "sora-jax encode")
   return Loader(manifest, words or tokenizer_lib.of(manifest), cfg.text_limit,
-                cfg.text_pad, memo.Memo(cfg.cache_bytes))
+                cfg.text_pad, memo.Memo(cfg.cache_bytes), events)
 
 
 def batch(load: Loader, cfg, clips: np.ndarray, views: masks.Views, members,

@@ -22,8 +22,10 @@ import numpy as np
 from sora_jax import types
 from sora_jax.data import memo
 from sora_jax.data import shards
+from sora_jax.data import shuffle
 
 BLOCK = 1024  # steps
+LARGE = 65_536  # clips, from which on an epoch is not held in memory
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,8 +115,14 @@ def pixel_plan(manifest: shards.Manifest, cfg: PixelConfig) -> PixelPlan:
 
 
 def report(plan: PixelPlan) -> dict:
-  """Numbers about a plan: per bucket its share, batch, pixels and clips."""
-  return {"clips": len(plan.manifest), "buckets": [
+  """Numbers about a plan: per bucket its share, batch, pixels and clips.
+
+  `unused` counts the clips that are too small or too short for every bucket.
+  """
+  used = np.zeros(len(plan.manifest), np.bool_)
+  for found in plan.eligible:
+    used[found] = True
+  return {"clips": len(used), "unused": int((~used).sum()), "buckets": [
       {"shape": (t, h, w), "share": share / BLOCK, "batch": size,
        "pixels": t * h * w * size, "clips": len(found)}
       for (t, h, w, size, _), share, found in zip(
@@ -145,6 +153,9 @@ def clip(plan: PixelPlan, bucket: int, n: int) -> int:
   """The manifest index of the n-th clip that a bucket uses."""
   found = plan.eligible[bucket]
   epoch, i = divmod(n, len(found))
+  if len(found) > LARGE:
+    return int(found[shuffle.permuted([i], len(found), shuffle.keys(
+        plan.cfg.seed, len(plan.eligible) * epoch + bucket))[0]])
   order = plan.memory.get((bucket, epoch), lambda: np.random.default_rng(
       [plan.cfg.seed, 2, bucket, epoch]).permutation(len(found)))
   return int(found[order[i]])

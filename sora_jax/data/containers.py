@@ -7,6 +7,7 @@ limit of its own, one thread decodes, and a container is always closed. Every
 failure is a ValueError of one line that names the file.
 """
 
+from collections.abc import Callable
 import contextlib
 import dataclasses
 import functools
@@ -17,6 +18,7 @@ import os
 import av
 import numpy as np
 import PIL.Image
+import PIL.ImageOps
 
 CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg"
 MAX_SIDE = 16384
@@ -24,6 +26,8 @@ MAX_PIXELS = 2 ** 25  # of one frame: 8K passes, 8192 x 8192 does not
 MAX_FRAMES = 10_000
 MAX_BYTES = 2 ** 30  # of one decoded video
 DESCRIPTION = 0x010E  # the EXIF tag ImageDescription
+ORIENTATION = 0x0112
+SEEK = 64  # frames to skip from which on seeking pays
 # What decoders and Pillow raise on broken input; av's errors are ValueErrors,
 # OSErrors or av.FFmpegError.
 BROKEN = (OSError, ValueError, EOFError, KeyError, IndexError, SyntaxError,
@@ -41,6 +45,42 @@ class Info:
   fps: float
 
 
+@dataclasses.dataclass(frozen=True)
+class Head:
+  """What a file says before it is decoded.
+
+  Attributes:
+    image: an image or animation, not a video.
+    fps: frames per second, on average.
+    frames: as the header counts them, 0 where it does not.
+    shape: width of a pixel / its height.
+    tick: seconds of one unit of `Frame.pts`.
+  """
+
+  image: bool
+  fps: float
+  frames: int
+  shape: float = 1.0
+  tick: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Frame:
+  """A decoded frame, converted when it is asked for.
+
+  Attributes:
+    pts: its time in ticks, None where the file does not say.
+    rgb: () -> uint8 [H, W, 3], upright.
+    small: (side) -> the same, reduced so that its long side is `side`.
+    damaged: whether the decoder had to guess.
+  """
+
+  pts: int | None
+  rgb: Callable[[], np.ndarray]
+  small: Callable[[int], np.ndarray]
+  damaged: bool = False
+
+
 @contextlib.contextmanager
 def errors(source):
   """Turns whatever a decoder raises into one line that names the file."""
@@ -49,6 +89,8 @@ def errors(source):
     yield
   except FileNotFoundError as e:
     raise ValueError(f"{name}: no such file") from e
+  except PIL.UnidentifiedImageError as e:
+    raise ValueError(f"{name}: is no image that can be read") from e
   except BROKEN as e:
     text = " ".join(str(getattr(e, "strerror", None) or e).split())[:200]
     raise ValueError(f"{name}: {text}") from e
@@ -78,7 +120,7 @@ def _is_image(head: bytes) -> bool:
           or head[:4] == b"RIFF" and head[8:12] == b"WEBP")
 
 
-def stream_of(container):
+def stream_of(container, max_frames: int = MAX_FRAMES):
   """The video stream, its codec limited to one thread and MAX_PIXELS."""
   if not container.streams.video:
     raise ValueError("holds no video stream")
@@ -88,18 +130,19 @@ def stream_of(container):
     raise ValueError("has a codec that cannot be decoded")
   context.options = {"max_pixels": str(MAX_PIXELS)}
   context.thread_count, context.thread_type = 1, "NONE"
-  check(stream.frames, stream.height, stream.width)
+  check(stream.frames, stream.height, stream.width, max_frames)
   return stream
 
 
-def check(frames: int, height: int, width: int) -> None:
+def check(frames: int, height: int, width: int,
+          max_frames: int = MAX_FRAMES) -> None:
   """Raises ValueError beyond the limits of this module."""
   if not (0 < height <= MAX_SIDE and 0 < width <= MAX_SIDE
           and height * width <= MAX_PIXELS):
     raise ValueError(f"is {width}x{height}; the limit is {MAX_SIDE} a side and "
                      f"{MAX_PIXELS} pixels")
-  if frames > MAX_FRAMES:
-    raise ValueError(f"has {frames} frames; the limit is {MAX_FRAMES}")
+  if frames > max_frames:
+    raise ValueError(f"has {frames} frames; the limit is {max_frames}")
 
 
 def fps_of(stream) -> float:
@@ -112,10 +155,12 @@ def fps_of(stream) -> float:
 
 
 def image_info(image) -> Info:
-  """`Info` of an image or animation."""
+  """`Info` of an image or animation, upright."""
   frames = getattr(image, "n_frames", 1)
   check(frames, image.height, image.width)
-  return Info(frames, image.height, image.width, _stored_fps(image))
+  turned = image.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
+  height, width = image.size if turned else image.size[::-1]
+  return Info(frames, height, width, _stored_fps(image))
 
 
 def _stored_fps(image) -> float:
@@ -128,27 +173,90 @@ def _stored_fps(image) -> float:
   return fps if 0.1 <= fps <= 1000 else 8.0
 
 
-def frames_of(source):
-  """Yields fps, then for every frame a function that gives uint8 [H, W, 3]."""
+def frames_of(source, start: int = 0, pts: int | None = None,
+              max_frames: int | None = None):
+  """Yields the `Head` of a file, then every `Frame` from `start` on.
+
+  Args:
+    source: a path, or the bytes of a file.
+    start: frames that are left out.
+    pts: of frame `start`, where it is known: the file is read from the key
+      frame before it.
+    max_frames: the most frames that a file may have, MAX_FRAMES by default.
+  """
+  max_frames = MAX_FRAMES if max_frames is None else max_frames
   with opened(source) as (kind, file):
     if kind == "image":
       info = image_info(file)
-      yield info.fps
-      for i in range(info.frames):
+      yield Head(True, info.fps, info.frames)
+      for i in range(start, info.frames):
         file.seek(i)
-        yield lambda: np.asarray(file.convert("RGB"))
+        yield Frame(None, functools.partial(_image_rgb, file),
+                    lambda side: _reduced(_image_rgb(file), side))
       return
-    stream = stream_of(file)
-    yield fps_of(stream)
+    stream = stream_of(file, max_frames)
+    shape = stream.sample_aspect_ratio or 1
+    yield Head(False, fps_of(stream), stream.frames, float(shape),
+               float(stream.time_base or 0))
+    if pts is None and start >= SEEK:
+      pts = _pts_of(file, stream, start)
+    if pts is not None:
+      file.seek(pts, stream=stream)
     reformatter = av.video.reformatter.VideoReformatter()
     for i, frame in enumerate(file.decode(stream)):
-      check(i + 1, frame.height, frame.width)
-      yield functools.partial(_to_rgb, frame, reformatter)
+      check(i + 1, frame.height, frame.width, max_frames)
+      if i < start if pts is None else (frame.pts or 0) < pts:
+        continue
+      yield Frame(frame.pts, functools.partial(_to_rgb, frame, reformatter),
+                  functools.partial(_to_rgb, frame, reformatter),
+                  bool(frame.is_corrupt))
 
 
-def _to_rgb(frame, reformatter) -> np.ndarray:
+def _pts_of(container, stream, index: int) -> int | None:
+  """The time of a frame by the packets alone; None where they do not say.
+
+  The container is left at its start.
+  """
+  times = [p.pts for p in container.demux(stream)
+           if p.size and not p.is_discard]
+  container.seek(0)
+  if None in times or index >= len(times):
+    return None
+  return sorted(times)[index]
+
+
+def _image_rgb(image) -> np.ndarray:
+  """uint8 [H, W, 3]: upright, transparency over white, 16 bits to 8."""
+  image = PIL.ImageOps.exif_transpose(image)
+  if image.mode.startswith("I"):
+    image = PIL.Image.fromarray((np.asarray(image, np.int64) >> 8).clip(
+        0, 255).astype(np.uint8))
+  if image.has_transparency_data:
+    image = image.convert("RGBA")
+    white = PIL.Image.new("RGBA", image.size, "white")
+    image = PIL.Image.alpha_composite(white, image)
+  return np.asarray(image.convert("RGB"))
+
+
+def _reduced(rgb: np.ndarray, side: int) -> np.ndarray:
+  image = PIL.Image.fromarray(rgb)
+  size = _fit(*image.size, side)
+  return np.asarray(image.resize(size, PIL.Image.Resampling.BOX))
+
+
+def _fit(width: int, height: int, side: int) -> tuple[int, int]:
+  """(width, height) with a long side of at most `side`."""
+  scale = min(1, side / max(width, height))
+  return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def _to_rgb(frame, reformatter, side: int | None = None) -> np.ndarray:
   """uint8 [H, W, 3], turned upright as the rotation tag says."""
-  if frame.format.name == "gbrp":  # no conversion, only the planes in order
+  if side is not None:
+    width, height = _fit(frame.width, frame.height, side)
+    rgb = reformatter.reformat(frame, width, height, "rgb24",
+                               interpolation="AREA").to_ndarray()
+  elif frame.format.name == "gbrp":  # no conversion, only the planes in order
     g, b, r = (np.frombuffer(p, np.uint8).reshape(-1, p.line_size)[
         :frame.height, :frame.width] for p in frame.planes)
     rgb = np.stack([r, g, b], -1)

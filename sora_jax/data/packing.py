@@ -7,12 +7,13 @@ the fullest row is closed when too many are open. Views arrive in groups, the
 longest of a group first: the small ones then fill what is left.
 """
 
+import bisect
+
 import numpy as np
 
 OPEN = 512
 GROUP = 256
 TIE = 0.05  # waste of a row by which the shorter shape is preferred
-_NONE = np.iinfo(np.int64).max
 
 
 def pack(tokens: np.ndarray, words: np.ndarray, lengths, text: int,
@@ -29,28 +30,36 @@ def pack(tokens: np.ndarray, words: np.ndarray, lengths, text: int,
   Returns:
     (row of each view [N], shape of each row [R] as an index of lengths).
   """
-  room = np.full(OPEN, -1, np.int64)  # free tokens of each open row
-  spare = np.zeros(OPEN, np.int64)  # free text tokens
-  seats = np.zeros(OPEN, np.int64)  # free segments
-  name = np.zeros(OPEN, np.int64)
+  tokens, words = np.asarray(tokens), np.asarray(words)
+  least = int(words.min(initial=text))
+  spare, seats, name = [0] * OPEN, [0] * OPEN, [0] * OPEN
+  # An open row is room x OPEN + slot, so that sorted codes are rows by room.
+  # Rows that no view can enter any more wait apart until they are closed.
+  rows_by_room, shut = [], []
+  free = list(range(OPEN))[::-1]
   of, shapes = np.empty(len(tokens), np.int64), []
-  opens = _best_shape(np.asarray(tokens), np.asarray(lengths))
-  key = np.empty(OPEN, np.int64)
+  opens = _best_shape(tokens, np.asarray(lengths))
   arrival = np.lexsort((-tokens, np.arange(len(tokens)) // GROUP))
   for i, n, w, shape in zip(arrival.tolist(), *(
       x[arrival].tolist() for x in (tokens, words, opens))):
-    np.copyto(key, room)
-    key[(room < n) | (spare < w) | (seats < 1)] = _NONE
-    slot = int(key.argmin())
-    if key[slot] == _NONE:
-      slot = int(room.argmin())  # a slot that is free, or the fullest row
-      room[slot], spare[slot], seats[slot] = lengths[shape], text, segments
-      name[slot] = len(shapes)
+    first = bisect.bisect_left(rows_by_room, n * OPEN)
+    for at in range(first, len(rows_by_room)):
+      if spare[rows_by_room[at] % OPEN] >= w:
+        room, slot = divmod(rows_by_room.pop(at), OPEN)
+        break
+    else:
+      if not free:  # close the fullest row
+        fullest = min((x for x in (rows_by_room, shut) if x),
+                      key=lambda x: x[0])
+        free.append(fullest.pop(0) % OPEN)
+      slot, room = free.pop(), lengths[shape]
+      spare[slot], seats[slot], name[slot] = text, segments, len(shapes)
       shapes.append(shape)
-    room[slot] -= n
     spare[slot] -= w
     seats[slot] -= 1
     of[i] = name[slot]
+    bisect.insort(rows_by_room if seats[slot] and spare[slot] >= least else
+                  shut, (room - n) * OPEN + slot)
   return of, np.array(shapes, np.int64)
 
 

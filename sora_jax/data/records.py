@@ -11,8 +11,8 @@ import os
 import numpy as np
 import tensorflow_datasets as tfds
 
+from sora_jax.data import items
 from sora_jax.data import shards
-from sora_jax.data import sources
 
 
 @functools.cache
@@ -29,7 +29,7 @@ def features() -> tfds.features.FeaturesDict:
       "fps": np.float32})
 
 
-def encode(item: sources.Item) -> bytes:
+def encode(item: items.Item) -> bytes:
   """The record of an item."""
   return features().serialize_example({
       "key": item.key, "video": item.data, "captions": list(item.captions),
@@ -37,7 +37,7 @@ def encode(item: sources.Item) -> bytes:
       "width": item.width, "fps": item.fps})
 
 
-def decode(record: bytes) -> sources.Item:
+def decode(record: bytes) -> items.Item:
   """The item of a record.
 
   Raises:
@@ -48,20 +48,20 @@ def decode(record: bytes) -> sources.Item:
   except Exception as e:  # protobuf and TFDS raise many kinds
     raise ValueError("is no record of a prepared clip: "
                      + " ".join(str(e).split())[:200]) from e
-  return sources.Item(
+  return items.Item(
       key=d["key"].decode(), data=d["video"], facts=d["facts"].decode(),
       captions=tuple(c.decode() for c in d["captions"]),
       frames=int(d["frames"]), height=int(d["height"]), width=int(d["width"]),
       fps=float(d["fps"]))
 
 
-def row(item: sources.Item) -> tuple:
+def row(item: items.Item) -> tuple:
   """The manifest fields of an item after shard and record."""
   return (item.frames, item.height, item.width, item.fps,
           len(item.captions[0].split()))
 
 
-def read(manifest: shards.Manifest, index: int) -> sources.Item:
+def read(manifest: shards.Manifest, index: int) -> items.Item:
   """Item `index` of a prepared data set."""
   return decode(manifest.record(index))
 
@@ -71,14 +71,17 @@ def write_tfds(root, info: dict) -> None:
   template = tfds.core.ShardedFileTemplate(
       data_dir=root, dataset_name="sora", filetype_suffix="array_record",
       template="{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}")
-  splits = []
+  source, splits = info["source"], []
+  source = source if isinstance(source, str) else " ".join(source)
   for split, count in info["shards"].items():
     rows = np.load(os.path.join(root, f"{split}.npy"), allow_pickle=False)
     size = sum(os.path.getsize(os.path.join(root, shards.shard_name(
         split, i, count))) for i in range(count))
+    lengths = np.zeros(count, int)
+    np.maximum.at(lengths, rows["shard"], rows["record"] + 1)
     splits.append(tfds.core.SplitInfo(
         name=split, num_bytes=size, filename_template=template,
-        shard_lengths=np.bincount(rows["shard"], minlength=count).tolist()))
+        shard_lengths=lengths.tolist()))
   tfds.folder_dataset.write_metadata(
       data_dir=root, features=features(), split_infos=splits,
-      check_data=False, description=f"{info['source']}, by sora-jax prepare")
+      check_data=False, description=f"{source}, by sora-jax prepare")

@@ -25,6 +25,7 @@ from array_record.python import array_record_module
 import numpy as np
 
 PARTS = "parts"
+CHUNK = 2**20  # rows that are hashed at once
 SPLITS = ("train", "test")
 PIXELS = np.dtype([
     ("shard", np.int32), ("record", np.int32), ("frames", np.int32),
@@ -55,7 +56,8 @@ class Manifest:
   def digest(self) -> str:
     """sha256 of the rows and of what dataset.json says."""
     words = hashlib.sha256(json.dumps(self.info, sort_keys=True).encode())
-    words.update(np.ascontiguousarray(self.rows).tobytes())
+    for start in range(0, len(self.rows), CHUNK):
+      words.update(self.rows[start:start + CHUNK].tobytes())
     return words.hexdigest()
 
   def record(self, index: int) -> bytes:
@@ -100,6 +102,19 @@ def begin(root, info: dict) -> dict | None:
   Raises:
     ValueError: the folder holds another data set.
   """
+  done = check(root, info)
+  if done is None:
+    os.makedirs(os.path.join(root, PARTS), exist_ok=True)
+    write_json(os.path.join(root, PARTS, "job.json"), info)
+  return done
+
+
+def check(root, info: dict) -> dict | None:
+  """dataset.json of a folder if it is finished, else None; see `begin`.
+
+  Raises:
+    ValueError: the folder holds another data set.
+  """
   info = json.loads(json.dumps(info))
   done = read_json(os.path.join(root, "dataset.json"))
   for old in (done, read_json(os.path.join(root, PARTS, "job.json"))):
@@ -109,9 +124,6 @@ def begin(root, info: dict) -> dict | None:
           f"{root} holds another data set ("
           + ", ".join(f"{k}: {old.get(k)} there, {info[k]} asked for"
                       for k in changed)[:300] + "): give another folder")
-  if done is None:
-    os.makedirs(os.path.join(root, PARTS), exist_ok=True)
-    write_json(os.path.join(root, PARTS, "job.json"), info)
   return done
 
 
@@ -128,13 +140,14 @@ def write_shard(root, split: str, shard: int, records, dtype: np.dtype,
     root: the data set.
     split: "train" or "test".
     shard: its number.
-    records: iterable of (bytes, row), row a tuple of the fields of `dtype`
-      after shard and record.
+    records: iterable of (bytes, row) or (bytes, row, times), row a tuple of the
+      fields of `dtype` after shard and record, which the manifest then lists
+      so many times.
     dtype: of the manifest.
     rejects: list of dicts that grows while `records` is read.
 
   Returns:
-    The number of records.
+    The number of rows.
   """
   stem = part(root, split, shard)
   os.makedirs(os.path.dirname(stem), exist_ok=True)
@@ -142,16 +155,15 @@ def write_shard(root, split: str, shard: int, records, dtype: np.dtype,
   writer = array_record_module.ArrayRecordWriter(aside, "group_size:1")
   rows = []
   try:
-    for data, row in records:
+    for record, (data, row, *times) in enumerate(records):
       writer.write(data)
-      rows.append((shard, len(rows), *row))
+      rows += [(shard, record, *row)] * (times[0] if times else 1)
     writer.close()
   except BaseException:
     os.unlink(aside)
     raise
   os.replace(aside, f"{stem}.array_record")
-  lines = "".join(json.dumps(r) + "\n" for r in rejects)
-  _replace(f"{stem}.jsonl", lines.encode())
+  write_lines(f"{stem}.jsonl", rejects)
   with open(aside, "wb") as f:  # last: it says that the shard is whole
     np.save(f, np.array(rows, dtype), allow_pickle=False)
   os.replace(aside, f"{stem}.npy")
@@ -183,7 +195,7 @@ def is_written(root, split: str, shard: int) -> bool:
   return os.path.isfile(part(root, split, shard) + ".npy")
 
 
-def collect(root, counts: dict[str, int], info: dict) -> dict:
+def collect(root, counts: dict[str, int], info: dict, rejects=()) -> dict:
   """Names the shards finally, writes the manifests and rejects.jsonl.
 
   Shards without a record are left out. Can be repeated after a crash; `finish`
@@ -193,17 +205,18 @@ def collect(root, counts: dict[str, int], info: dict) -> dict:
     root: the data set.
     counts: shards written per split.
     info: for dataset.json.
+    rejects: dicts, of what was left out before shards were written.
 
   Returns:
     info with "shards" and "clips" per split, and the number "rejected".
   """
-  shards, clips, rejects = {}, {}, []
+  shards, clips, late = {}, {}, []
   for split, count in counts.items():
     rows = []
     for i in range(count):
       rows.append(np.load(part(root, split, i) + ".npy", allow_pickle=False))
       with open(part(root, split, i) + ".jsonl", encoding="utf-8") as f:
-        rejects += f.readlines()
+        late += [json.loads(line) for line in f]
     full = [i for i in range(count) if len(rows[i])]
     if not full:
       continue
@@ -219,8 +232,15 @@ def collect(root, counts: dict[str, int], info: dict) -> dict:
       np.save(f, rows, allow_pickle=False)
     os.replace(aside, os.path.join(root, f"{split}.npy"))
     shards[split], clips[split] = len(full), len(rows)
-  _replace(os.path.join(root, "rejects.jsonl"), "".join(rejects).encode())
-  return {**info, "shards": shards, "clips": clips, "rejected": len(rejects)}
+  write_rejects(root, [*rejects, *late])
+  return {**info, "shards": shards, "clips": clips,
+          "rejected": len(rejects) + len(late)}
+
+
+def write_rejects(root, rejects) -> None:
+  """Writes rejects.jsonl: number, key and reason of each."""
+  write_lines(os.path.join(root, "rejects.jsonl"), (
+      {k: r[k] for k in ("item", "key", "reason") if k in r} for r in rejects))
 
 
 def finish(root, info: dict) -> dict:
@@ -241,10 +261,20 @@ def read_json(path):
       raise ValueError(f"{path} is damaged: {e}") from e
 
 
+def write_lines(path, rows) -> None:
+  """Writes one JSON value a line, aside and renamed."""
+  _replace(path, "".join(json.dumps(r) + "\n" for r in rows).encode())
+
+
 def write_json(path, value) -> None:
   """Writes JSON aside and renames it."""
   _replace(path, (json.dumps(value, indent=1, ensure_ascii=False)
                   + "\n").encode())
+
+
+def write_text(path, text: str) -> None:
+  """Writes a text aside and renames it."""
+  _replace(path, text.encode())
 
 
 def _replace(path, data: bytes) -> None:

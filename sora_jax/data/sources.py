@@ -1,56 +1,32 @@
-"""Where captioned clips come from: simulated worlds and folders of files.
-
-A source is a sequence: item i can be made without the others, so that shards
-are written in parallel and a run resumes. An item that cannot be used raises
-`Reject`, with the reason, when it is asked for.
+"""Where captioned clips come from, by name, alone or mixed with weights.
 
   world:balls  world:occluder  world:balls,occluder   rendered, see WorldOptions
-  folder:DIR   videos and images below DIR, see Folder
+  folder:DIR      videos and images below DIR, see folders.py
+  tar:PATTERN     tars in the layout of WebDataset, see tars.py
+  tfds:NAME|DIR   a data set of TFDS, see sets.py
+  shards:DIR      a folder of `prepare`, see sets.py
+  2.5*SOURCE      a clip of it is seen 2.5 times in an epoch, on average
+
+Several sources are one mixture. A weight repeats rows of the manifest, not
+records; one below 1 leaves a seeded part of the source out, unread.
 """
 
-import csv
 import dataclasses
-import json
-import os
+import functools
+import re
 
 import numpy as np
 
 from sora_jax import worlds
+from sora_jax.data import folders
+from sora_jax.data import items as items_lib
+from sora_jax.data import sets
+from sora_jax.data import tars
 from sora_jax.data import video_io
 from sora_jax.worlds import facts as facts_lib
 
-VIDEOS = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".gif")
-IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
-TABLES = (".jsonl", ".csv")
-MAX_FILE = 2 ** 28
-MAX_CAPTION = 8192
 OCCLUDER_SECONDS = 1.5  # time to pass the wall
-
-
-class Reject(ValueError):
-  """An item that is left out and counted; the message is the reason."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Item:
-  """One clip on its way into a shard.
-
-  Attributes:
-    key: unique within the source.
-    data: the bytes of a video or image file.
-    frames, height, width, fps: of the decoded video.
-    captions: the short one first, then the descriptive one if there is one.
-    facts: JSON of the ground truth, "" where there is none.
-  """
-
-  key: str
-  data: bytes
-  frames: int
-  height: int
-  width: int
-  fps: float
-  captions: tuple[str, ...]
-  facts: str = ""
+MAX_WEIGHT = 1000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,13 +62,14 @@ class World:
   def __len__(self) -> int:
     return self.options.count
 
-  def __getitem__(self, index: int) -> Item:
+  def __getitem__(self, index: int) -> items_lib.Item:
     name, facts, video, fps = self.clip(index)
-    return Item(key=f"{name}-{self.options.seed}-{index}",
-                data=video_io.pack(video, fps), frames=len(video),
-                height=video.shape[1], width=video.shape[2], fps=fps,
-                captions=tuple(worlds.WORLDS[name].describe(facts, index)),
-                facts=facts_lib.to_json(facts))
+    return items_lib.Item(
+        key=f"{name}-{self.options.seed}-{index}",
+        data=video_io.pack(video, fps), frames=len(video),
+        height=video.shape[1], width=video.shape[2], fps=fps,
+        captions=tuple(worlds.WORLDS[name].describe(facts, index)),
+        facts=facts_lib.to_json(facts))
 
   def clip(self, index: int):
     """(world name, facts, uint8 [T, H, W, 3], fps) of item `index`."""
@@ -116,152 +93,109 @@ class World:
 
 
 @dataclasses.dataclass(frozen=True)
-class Folder:
-  """Videos and images of a folder with their captions.
-
-  Captions come from every .jsonl and .csv below the folder, whose rows name a
-  file (`file`, `file_name`, `path` or `video`, relative to the table) and its
-  caption (`caption`, `text` or `prompt`; `captions` may be a list in a jsonl;
-  `descriptive` is a second one), or from a sidecar FILE.txt, one caption per
-  line. Files are kept as they are. A file without a caption is rejected, and
-  so is a row of a table that cannot be read.
+class Mixture:
+  """Several sources in a row.
 
   Attributes:
-    rows: per item (path or None, captions or None, reason or None, key).
+    parts: the sources.
+    weights: how often a clip of each is seen in an epoch.
+    starts: the index of the first item of each.
+    seed: of what a weight that is no whole number takes.
   """
 
-  rows: tuple
+  parts: tuple
+  weights: tuple[float, ...]
+  starts: tuple[int, ...]
+  seed: int
 
   def __len__(self) -> int:
-    return len(self.rows)
+    return self.starts[-1] + len(self.parts[-1])
 
-  def __getitem__(self, index: int) -> Item:
-    path, captions, reason, key = self.rows[index]
-    if reason:
-      raise Reject(reason)
-    captions = captions or _sidecar(path)
-    if not captions:
-      raise Reject("no caption")
-    size = os.path.getsize(path)
-    if size > MAX_FILE:
-      raise Reject(f"{size >> 20} MiB; the limit is {MAX_FILE >> 20}")
+  def __getitem__(self, index: int) -> items_lib.Item | items_lib.Raw:
+    part = self.part(index)
+    name = "" if len(self.parts) == 1 else f"{part}/"
     try:
-      info = video_io.scan(path)
-    except ValueError as e:
-      raise Reject(str(e).removeprefix(f"{path}: ")) from e
-    with open(path, "rb") as f:
-      data = f.read()
-    return Item(key=key, data=data, captions=captions,
-                **dataclasses.asdict(info))
+      item = self.parts[part][index - self.starts[part]]
+    except items_lib.Reject as e:
+      raise items_lib.Reject(str(e), name + e.key) from e
+    return dataclasses.replace(item, key=name + item.key) if name else item
+
+  def part(self, index: int) -> int:
+    """The source that an item belongs to."""
+    return int(np.searchsorted(self.starts, index, "right")) - 1
+
+  def exact(self) -> np.ndarray:
+    """bool [N]: items that are rendered, and need no look before."""
+    return np.repeat([isinstance(p, World) for p in self.parts],
+                     [len(p) for p in self.parts])
+
+  def times(self) -> np.ndarray:
+    """int [N]: how often each item is seen in an epoch."""
+    found = []
+    for i, (part, weight) in enumerate(zip(self.parts, self.weights)):
+      draw = np.random.default_rng([self.seed, 11, i]).random(len(part))
+      found.append(int(weight) + (draw < weight % 1))
+    return np.concatenate(found)
+
+  def fingerprint(self) -> list:
+    """What changes when a file, a caption or an option does."""
+    return [getattr(p, "files", None) or repr(p) for p in self.parts]
+
+  def ignored(self) -> dict:
+    """Ending -> files that were neither media nor captions."""
+    total = {}
+    for part in self.parts:
+      for kind, count in getattr(part, "ignored", {}).items():
+        total[kind] = total.get(kind, 0) + count
+    return total
 
 
-def items(source: str, options: WorldOptions | None = None):
-  """The sequence of a source: `len(s)`, and `s[i]` an `Item` or a `Reject`.
+@functools.lru_cache(maxsize=2)
+def items(source: str | tuple[str, ...],
+          options: WorldOptions | None = None) -> Mixture:
+  """The sequence of a source: `len(s)`, and `s[i]` a file, a clip or `Reject`.
 
   Args:
-    source: "world:NAME[,NAME]" or "folder:DIR".
-    options: for worlds.
+    source: one, or several, each "[WEIGHT*]KIND:REST".
+    options: for worlds, and the seed.
 
   Raises:
     ValueError: a source that does not exist.
   """
-  kind, _, rest = source.partition(":")
-  if kind == "world":
-    names = tuple(rest.split(","))
-    for name in names:
-      if name not in worlds.WORLDS:
-        raise ValueError(f"no world {name!r}; there are "
-                         f"{', '.join(worlds.WORLDS)}")
-    return World(names, options or WorldOptions())
-  if kind == "folder":
-    return _folder(rest)
-  raise ValueError(f"unknown source {source!r}: give world:NAME or folder:DIR")
+  options = options or WorldOptions()
+  names = (source,) if isinstance(source, str) else tuple(source)
+  if not names:
+    raise ValueError("name one source, such as world:balls or folder:DIR")
+  weights, parts = zip(*(_one(name, options) for name in names))
+  starts = np.cumsum([0, *(len(p) for p in parts[:-1])])
+  return Mixture(parts, weights, tuple(starts.tolist()), options.seed)
+
+
+def _one(source: str, options: WorldOptions):
+  """(weight, sequence) of a single source."""
+  weight, name = 1.0, source
+  if found := re.fullmatch(r"(\d+\.?\d*|\.\d+)\*(.*)", source, re.DOTALL):
+    weight, name = float(found[1]), found[2]
+  if not 0 < weight <= MAX_WEIGHT:
+    raise ValueError(f"{source}: a weight must be above 0 and at most "
+                     f"{MAX_WEIGHT}")
+  kind, _, rest = name.partition(":")
+  makers = {"folder": folders.folder, "tar": tars.tars,
+            "tfds": sets.tfds_set, "shards": sets.prepared}
+  if kind in makers:
+    return weight, makers[kind](rest)
+  if kind != "world":
+    raise ValueError(f"unknown source {name!r}: give world:NAME or KIND:PATH, "
+                     f"KIND one of {', '.join(makers)}")
+  chosen = tuple(rest.split(","))
+  for world in chosen:
+    if world not in worlds.WORLDS:
+      raise ValueError(f"no world {world!r}; there are "
+                       f"{', '.join(worlds.WORLDS)}")
+  return weight, World(chosen, options)
 
 
 def _draw(rng, weighted):
   """One value of ((value, weight), ..)."""
   weights = np.array([w for _, w in weighted], float)
   return weighted[rng.choice(len(weighted), p=weights / weights.sum())][0]
-
-
-def _folder(root: str) -> Folder:
-  if not os.path.isdir(root):
-    raise ValueError(f"folder:{root}: no such folder")
-  files, rows = {}, []
-  tables = []
-  for base, folders, names in os.walk(root):
-    folders.sort()
-    for name in sorted(names):
-      path = os.path.join(base, name)
-      ending = os.path.splitext(name)[1].lower()
-      if ending in TABLES:
-        tables.append(path)
-      elif ending in VIDEOS + IMAGES:
-        files[path] = None
-  for table in tables:
-    for line, row in _table(table):
-      where = f"{os.path.relpath(table, root)}:{line}"
-      path, captions, reason = _row(os.path.dirname(table), row, root)
-      if reason is None and path in files:
-        files[path] = (files[path] or ()) + captions
-      else:
-        rows.append((None, None, reason or "no such file", where))
-  rows += [(path, captions, None, os.path.relpath(path, root))
-           for path, captions in files.items()]
-  return Folder(tuple(rows))
-
-
-def _table(path: str):
-  """(line number, dict or None) of a jsonl or csv."""
-  with open(path, encoding="utf-8", errors="replace", newline="") as f:
-    if path.lower().endswith(".csv"):
-      try:
-        for i, row in enumerate(csv.DictReader(f)):
-          yield i + 2, row
-      except csv.Error:
-        yield 0, None
-      return
-    for i, line in enumerate(f):
-      if not line.strip():
-        continue
-      try:
-        row = json.loads(line, parse_constant=lambda name: None)
-      except ValueError:
-        row = None
-      yield i + 1, row if isinstance(row, dict) else None
-
-
-def _row(base: str, row, root: str):
-  """(path, captions, reason) of a row of a table."""
-  if row is None:
-    return None, None, "unreadable row"
-  name = _first(row, ("file", "file_name", "path", "video", "image"))
-  if not isinstance(name, str):
-    return None, None, "names no file"
-  path = os.path.normpath(os.path.join(base, name))
-  if os.path.relpath(path, root).startswith(os.pardir):
-    return None, None, "names a file outside the folder"
-  captions = row.get("captions")
-  if not isinstance(captions, list):
-    captions = [_first(row, ("caption", "text", "prompt")),
-                row.get("descriptive")]
-  return path, _clean(captions), None
-
-
-def _first(row, keys):
-  return next((row[k] for k in keys if row.get(k)), None)
-
-
-def _clean(captions) -> tuple[str, ...]:
-  """Captions of one line, without empty ones, at most MAX_CAPTION long."""
-  texts = (" ".join(c.split())[:MAX_CAPTION] for c in captions
-           if isinstance(c, str))
-  return tuple(t for t in texts if t)
-
-
-def _sidecar(path: str) -> tuple[str, ...]:
-  sidecar = os.path.splitext(path)[0] + ".txt"
-  if not os.path.isfile(sidecar):
-    return ()
-  with open(sidecar, encoding="utf-8", errors="replace") as f:
-    return _clean(f.read(MAX_CAPTION * 4).splitlines())

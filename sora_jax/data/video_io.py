@@ -8,6 +8,7 @@ png: a text chunk; webp: the EXIF description).
 import contextlib
 import fractions
 import io
+import itertools
 import json
 import os
 
@@ -57,21 +58,19 @@ def read(source, max_frames: int | None = None,
   """
   with containers.errors(source):
     frames, total = [], 0
-    stop = None if max_frames is None else start + max_frames
-    with contextlib.closing(containers.frames_of(source)) as stream:
-      fps = next(stream)
-      for i, frame in enumerate(stream):
-        if i >= start:
-          frame = frame()
-          total += frame.nbytes
-          if total > containers.MAX_BYTES:
-            raise ValueError(
-                f"decodes to more than {containers.MAX_BYTES >> 20} MiB; cut it "
-                "into shorter clips")
-          if frames and frame.shape != frames[0].shape:
-            raise ValueError(f"changes its size at frame {i}")
-          frames.append(frame)
-        if stop is not None and i + 1 >= stop:
+    with contextlib.closing(containers.frames_of(source, start)) as stream:
+      fps = next(stream).fps
+      for i, frame in enumerate(stream, start):
+        frame = frame.rgb()
+        total += frame.nbytes
+        if total > containers.MAX_BYTES:
+          raise ValueError(
+              f"decodes to more than {containers.MAX_BYTES >> 20} MiB; cut it "
+              "into shorter clips")
+        if frames and frame.shape != frames[0].shape:
+          raise ValueError(f"changes its size at frame {i}")
+        frames.append(frame)
+        if len(frames) == max_frames:
           break
     if not frames:
       raise ValueError(f"has no frame {start}")
@@ -87,9 +86,9 @@ def scan(source) -> containers.Info:
   with containers.errors(source):
     count, shape = 0, None
     with contextlib.closing(containers.frames_of(source)) as stream:
-      fps = next(stream)
+      fps = next(stream).fps
       for frame in stream:
-        shape = frame().shape if shape is None else shape
+        shape = frame.rgb().shape if shape is None else shape
         count += 1
     if not count:
       raise ValueError("has no frames")
@@ -174,6 +173,31 @@ def pack(video: np.ndarray, fps: float) -> bytes:
   return buffer.getvalue()
 
 
+def encode(frames, fps: float, still: bool = False) -> bytes:
+  """The bytes of a clip that is cut out of a video, frame by frame.
+
+  Args:
+    frames: an iterator of uint8 [H, W, 3], all of one size.
+    fps: frames per second.
+    still: a png of the only frame, instead of an mp4 (H.264, yuv420p, or
+      yuv444p when a side is odd, crf 16, a key frame every 48 frames).
+
+  Raises:
+    ValueError: no frame.
+  """
+  frames, buffer = iter(frames), io.BytesIO()
+  first = next(frames, None)
+  if first is None:
+    raise ValueError("has no frames")
+  if still:
+    PIL.Image.fromarray(first).save(buffer, "PNG")
+    return buffer.getvalue()
+  _write_mp4(buffer, itertools.chain([first], frames), fps, "", 16,
+             options={"preset": "veryfast",
+                      "x264-params": "mbtree=0:keyint=48"})
+  return buffer.getvalue()
+
+
 def contact_sheet(videos, columns: int = 8, side: int = 128) -> np.ndarray:
   """Frames side by side: one line per video, evenly spaced in time.
 
@@ -208,7 +232,9 @@ def contact_sheet(videos, columns: int = 8, side: int = 128) -> np.ndarray:
 
 def _write_mp4(buffer, video, fps, text, crf, codec="libx264", pixels=None,
                options=None):
-  _, height, width, _ = video.shape
+  video = iter(video)
+  first = next(video)
+  height, width, _ = first.shape
   odd = height % 2 or width % 2
   with av.open(buffer, "w", format="mp4") as container:
     if text:
@@ -219,7 +245,7 @@ def _write_mp4(buffer, video, fps, text, crf, codec="libx264", pixels=None,
     stream.width, stream.height = width, height
     stream.pix_fmt = pixels or ("yuv444p" if odd else "yuv420p")
     stream.codec_context.thread_count = 1
-    for frame in video:
+    for frame in itertools.chain([first], video):
       frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), "rgb24")
       container.mux(stream.encode(frame))
     container.mux(stream.encode())

@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sora_jax import tokens as tokens_lib
+from sora_jax.data import fit as fit_lib
 from sora_jax.data import latents
 from sora_jax.data import records
 from sora_jax.data import shards
@@ -42,7 +43,8 @@ class Job:
 
 
 def encode(model: pretrained.Model, data, out, *, seed: int = 0, tails: int = 2,
-           stills: int = 2, batch: int = 16, report=None) -> dict:
+           stills: int = 2, batch: int = 16, fit: fit_lib.Fit | None = None,
+           report=None) -> dict:
   """Writes the latents of every split of a prepared data set.
 
   Goes on where it was stopped: a shard is the unit of work.
@@ -55,6 +57,7 @@ def encode(model: pretrained.Model, data, out, *, seed: int = 0, tails: int = 2,
     tails: tails stored of a video.
     stills: single frames stored of a video.
     batch: videos encoded at once.
+    fit: the sizes that clips are encoded at; their own by default.
     report: called with (clips done, clips in all).
 
   Returns:
@@ -69,12 +72,16 @@ def encode(model: pretrained.Model, data, out, *, seed: int = 0, tails: int = 2,
   stride = vae.stride(model.vae.module)
   info = latents.describe(source, model.digest, stride, PATCH,
                           model.vae.module.z, seed, tails, stills)
+  fit = fit or fit_lib.Fit()
+  sizes = np.concatenate([np.stack([m.rows[k] for k in (
+      "frames", "height", "width")], 1) for m in manifests.values()])
+  info["fit"] = None if fit == fit_lib.Fit() else {
+      **dataclasses.asdict(fit), **fit_lib.report(sizes, fit, stride, PATCH)}
   if (done := latents.begin(out, data, info)) is not None:
     return done
-  sizes = {(int(h), int(w)) for m in manifests.values()
-           for h, w in np.unique(np.stack([m.rows["height"],
-                                           m.rows["width"]]), axis=1).T}
-  run = Encoder(model, shapes(sizes, stride), batch)
+  sizes = fit_lib.sizes_of(sizes, fit, stride, PATCH)[:, 1:]
+  run = Encoder(model, shapes(map(tuple, np.unique(sizes, axis=0).tolist()),
+                              stride), batch, fit)
   words = tokenizer.of(manifests["train"])
   total, count = sum(len(m) for m in manifests.values()), 0
   for split, manifest in manifests.items():
@@ -99,7 +106,7 @@ def statistics(module: vae.VAE, params, manifest: shards.Manifest,
   index = np.random.default_rng(0).permutation(len(manifest))[:clips]
   rows = manifest.rows[np.sort(index)]
   sizes = set(zip(rows["height"].tolist(), rows["width"].tolist()))
-  run = Encoder(model, shapes(sizes, vae.stride(module)), 16)
+  run = Encoder(model, shapes(sizes, vae.stride(module)), 16, fit_lib.Fit())
   jobs = []
   for i in np.sort(index):
     video = video_io.read(records.read(manifest, int(i)).data)[0]
@@ -134,11 +141,13 @@ class Encoder:
     model: the VAE and its latent statistics.
     shapes: the padded (height, width) in use.
     batch: rows of a program.
+    fit: the sizes that clips are encoded at.
   """
 
   model: pretrained.Model
   shapes: list[tuple[int, int]]
   batch: int
+  fit: fit_lib.Fit
 
   def __call__(self, jobs: list[Job]) -> None:
     """Puts the latents [t, h, w, C] of each job's video into its `done`."""
@@ -189,13 +198,17 @@ def _encode(module, params, video, ctx, size):
 
 def _shard(run: Encoder, manifest, rows, words, info: dict, rejects: list):
   """Yields the records of a shard and their manifest rows."""
-  stride = vae.stride(run.model.vae.module)[0]
-  words = tokenizer.of(manifest)
+  strides = vae.stride(run.model.vae.module)
+  stride = strides[0]
   clips, jobs = [], []
-  for i in rows:
+  # A clip of a weighted mixture has several rows and one record.
+  _, once, times = np.unique(manifest.rows["record"][rows], return_index=True,
+                             return_counts=True)
+  for i, count in zip(rows[once], times.tolist()):
     try:
       item = records.read(manifest, int(i))
-      video = video_io.read(item.data)[0]
+      video = fit_lib.apply(video_io.read(item.data)[0], run.fit, strides,
+                            PATCH)
     except ValueError as e:
       rejects.append({"item": int(i), "reason": str(e)})
       continue
@@ -206,15 +219,16 @@ def _shard(run: Encoder, manifest, rows, words, info: dict, rejects: list):
     whole = Job(video, [])
     ends = [Job(lead_in(last[stride * (c - 1) + 1:]), []) for c in cuts]
     singles = [Job(video[f:f + 1], []) for f in frames]
-    clips.append((item, video.shape[:3], whole, cuts, ends, frames, singles))
+    clips.append((item, video.shape[:3], whole, cuts, ends, frames, singles,
+                  count))
     jobs += [whole, *ends, *singles]
   run(jobs)
-  for item, size, whole, cuts, ends, frames, singles in clips:
+  for item, size, whole, cuts, ends, frames, singles, count in clips:
     record = latents.Record(
         z=whole.done[0], captions=item.captions, fps=item.fps, size=size,
         tails={c: job.done[0][2:] for c, job in zip(cuts, ends)},
         stills={f: job.done[0] for f, job in zip(frames, singles)})
-    yield latents.encode(record), latents.row(record, words)
+    yield latents.encode(record), latents.row(record, words), count
 
 
 def choose(seed: int, key: str, frames: int, stride: int, tails: int,

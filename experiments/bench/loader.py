@@ -1,0 +1,130 @@
+"""How fast batches are made, and what a training waits for them.
+
+  python experiments/bench/loader.py [--clips=300] [--steps=40] [--seconds=15]
+
+Claim: the tiny VAE, which decodes and crops video at every step, waits for data
+less than 2 % of its time. Printed besides: clips, frames and pixels a second
+that the loader makes from a prepared data set with 0, 1 and 2 threads, and
+tokens a second of packed rows from cached latents, which a training of the
+transformer takes.
+
+The clips are of simulated worlds at the sizes of the README's chain. The
+training shares the machine with its loader, as it always does.
+"""
+
+import argparse
+import json
+import os
+import tempfile
+import time
+
+import numpy as np
+
+from sora_jax import main as program
+from sora_jax import tokens as tokens_lib
+from sora_jax.data import buckets
+from sora_jax.data import latents
+from sora_jax.data import pipeline
+from sora_jax.data import plan as plan_lib
+from sora_jax.data import records
+from sora_jax.data import shards
+from sora_jax.data import tokenizer
+
+STRIDE, PATCH, CHANNELS = (4, 8, 8), (1, 2, 2), 16
+BUCKETS = ((1, 32, 32, 48, 0.25), (5, 32, 32, 10, 0.25), (9, 32, 32, 5, 0.25),
+           (17, 32, 32, 3, 0.25))  # of configs/vae.py:tiny
+GOAL = .02
+
+
+def run(*argv):
+  """Runs a verb of the program."""
+  if program.main(list(argv)):
+    raise SystemExit(f"sora-jax {' '.join(argv)} failed")
+
+
+def rate(plan, threads, seconds, count):
+  """(units a second, batches a second, units a second of the processor)."""
+  stream = pipeline.batches(plan, 0, threads=threads)
+  for _ in range(4):
+    next(stream)
+  found, batches, start, own = 0, 0, time.perf_counter(), time.process_time()
+  while time.perf_counter() - start < seconds:
+    found += count(next(stream)[1])
+    batches += 1
+  spent = time.perf_counter() - start
+  return found / spent, batches / spent, found / (time.process_time() - own)
+
+
+def synthetic_latents(data, out):
+  """Random latents of a prepared data set, of the sizes of its clips."""
+  pixels = shards.open_manifest(data)
+  info = latents.describe(pixels.info, "none", STRIDE, PATCH, CHANNELS, 0, 2, 2)
+  latents.begin(out, data, info)
+  rng, words = np.random.default_rng(0), tokenizer.of(pixels)
+
+  def each():
+    for i in range(len(pixels)):
+      item = records.read(pixels, i)
+      size = item.frames, item.height, item.width
+      z = rng.standard_normal((*tokens_lib.latent_size(size, STRIDE),
+                               CHANNELS)).astype(np.float16)
+      record = latents.Record(z, item.captions, item.fps, size)
+      yield latents.encode(record), latents.row(record, words)
+
+  shards.write_shard(out, "train", 0, each(), latents.LATENTS)
+  shards.finish(out, shards.collect(out, {"train": 1}, info))
+  return shards.open_manifest(out)
+
+
+def waiting(data, workdir, steps):
+  """The share of its time that a training of the tiny VAE waits for data."""
+  run("train", "--config=configs/vae.py:tiny", f"--data={data}",
+      f"--workdir={workdir}", f"--config.steps={steps}",
+      "--config.loop.log_every=4")
+  with open(os.path.join(workdir, "metrics.jsonl"), encoding="utf-8") as f:
+    lines = [json.loads(line)["timing"] for line in f]
+  lines = lines[len(lines) // 2:]  # after the four shapes were compiled
+  span = [4 / x["steps_per_s"] for x in lines]
+  shares = [x["data_share"] for x in lines]
+  return float(np.average(shares, weights=span)), lines[-1]["steps_per_s"]
+
+
+def main():
+  parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+  parser.add_argument("--clips", type=int, default=300)
+  parser.add_argument("--steps", type=int, default=40)
+  parser.add_argument("--seconds", type=float, default=15)
+  flags = parser.parse_args()
+  print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
+  with tempfile.TemporaryDirectory() as folder:
+    data = os.path.join(folder, "worlds")
+    run("prepare", "world:balls,occluder", f"--out={data}",
+        f"--count={flags.clips}", "--workers=0")
+    manifest = shards.open_manifest(data)
+    config = buckets.PixelConfig(buckets=BUCKETS, candidates=4)
+    packed = plan_lib.token_plan(
+        synthetic_latents(data, os.path.join(folder, "latents")),
+        plan_lib.TokenConfig())
+    for threads in (0, 1, 2):
+      plan = buckets.pixel_plan(manifest, config)
+      clips, steps, own = rate(plan, threads, flags.seconds,
+                               lambda b: len(b.video))
+      each = np.average([b[0] for b in BUCKETS],
+                        weights=[b[3] * b[4] for b in BUCKETS])
+      print(f"pixels, {threads} threads: {steps:7.1f} batches/s {clips:9,.0f} "
+            f"clips/s {clips * each:9,.0f} frames/s; of one processor's whole "
+            f"time {own:,.0f} clips/s", flush=True)
+    for threads in (0, 1, 2):
+      found, steps, own = rate(packed, threads, flags.seconds,
+                               lambda b: int((b.tokens.seg > 0).sum()))
+      print(f"tokens, {threads} threads: {steps:7.1f} batches/s {found:9,.0f} "
+            f"tokens/s; of one processor's whole time {own:,.0f} tokens/s",
+            flush=True)
+    share, steps = waiting(data, os.path.join(folder, "run"), flags.steps)
+  print(f"the tiny VAE, {steps:.2f} steps/s, waits {share:.2%} of its time for "
+        f"data (goal {GOAL:.0%}): {'held' if share < GOAL else 'NOT HELD'}")
+  print(f"load {os.getloadavg()[0]:.1f} at the end")
+
+
+if __name__ == "__main__":
+  main()

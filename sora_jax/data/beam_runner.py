@@ -1,0 +1,35 @@
+"""Runs tasks on Apache Beam (the extra `beam`).
+
+The unit of work is the same as without Beam, a part of the survey or a shard,
+each written aside and renamed, so that Beam may run a task twice. All workers
+must see the source and the output under the same paths, on a file system that
+they share; Beam only decides who does what.
+"""
+
+from collections.abc import Callable
+
+
+def run(call: Callable, tasks: list, flags: tuple[str, ...]) -> None:
+  """Calls `call(task)` for every task and waits for the end.
+
+  Args:
+    call: picklable.
+    tasks: picklable.
+    flags: of Beam, such as --runner=DirectRunner --direct_num_workers=4
+      --direct_running_mode=multi_processing.
+
+  Raises:
+    ValueError: the extra is not installed.
+    RuntimeError: the pipeline failed.
+  """
+  try:
+    import apache_beam as beam
+    from apache_beam.options import pipeline_options
+  except ImportError as e:
+    raise ValueError("--beam needs an extra: pip install 'sora_jax[beam]'"
+                     ) from e
+  if not tasks:
+    return
+  options = pipeline_options.PipelineOptions(list(flags))
+  with beam.Pipeline(options=options) as pipeline:
+    _ = (pipeline | beam.Create(tasks) | beam.Reshuffle() | beam.Map(call))

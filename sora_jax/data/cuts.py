@@ -1,0 +1,30 @@
+"""Shot cuts by PySceneDetect, of frames that we decoded (the extra `data`)."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+LEAST = 8  # frames of a shot
+
+
+def detector(fps: float) -> Callable[[int, np.ndarray], int | None]:
+  """A function of (frame number, uint8 [h, w, 3]), called frame by frame.
+
+  It gives the first frame of a new shot, found a few frames later, or None.
+
+  Raises:
+    ValueError: the extra is not installed.
+  """
+  try:
+    import scenedetect
+  except ImportError as e:
+    raise ValueError("cutting into shots needs an extra: pip install "
+                     "'sora_jax[data]'") from e
+  found = scenedetect.AdaptiveDetector(min_scene_len=LEAST)
+
+  def look(index: int, rgb: np.ndarray) -> int | None:
+    cuts = found.process_frame(scenedetect.FrameTimecode(index, fps),
+                               np.ascontiguousarray(rgb[..., ::-1]))
+    return cuts[0].frame_num if cuts else None
+
+  return look

@@ -1,0 +1,115 @@
+"""What a source gives: files with their captions, and reasons to leave one out.
+
+A source is a sequence: item i can be made without the others, so that shards
+are written in parallel and a run resumes. It gives a `Raw`, whose file is
+measured, filtered and copied or cut into clips, or an `Item` that is exact
+already, or raises `Reject`, with the reason.
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+
+MAX_FILE = 2 ** 28  # bytes of a file that is kept as it is
+MAX_CAPTION = 8192  # characters
+MAX_LINE = 2 ** 20  # characters of a row of a table, bytes of a sidecar
+VIDEOS = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".gif")
+IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+
+
+class Reject(ValueError):
+  """An item that is left out and counted; the message is the reason."""
+
+  def __init__(self, reason: str, key: str = ""):
+    super().__init__(reason)
+    self.key = key
+
+
+@dataclasses.dataclass(frozen=True)
+class Item:
+  """One clip on its way into a shard.
+
+  Attributes:
+    key: unique within the source.
+    data: the bytes of a video or image file.
+    frames, height, width, fps: of the decoded video.
+    captions: the short one first, then the descriptive one if there is one.
+    facts: JSON of the ground truth, "" where there is none.
+  """
+
+  key: str
+  data: bytes
+  frames: int
+  height: int
+  width: int
+  fps: float
+  captions: tuple[str, ...]
+  facts: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Raw:
+  """A file as a source found it; nothing is known of its content yet.
+
+  Attributes:
+    key: unique within the source.
+    file: a path, or the bytes of a file.
+    captions: as in `Item`, of one line each and of any length.
+    facts: as in `Item`.
+    fps: frames per second where the source knows better than the file.
+  """
+
+  key: str
+  file: str | bytes
+  captions: tuple[str, ...]
+  facts: str = ""
+  fps: float | None = None
+
+
+def parse_row(text: str) -> dict | None:
+  """A JSON object; None where the text is none. NaN and infinity become null."""
+  try:
+    row = json.loads(text, parse_constant=lambda name: None)
+  except (ValueError, RecursionError):
+    return None
+  return row if isinstance(row, dict) else None
+
+
+def row_captions(row: dict) -> tuple[str, ...]:
+  """The captions that a row of a table or a JSON sidecar holds."""
+  captions = row.get("captions")
+  if not isinstance(captions, list):
+    captions = [first(row, ("caption", "text", "prompt")),
+                row.get("descriptive")]
+  return clean(captions)
+
+
+def first(row: dict, keys):
+  """The first value of `keys` that is there and not empty, or None."""
+  return next((row[k] for k in keys if row.get(k)), None)
+
+
+def clean(captions) -> tuple[str, ...]:
+  """Captions of one line each, without empty ones and what is no text."""
+  texts = (" ".join(c.encode("utf-8", "replace").decode().split())
+           for c in captions if isinstance(c, str))
+  return tuple(t for t in texts if t)
+
+
+def fingerprint(paths) -> str:
+  """A hash of names, sizes and times of files."""
+  words = hashlib.blake2b(digest_size=16)
+  for path in paths:
+    try:
+      info = os.stat(path)
+      about = info.st_size, info.st_mtime_ns
+    except OSError:
+      about = None
+    words.update(f"{os.fsencode(path)} {about}\n".encode())
+  return words.hexdigest()
+
+
+def ending(name: str) -> str:
+  """'.mp4' for 'a/B.MP4'."""
+  return os.path.splitext(name)[1].lower()

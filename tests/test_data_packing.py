@@ -1,0 +1,278 @@
+"""Rows of very long clips: dense, even, few shapes, and the same to the model."""
+
+import dataclasses
+import itertools
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from sora_jax import main
+from sora_jax.data import fit as fit_lib
+from sora_jax.data import packing
+from sora_jax.data import plan as plan_lib
+from sora_jax.data import predict
+from sora_jax.data import prepare
+from sora_jax.data import propose
+from sora_jax.data import report as report_lib
+from sora_jax.data import shards
+from sora_jax.data import shuffle
+from sora_jax.data import sources
+from sora_jax.models import pretrained
+from sora_jax.models import vae
+from sora_jax.training import cache
+
+STRIDE, PATCH = (4, 16, 16), (1, 2, 2)
+LONG = plan_lib.TokenConfig(
+    shapes=((64, 65_536), (32, 131_072), (16, 262_144)), text_length=4096,
+    text_limit=256, max_segments=64, f_ref=24., shards=16)
+
+
+def mixture(count, **columns):
+  """A manifest of `count` clips of common sizes, a fifth of them images."""
+  rng = np.random.default_rng(0)
+  rows = np.zeros(count, shards.PIXELS)
+  short = rng.choice([240, 360, 480, 720, 1080], count)
+  aspect = np.exp(rng.uniform(np.log(9 / 16), np.log(21 / 9), count))
+  rows["height"], rows["width"] = short / np.minimum(aspect, 1), short * (
+      np.maximum(aspect, 1))
+  rows["fps"] = rng.choice([24, 25, 30], count)
+  seconds = np.exp(rng.uniform(0, np.log(20), count))
+  rows["frames"] = np.where(rng.random(count) < .2, 1, seconds * rows["fps"])
+  rows["words"] = rng.integers(5, 120, count)
+  for name, value in columns.items():
+    rows[name] = value
+  return shards.Manifest("mixture", "train", rows, {"kind": "pixels"})
+
+
+def planned(count, cfg=LONG, **columns):
+  """A plan over the predicted latents of `mixture`."""
+  return plan_lib.token_plan(predict.manifest(
+      mixture(count, **columns), fit_lib.Fit(cfg.shapes[-1][1]), STRIDE), cfg)
+
+
+@pytest.mark.parametrize("opened, segments", [(512, 16), (5, 3)])
+def test_packing_is_best_fit(monkeypatch, opened, segments):
+  """The rows are those of the plain rule, looked up one by one."""
+  monkeypatch.setattr(packing, "OPEN", opened)
+  rng = np.random.default_rng(opened)
+  tokens, words = rng.integers(1, 500, 2000), rng.integers(1, 60, 2000)
+  of, shapes = packing.pack(tokens, words, [256, 640], 200, segments)
+  opens = packing._best_shape(tokens, np.array([256, 640]))
+  rows, spot = [], [None] * opened  # of a row: room, spare, seats
+  for i in np.lexsort((-tokens, np.arange(2000) // packing.GROUP)):
+    fits = [(rows[r][0], k) for k, r in enumerate(spot) if r is not None
+            and rows[r][0] >= tokens[i] and rows[r][1] >= words[i]
+            and rows[r][2]]
+    k = min(fits)[1] if fits else spot.index(None) if None in spot else min(
+        (rows[r][0], k) for k, r in enumerate(spot))[1]
+    if not fits:
+      spot[k] = len(rows)
+      rows.append([[256, 640][opens[i]], 200, segments])
+    row = rows[spot[k]]
+    row[:] = row[0] - tokens[i], row[1] - words[i], row[2] - 1
+    assert of[i] == spot[k]
+  assert len(shapes) == len(rows)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 100, 4097])
+def test_a_shuffle_is_a_permutation_at_any_place(count):
+  whole = shuffle.permuted(np.arange(count), count, shuffle.keys(5, 2))
+  assert sorted(whole) == list(range(count))
+  some = np.array([0, count // 2, count - 1])
+  assert np.array_equal(whole[some], shuffle.permuted(
+      some, count, shuffle.keys(5, 2)))
+  if count > 50:
+    other = shuffle.permuted(np.arange(count), count, shuffle.keys(5, 3))
+    for x in (np.arange(count), other):
+      assert abs(np.corrcoef(whole, x)[0, 1]) < 4 / count**.5
+      assert (whole == x).mean() < .1
+
+
+def test_long_clips_fill_rows_of_three_lengths():
+  pixels = mixture(20_000)
+  plan = planned(20_000)
+  found = report_lib.report(plan)
+  print({k: v for k, v in found.items() if k not in ("lengths", "views")})
+  size = np.stack([pixels.rows[k] for k in ("frames", "height", "width")], 1)
+  lost = fit_lib.report(size, fit_lib.Fit(262_144), STRIDE, PATCH)
+  assert 0 < lost["reduced"] <= .02 * 20_000 and lost["tokens_lost"] > 0
+  assert found["fill"] >= .97 and found["visited_over_ideal"] <= 1.1
+  # The 262,144 tokens are taken by one clip or by several.
+  assert found["shapes"][2]["segments_per_row"] > 1.2
+  assert found["cut"] == found["dropped"] == 0
+  block = plan_lib.block_at(plan, 0)
+  assert {(len(rows) % 16, len(rows) * LONG.shapes[s][1])
+          for s, rows in block.batches} == {(0, 4_194_304)}
+  used = np.concatenate([rows for _, rows in block.batches])
+  assert sorted(used[used >= 0]) == list(range(len(block.bounds) - 1))
+
+
+def test_shards_wait_less_for_each_other_when_rows_are_evened():
+  even, plain = (planned(20_000, dataclasses.replace(LONG, shards=n))
+                 for n in (16, 1))
+  found = [report_lib.report(p, 16) for p in (even, plain)]
+  print([f["shard_balance"] for f in found])
+  assert found[0]["shard_balance"] < 1.3 < found[1]["shard_balance"]
+  assert found[0]["fill"] == found[1]["fill"]
+  # The same rows in another order, and another digest.
+  a, b = (plan_lib.block_at(p, 0) for p in (even, plain))
+  assert np.array_equal(a.order, b.order)
+  count = lambda block: sorted(np.concatenate([r for _, r in block.batches]))
+  assert count(a) == count(b) and even.digest != plain.digest
+  with pytest.raises(ValueError, match="16 rows do not divide over 5 shards"):
+    planned(100, dataclasses.replace(LONG, shards=5, shapes=((16, 262_144),)))
+
+
+def test_visited_blocks_are_those_that_meet():
+  rng = np.random.default_rng(0)
+  for row in (64, 90):
+    lengths = rng.integers(1, 15, 6)
+    seg = np.zeros(row, int)
+    seg[:lengths.sum()] = np.repeat(np.arange(1, 7), lengths)
+    seg[seg == 0] = 7
+    parts = [set(seg[i:i + 16]) for i in range(0, row, 16)]
+    meet = sum(bool(a & b) for a, b in itertools.product(parts, parts))
+    assert report_lib.visited(lengths, row, 16) == meet
+  assert report_lib.visited([32, 32], 64, 16) == 8
+  assert report_lib.visited([], 64, 16) == 16
+
+
+def test_images_have_the_share_that_is_asked_for():
+  plans = [planned(5000, dataclasses.replace(LONG, images=x, block=8000))
+           for x in (.5, 0., 1.)]
+  t = plans[0].manifest.rows["t"]
+  for plan, share in zip(plans, (.5, 0., 1.)):
+    for index in (0, 7):
+      clips = plan_lib.block_at(plan, index).clips
+      assert abs((t[clips] == 1).mean() - share) < 1e-3
+      # Each kind goes through epochs of its own.
+      for kind in (t[clips] == 1, t[clips] > 1):
+        times = np.bincount(clips[kind], minlength=5000)
+        pool = plan.pools[0 if (t[clips[kind]] == 1).all() else 1]
+        assert not kind.any() or np.ptp(times[pool]) <= 2
+  assert len({p.digest for p in plans}) == 3
+  assert plans[0].digest != planned(5000, dataclasses.replace(
+      LONG, block=8000)).digest
+  with pytest.raises(ValueError, match="50% images .* has 0"):
+    planned(5000, dataclasses.replace(LONG, images=.5), frames=9)
+
+
+def test_a_step_of_a_large_manifest_costs_one_block():
+  base = predict.manifest(mixture(5000), fit_lib.Fit(262_144), STRIDE)
+  many = dataclasses.replace(base, rows=np.tile(base.rows, 200))
+  plan = plan_lib.token_plan(many, dataclasses.replace(LONG, block=5000))
+  step = 150 * plan.steps + 3
+  block, length, members = plan.place(step)
+  assert len(block.clips) == 5000 and len(plan.memory.entries) == 2
+  assert sum(map(len, members)) == len({int(i) for m in members for i in m})
+  fresh = plan_lib.token_plan(many, plan.cfg)
+  again = fresh.place(step)
+  assert length == again[1]
+  assert all(np.array_equal(a, b) for a, b in zip(members, again[2]))
+  # Hosts have the rows of one another.
+  parts = [m for i in range(4) for m in plan.place(step, (i, 4))[2]]
+  assert all(np.array_equal(a, b) for a, b in zip(members, parts))
+  with pytest.raises(ValueError, match="not encoded"):
+    plan.batch(step)
+
+
+def test_a_clip_over_the_limit_keeps_its_aspect():
+  for size in ((600, 1080, 1920), (1200, 1080, 2520), (900, 1920, 1080)):
+    new = fit_lib.size_of(size, fit_lib.Fit(262_144), STRIDE, PATCH)
+    tokens = fit_lib.count(new, STRIDE, PATCH)
+    assert .95 * 262_144 < tokens <= 262_144 and new[0] == size[0]
+    assert abs(new[1] / new[2] * size[2] / size[1] - 1) < .01
+  small = (481, 720, 1280)
+  assert fit_lib.size_of(small, fit_lib.Fit(262_144), STRIDE, PATCH) == small
+  with pytest.raises(ValueError, match="9000 frames.* limit of 1000 tokens"):
+    fit_lib.size_of((9000, 64, 64), fit_lib.Fit(1000), STRIDE, PATCH)
+  size = np.array([small, (600, 1080, 1920), (9000, 64, 64)])
+  found = fit_lib.report(size, fit_lib.Fit(2000), STRIDE, PATCH)
+  assert (found["reduced"], found["too_long"]) == (2, 1)
+
+
+def test_pixels_are_scaled_or_cut_to_the_middle_square():
+  y, x = np.mgrid[:40, :80]
+  video = np.repeat(np.stack([2 * x, 4 * y, 0 * x], -1)[None], 3, 0).astype(
+      np.uint8)
+  square = fit_lib.apply(video, fit_lib.Fit(square=20), STRIDE, PATCH)
+  assert square.shape == (3, 20, 20, 3)
+  # The middle 40 columns at half size.
+  wanted = np.stack([2 * (20.5 + 2 * np.mgrid[:20, :20][1]),
+                     4 * (.5 + 2 * np.mgrid[:20, :20][0])], -1)
+  inner = slice(1, -1)
+  assert np.abs(square[0, inner, inner, :2] - wanted[inner, inner]).max() <= 2
+  assert fit_lib.apply(video, fit_lib.Fit(), STRIDE, PATCH) is video
+  small = fit_lib.apply(video, fit_lib.Fit(limit=3), STRIDE, PATCH)
+  assert small.shape[0] == 3 and fit_lib.count(small.shape[:3], STRIDE,
+                                               PATCH) <= 3
+
+
+def test_latents_of_reduced_clips(tmp_path):
+  """Encoded as asked, counted, and refused under another name."""
+  data = tmp_path / "worlds"
+  prepare.prepare("world:balls", data, sources.WorldOptions(
+      count=6, sizes=(((48, 32), 1),), frames=((5, 1),), fps=((8, 1),)),
+      workers=0, test_share=0, quiet=True)
+  module = vae.VAE(base=8, mults=(1, 1, 1), z=4, blocks=1)
+  params = jax.tree.map(
+      lambda x: .1 * np.random.default_rng(x.size).standard_normal(
+          x.shape).astype(np.float32),
+      jax.eval_shape(lambda key: vae.init(module, key), jax.random.key(0)))
+  model = pretrained.Model(pretrained.Part(module, params), np.zeros(4),
+                           np.ones(4))
+  info = cache.encode(model, data, tmp_path / "small", tails=0, stills=0,
+                      batch=6, fit=fit_lib.Fit(limit=4))
+  found = shards.open_manifest(tmp_path / "small")
+  assert {(r["t"], r["height"], r["width"]) for r in found.rows} == {
+      (2, 16, 24)}
+  # Two latents of 2 x 3 tokens before, of 1 x 2 after.
+  assert info["fit"] == {"limit": 4, "square": 0, "clips": 6, "reduced": 6,
+                         "too_long": 0, "tokens": 72, "tokens_lost": 48}
+  assert report_lib.lengths(found).sum() == 24
+  with pytest.raises(ValueError, match="another data set .fit"):
+    cache.encode(model, data, tmp_path / "small", tails=0, stills=0)
+
+
+def test_shapes_are_chosen_for_the_data():
+  tokens = report_lib.lengths(predict.manifest(
+      mixture(5000), fit_lib.Fit(), STRIDE))
+  shapes = propose.shapes(tokens, 2**22, 16)
+  assert shapes == LONG.shapes
+  few = propose.shapes(tokens[tokens < 1000], 2**22, 16)
+  assert few[-1][1] == 1024 and all(r * n == 2**22 for r, n in few)
+  assert propose.shapes(np.full(10, 700), 4096, 4) == ((4, 1024),)
+  with pytest.raises(ValueError, match="1000 tokens do not divide over 16"):
+    propose.shapes(tokens, 1000, 16)
+
+
+def test_the_verb_reports_and_refuses_with_numbers(tmp_path, capsys):
+  data = mixture(3000)
+  np.save(tmp_path / "train.npy", data.rows)
+  shards.write_json(tmp_path / "dataset.json", data.info | {
+      "shards": {"train": 1}, "rejected": 7})
+  verb = ["plan-data", "--config=configs/dit.py:tiny", f"--data={tmp_path}"]
+  assert main.main([*verb, "--stride=4x16x16", "--tokens=4194304",
+                    "--shards=16", "--config.data.text_length=4096",
+                    "--config.data.max_segments=64",
+                    f"--json={tmp_path}/r.json"]) == 0
+  out = capsys.readouterr().out
+  print(out)
+  found = json.loads((tmp_path / "r.json").read_text())
+  assert [s["rows"] for s in found["shapes"]] == [64, 32, 16]
+  for said in ("3,000 clips; 7 were rejected", "4,194,304 tokens a step",
+               f"reduced, keeping their aspect: {found['fit']['reduced']:,}",
+               f"{found['fit']['tokens_lost']:,} tokens lost", "64 x  65,536"):
+    assert said in out, said
+  assert main.main(verb) == 2
+  assert "--stride=TxHxW" in capsys.readouterr().err
+  assert main.main([*verb, "--stride=4x16x16",
+                    "--config.data.shapes=((4096,262144),)"]) == 2
+  assert "one batch holds 1073741824" in capsys.readouterr().err
+  vae = ["plan-data", "--config=configs/vae.py:tiny", f"--data={tmp_path}"]
+  assert main.main(vae) == 0
+  assert "unused: 0" in capsys.readouterr().out
+  assert main.main([*vae, "--config.data.buckets=((999,64,64,4,1.0),)"]) == 2
+  assert "999 frames" in capsys.readouterr().err
