@@ -67,12 +67,15 @@ def main() -> None:
           f"{os.getloadavg()[0]:.1f}")
 
     def measure(name, call, *a, **k):
-      wall, cpu = time.perf_counter(), time.process_time()
+      wall, before = time.perf_counter(), os.times()
       call(*a, **k)
-      wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+      wall, after = time.perf_counter() - wall, os.times()
+      cpu = sum(after[:4]) - sum(before[:4])  # with ended worker processes
       print(f"{name:28} {args.clips / wall:7.2f} clips/s "
             f"{args.clips * args.frames / wall:8.0f} frames/s "
-            f"{weight / wall:7.2f} MB/s, {cpu:.1f} s of CPU here", flush=True)
+            f"{weight / wall:6.2f} MB/s; of a CPU second: "
+            f"{args.clips / cpu:.2f} clips, "
+            f"{args.clips * args.frames / cpu:.0f} frames", flush=True)
       return cpu
 
     alone = measure("decode alone", decode, folder)

@@ -57,7 +57,7 @@ def write(out, info: dict, clips: list[dict], rejects: list[dict]) -> None:
   """
   text = render(info, _columns(out, info, clips), _pictures(out, info, clips),
                 rejects)
-  shards.write_text(os.path.join(out, "report.html"), text)
+  shards.replace(os.path.join(out, "report.html"), text.encode())
 
 
 def render(info: dict, columns: dict, pictures: list, rejects: list) -> str:

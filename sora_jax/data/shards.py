@@ -110,11 +110,7 @@ def begin(root, info: dict) -> dict | None:
 
 
 def check(root, info: dict) -> dict | None:
-  """dataset.json of a folder if it is finished, else None; see `begin`.
-
-  Raises:
-    ValueError: the folder holds another data set.
-  """
+  """As `begin`, but changes nothing."""
   info = json.loads(json.dumps(info))
   done = read_json(os.path.join(root, "dataset.json"))
   for old in (done, read_json(os.path.join(root, PARTS, "job.json"))):
@@ -263,21 +259,17 @@ def read_json(path):
 
 def write_lines(path, rows) -> None:
   """Writes one JSON value a line, aside and renamed."""
-  _replace(path, "".join(json.dumps(r) + "\n" for r in rows).encode())
+  replace(path, "".join(json.dumps(r) + "\n" for r in rows).encode())
 
 
 def write_json(path, value) -> None:
   """Writes JSON aside and renames it."""
-  _replace(path, (json.dumps(value, indent=1, ensure_ascii=False)
+  replace(path, (json.dumps(value, indent=1, ensure_ascii=False)
                   + "\n").encode())
 
 
-def write_text(path, text: str) -> None:
-  """Writes a text aside and renames it."""
-  _replace(path, text.encode())
-
-
-def _replace(path, data: bytes) -> None:
+def replace(path, data: bytes) -> None:
+  """Writes a file aside and renames it."""
   aside = f"{os.fspath(path)}.{os.getpid()}.tmp"
   with open(aside, "wb") as f:
     f.write(data)
