@@ -46,8 +46,13 @@ def make(cfg, manifest, workdir, compressor, mesh) -> task.Task:
 
 
 def held_out(manifest, count: int = 3) -> list[np.ndarray]:
-  """The first clips of the split test that have the size of its longest."""
-  test = shards.open_manifest(manifest.root, "test")
+  """The first clips of the split test that have the size of its longest.
+
+  Of the training clips where the data set has no split test.
+  """
+  test = manifest
+  if "test" in manifest.info["shards"]:
+    test = shards.open_manifest(manifest.root, "test")
   rows, longest = test.rows, int(np.argmax(test.rows["frames"]))
   same = np.flatnonzero((rows["height"] == rows["height"][longest])
                         & (rows["width"] == rows["width"][longest])
