@@ -19,13 +19,15 @@ from sora_jax.data import surveys
 from sora_jax.data import tars
 from sora_jax.data import video_io
 
+# The peak is the process's own; ru_maxrss begins with that of its parent.
 RUN = """
-import json, resource, sys
+import json, pathlib, re, sys
 from sora_jax.data import prepare
 info = prepare.prepare(sys.argv[1], sys.argv[2], test_share=0, workers=0,
                        quiet=True)
+status = pathlib.Path("/proc/self/status").read_text()
 print(json.dumps([info["rejected"], info["captions_cut"],
-                  resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10]))
+                  int(re.search(r"VmHWM:\\s+(\\d+)", status)[1]) >> 10]))
 """
 
 
