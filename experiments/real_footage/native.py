@@ -2,7 +2,7 @@
 
   python experiments/real_footage/native.py --out=DIR [--downloads=DIR]
 
-Claim: six real videos and a portrait cut of one of them (six sizes, four frame
+Claim: six real videos and a portrait cut of one of them (five sizes, four frame
 rates, one of several shots) go through `sora-jax prepare --cuts`, a VAE train
 step, `encode` and a DiT train step, by the commands a user types, and nothing
 is made square. Only the first two seconds or so are taken, and clips are

@@ -17,7 +17,6 @@ import stat
 from sora_jax.data import items
 
 TABLES = (".jsonl", ".csv")
-SIDECARS = (".txt", ".json")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +69,7 @@ def folder(root: str) -> Folder:
         tables.append(path)
       elif kind in items.VIDEOS + items.IMAGES:
         files[path] = None
-      elif kind not in SIDECARS:
+      elif kind not in items.SIDECARS:
         ignored[kind or name] += 1
   for table in tables:
     for line, row in _table(table):
@@ -140,13 +139,10 @@ def _row(base: str, row, root: str):
 
 def _sidecar(path: str) -> tuple[str, ...]:
   """The captions beside a file, () when there are none."""
-  for kind in SIDECARS:
+  for kind in items.SIDECARS:
     sidecar = os.path.splitext(path)[0] + kind
     if not os.path.isfile(sidecar):
       continue
     with open(sidecar, encoding="utf-8-sig", errors="replace") as f:
-      text = f.read(items.MAX_LINE)
-    if kind == ".txt":
-      return items.clean(text.splitlines())
-    return items.row_captions(items.parse_row(text) or {})
+      return items.sidecar_captions(kind, f.read(items.MAX_LINE))
   return ()

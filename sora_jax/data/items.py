@@ -16,6 +16,7 @@ MAX_CAPTION = 8192  # characters
 MAX_LINE = 2 ** 20  # characters of a row of a table, bytes of a sidecar
 VIDEOS = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".gif")
 IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+SIDECARS = (".txt", ".json")  # captions beside a file
 
 
 class Reject(ValueError):
@@ -83,6 +84,13 @@ def row_captions(row: dict) -> tuple[str, ...]:
     captions = [first(row, ("caption", "text", "prompt")),
                 row.get("descriptive")]
   return clean(captions)
+
+
+def sidecar_captions(kind: str, text: str) -> tuple[str, ...]:
+  """The captions of a sidecar: a line each, or an object like a row."""
+  if kind == ".txt":
+    return clean(text.splitlines())
+  return row_captions(parse_row(text) or {})
 
 
 def first(row: dict, keys):

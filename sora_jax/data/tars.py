@@ -23,7 +23,6 @@ from sora_jax.data import items
 MAX_MEMBERS = 2 ** 20  # of a tar
 MAX_HEADER = 2 ** 20  # bytes of an extended header
 MAX_RATIO = 100  # of unpacked to packed bytes
-TEXTS = (".txt", ".json")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,13 +47,12 @@ class Tars:
     if reason:
       raise items.Reject(reason, key)
     captions = ()
-    for kind in TEXTS:
+    for kind in items.SIDECARS:
       if kind in members and not captions:
         text = _read(path, *members[kind], items.MAX_LINE, key).decode(
             "utf-8-sig", "replace")
-        captions = (items.clean(text.splitlines()) if kind == ".txt" else
-                    items.row_captions(items.parse_row(text) or {}))
-    media = next(m for kind, m in members.items() if kind not in TEXTS)
+        captions = items.sidecar_captions(kind, text)
+    media = next(m for kind, m in members.items() if kind not in items.SIDECARS)
     return items.Raw(key, _read(path, *media, items.MAX_FILE, key), captions)
 
 
@@ -131,7 +129,7 @@ def _index(path: str, ignored: collections.Counter) -> list[tuple]:
     rows.append((None, None, "is read no further: "
                  + " ".join(str(e).split())[:200], name))
   for key, members in samples.items():
-    if any(kind not in TEXTS for kind in members):
+    if any(kind not in items.SIDECARS for kind in members):
       rows.append((path, members, None, f"{name}/{key}"))
     else:
       rows.append((None, None, "has no video or image", f"{name}/{key}"))
@@ -144,14 +142,14 @@ def _place(name, member, samples, rows, ignored):
   base, _, end = os.path.basename(where).partition(".")
   key = os.path.join(os.path.dirname(where), base)
   kind = items.ending(f"x.{end}") if end else ""
-  if kind not in items.VIDEOS + items.IMAGES + TEXTS:
+  if kind not in items.VIDEOS + items.IMAGES + items.SIDECARS:
     ignored[kind or base] += 1
   elif os.path.isabs(where) or os.pardir in where.split("/"):
     rows.append((None, None, "names a file outside the tar", f"{name}/{where}"))
   elif not member.isreg() or member.issparse():
     rows.append((None, None, "is no regular file", f"{name}/{where}"))
-  elif kind in samples.get(key, ()) or kind not in TEXTS and any(
-      k not in TEXTS for k in samples.get(key, ())):
+  elif kind in samples.get(key, ()) or kind not in items.SIDECARS and any(
+      k not in items.SIDECARS for k in samples.get(key, ())):
     rows.append((None, None, "is a second file of its sample",
                  f"{name}/{where}"))
   else:
