@@ -102,6 +102,11 @@ def rows(mesh: Mesh) -> NamedSharding:
   return NamedSharding(mesh, PartitionSpec(ROWS))
 
 
+def placed(mesh: Mesh, *axes) -> NamedSharding:
+  """The sharding whose dimensions lie along `axes`, each a name or None."""
+  return NamedSharding(mesh, PartitionSpec(*axes))
+
+
 def assemble(shape: tuple[int, ...], sharding: NamedSharding, read) -> jax.Array:
   """A global array whose shards are read and placed one after the other.
 
