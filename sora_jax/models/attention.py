@@ -6,20 +6,33 @@
 Backends:
   * dense: one product over all pairs, the oracle; memory grows with L S.
   * flash: a loop over blocks in plain JAX, see flash.py; memory grows with L.
+  * splash: the TPU's kernel, see splash.py; memory grows with L.
+  * cudnn: the GPU's kernel, see cudnn.py; memory grows with L.
+
+On a mesh each device runs the backend on its rows and heads. Where the tokens
+of a row are split too (axis context), context.py brings them together.
 
 A token without a key in its segment gets zeros. Padding is segment 0 and is
 treated as one more segment, so its content reaches no other token.
 """
 
+import functools
+
 import jax
 from jax import ad_checkpoint
 import jax.numpy as jnp
 
+from sora_jax import mesh as mesh_lib
+from sora_jax.models import context
+from sora_jax.models import cudnn
 from sora_jax.models import flash as flash_lib
+from sora_jax.models import splash
 
-# Up to how many scores a head (on CPU) or a call (elsewhere) goes dense. On CPU
-# a tile of flash stays in cache: 1.1 times faster at 256 x 64, 2 times at 256 x
-# 256, 3 times at 640 x 640. It runs the heads one after the other, so an
+AUTO = "auto"
+BACKENDS = (AUTO, "dense", "flash", "splash", "cudnn")
+# Up to how many scores a head (on CPU) or a device (elsewhere) goes dense. On
+# CPU a tile of flash stays in cache: 1.1 times faster at 256 x 64, 2 times at
+# 256 x 256, 3 times at 640 x 640. It runs the heads one after the other, so an
 # accelerator takes it only to save memory.
 DENSE_SCORES_CPU = 2**13
 DENSE_SCORES = 2**28
@@ -27,7 +40,8 @@ DENSE_SCORES = 2**28
 
 def attend(q: jax.Array, k: jax.Array, v: jax.Array,
            q_seg: jax.Array | None = None, kv_seg: jax.Array | None = None,
-           backend: str | None = None) -> jax.Array:
+           backend: str = AUTO, split: str = "",
+           blocks=None) -> jax.Array:
   """Softmax attention within segments.
 
   Args:
@@ -36,7 +50,11 @@ def attend(q: jax.Array, k: jax.Array, v: jax.Array,
     v: [B, S, N, K] values.
     q_seg: [B, L] int32 segments of the queries, or None: all see all.
     kv_seg: [B, S] int32 segments of the keys; given when q_seg is.
-    backend: "dense", "flash" or None, which chooses by size.
+    backend: one of BACKENDS; "auto" chooses by platform and size.
+    split: what lies along the axis context of the mesh: "" nothing, "queries"
+      (and the keys are whole), "all".
+    blocks: of `blocks(q_seg, kv_seg, N, backend, split)`, to make them once for
+      many layers.
 
   Returns:
     [B, L, N, K] in the dtype of q.
@@ -46,27 +64,106 @@ def attend(q: jax.Array, k: jax.Array, v: jax.Array,
   """
   if (q_seg is None) != (kv_seg is None):
     raise ValueError("attend needs both q_seg and kv_seg, or neither")
-  if backend is None:
-    b, l, n, _ = q.shape
-    scores = l * k.shape[1]
-    small = (scores <= DENSE_SCORES_CPU if jax.default_backend() == "cpu" else
-             b * n * scores <= DENSE_SCORES)
-    backend = "dense" if small else "flash"
-  if backend not in ("dense", "flash"):
-    raise ValueError(f"unknown attention backend {backend!r}: dense or flash")
-  fn = dense if backend == "dense" else flash_lib.flash
-  return fn(q, k, v, q_seg, kv_seg)
+  check(backend)
+  platform = mesh_lib.platform()
+  pair = ((splash.forward, splash.backward) if
+          backend == "splash" or (backend == AUTO and platform == "tpu") else
+          (dense_forward, dense_backward))
+  return context.attend(functools.partial(_local, backend, platform), pair,
+                        split, q, k, v, q_seg, kv_seg, blocks)
+
+
+def blocks(q_seg, kv_seg, heads: int, backend: str = AUTO, split: str = ""):
+  """What `attend` can know of the segments before the layers; None if nothing.
+
+  Args:
+    q_seg, kv_seg: [B, L] and [B, S] int32.
+    heads: N of the attention.
+    backend, split: as in `attend`.
+  """
+  if backend == "splash" or (backend == AUTO and mesh_lib.platform() == "tpu"):
+    return context.blocks(splash.make_blocks, split, q_seg, kv_seg, heads)
+  return None
+
+
+def check(backend: str) -> None:
+  """Raises ValueError for an unknown backend."""
+  if backend not in BACKENDS:
+    raise ValueError(f"unknown attention backend {backend!r}: "
+                     f"{', '.join(BACKENDS)}")
+
+
+def _local(backend, platform, q, k, v, q_seg, kv_seg, blocks):
+  """The attention of one device."""
+  if backend == AUTO:
+    backend = _choose(platform, q, k, q_seg)
+  if backend == "splash":
+    return splash.attend(q, k, v, q_seg, kv_seg, blocks)
+  fn = {"dense": dense, "flash": flash_lib.flash, "cudnn": cudnn.attend}
+  return fn[backend](q, k, v, q_seg, kv_seg)
+
+
+def _choose(platform: str, q, k, q_seg) -> str:
+  """The fastest backend that has the memory."""
+  b, l, n, _ = q.shape
+  scores = l * k.shape[1]
+  if platform == "cpu":
+    return "dense" if scores <= DENSE_SCORES_CPU else "flash"
+  if platform == "gpu" and cudnn.takes(q, q_seg):
+    return "cudnn"
+  if b * n * scores <= DENSE_SCORES:
+    return "dense"
+  return "splash" if platform == "tpu" else "flash"
 
 
 def dense(q, k, v, q_seg=None, kv_seg=None):
   """All pairs at once: the oracle, and the fastest for short rows."""
-  s = jnp.einsum("blnk,bsnk->bnls", q * q.shape[-1]**-.5, k,
-                 preferred_element_type=jnp.float32)  # [B, N, L, S]
+  s = _scores(q, k)
   if q_seg is None:
     p = jax.nn.softmax(s, -1)
   else:
-    mask = q_seg[:, None, :, None] == kv_seg[:, None, None, :]
+    mask = _mask(q_seg, kv_seg)
     s = jnp.where(mask, s, flash_lib.NEVER)
     p = jnp.where(mask, jax.nn.softmax(s, -1), 0)
   out = jnp.einsum("bnls,bsnk->blnk", p.astype(v.dtype), v)
   return ad_checkpoint.checkpoint_name(out, "attention")
+
+
+def dense_forward(q, k, v, q_seg, kv_seg):
+  """`dense` and its log-sum-exp [B, N, L], float32: a hop of a ring."""
+  mask = _mask(q_seg, kv_seg)
+  s = jnp.where(mask, _scores(q, k), flash_lib.NEVER)
+  lse = jax.nn.logsumexp(s, -1)
+  p = jnp.where(mask, jnp.exp(s - lse[..., None]), 0)
+  return jnp.einsum("bnls,bsnk->blnk", p.astype(v.dtype), v), lse
+
+
+def dense_backward(q, k, v, q_seg, kv_seg, out, lse, grad):
+  """Gradients of q, k, v, where k and v may be a part of all keys.
+
+  Args:
+    q, k, v, q_seg, kv_seg: of `dense_forward`.
+    out: [B, L, N, K] attention to all keys, and lse [B, N, L] of them.
+    grad: [B, L, N, K] of `out`.
+  """
+  einsum = functools.partial(jnp.einsum, preferred_element_type=jnp.float32)
+  mask = _mask(q_seg, kv_seg)
+  s = jnp.where(mask, _scores(q, k), flash_lib.NEVER)
+  p = jnp.where(mask, jnp.exp(s - lse[..., None]), 0)  # [B, N, L, S]
+  delta = einsum("blnk,blnk->bnl", out, grad)[..., None]
+  ds = (p * (einsum("blnk,bsnk->bnls", grad, v) - delta)).astype(q.dtype)
+  scale = q.shape[-1]**-.5
+  return (einsum("bnls,bsnk->blnk", ds, k) * scale,
+          einsum("bnls,blnk->bsnk", ds, q) * scale,
+          einsum("bnls,blnk->bsnk", p.astype(q.dtype), grad))
+
+
+def _scores(q, k):
+  """[B, N, L, S] float32."""
+  return jnp.einsum("blnk,bsnk->bnls", q * q.shape[-1]**-.5, k,
+                    preferred_element_type=jnp.float32)
+
+
+def _mask(q_seg, kv_seg):
+  """[B, 1, L, S], whether a query sees a key."""
+  return q_seg[:, None, :, None] == kv_seg[:, None, None, :]
