@@ -1,21 +1,32 @@
 """The device mesh, and which axis of a parameter or activation lies along it.
 
-Mesh axes: data (rows), fsdp (rows and parameters), context (tokens of a row),
-tensor (heads and hidden units). Parameters map to these by path: every
-parameter matches exactly one row of a rule table, and the same rows serve Adam
-moments and EMA, whose paths end in the parameter's. All axes are Auto, so the
-compiler places what is not named here.
+Mesh axes: data (rows), fsdp (rows and parameters), context (tokens of a row, or
+columns of a video), tensor (heads and hidden units). Parameters map to these by
+path: every parameter matches exactly one row of a rule table, and the same rows
+serve Adam moments and EMA, whose paths end in the parameter's. All axes are
+Auto, so the compiler places what is not named here.
+
+A function that `on` puts on a mesh may say how its activations lie, by
+`constrain`, and run parts of itself on each device's share, by `sharded`. Both
+leave out a mesh axis that does not divide what it should split, and do nothing
+off a mesh: the same code runs on one device.
 """
 
+from collections.abc import Callable
+import contextvars
+import functools
 import re
 
 import jax
+from jax.experimental import mesh_utils
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 import numpy as np
 
 AXES = ("data", "fsdp", "context", "tensor")
 ROWS = ("data", "fsdp")  # the axes that the rows of a batch are split over
+TOKENS = "context"  # the tokens of a row, and the columns of a video
+HEADS = "tensor"  # heads, and hidden units
 
 # path regex -> one entry per dimension of the parameter, None is replicated.
 # Parameters inside a scanned stack have a leading layer dimension; its rows say
@@ -43,8 +54,12 @@ def make_mesh(data: int = -1, fsdp: int = 1, context: int = 1,
               tensor: int = 1, devices=None) -> Mesh:
   """A mesh of all devices; data = -1 takes what the other axes leave.
 
+  Of several slices (TPU pods joined by the data centre's network) each holds a
+  run of the data axis, so that only sums of gradients cross between them.
+
   Raises:
-    ValueError: the axes do not multiply to the number of devices.
+    ValueError: the axes do not multiply to the number of devices, or data does
+      not divide over the slices.
   """
   devices = jax.devices() if devices is None else devices
   rest = fsdp * context * tensor
@@ -54,8 +69,126 @@ def make_mesh(data: int = -1, fsdp: int = 1, context: int = 1,
     raise ValueError(
         f"mesh data={data} fsdp={fsdp} context={context} tensor={tensor} needs "
         f"{data * rest} devices and there are {len(devices)}")
-  return jax.make_mesh((data, fsdp, context, tensor), AXES,
-                       axis_types=(AxisType.Auto,) * 4, devices=devices)
+  shape = (data, fsdp, context, tensor)
+  slices = len({getattr(d, "slice_index", 0) for d in devices})
+  if slices > 1:
+    if data % slices:
+      raise ValueError(f"mesh axis data={data} must be a multiple of the "
+                       f"{slices} slices, which are joined along it")
+    grid = mesh_utils.create_hybrid_device_mesh(
+        (data // slices, *shape[1:]), (slices, 1, 1, 1), devices)
+    return Mesh(grid, AXES, axis_types=(AxisType.Auto,) * 4)
+  return jax.make_mesh(shape, AXES, axis_types=(AxisType.Auto,) * 4,
+                       devices=devices)
+
+
+_mesh = contextvars.ContextVar("mesh", default=None)
+_apart = contextvars.ContextVar("apart", default=False)
+
+
+def on(mesh: Mesh, fn: Callable) -> Callable:
+  """`fn` with `mesh` as the mesh of `constrain` and `sharded`; to be jitted."""
+
+  @functools.wraps(fn)
+  def run(*args, **kw):
+    # The abstract mesh is part of the key of every compilation cache of jax,
+    # ours is not.
+    token = _mesh.set(mesh)
+    try:
+      with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+        return fn(*args, **kw)
+    finally:
+      _mesh.reset(token)
+
+  return run
+
+
+def current() -> Mesh | None:
+  """The mesh we are on; None off a mesh, and inside of `sharded`."""
+  mesh = _mesh.get()
+  return None if mesh is None or mesh.size == 1 or _apart.get() else mesh
+
+
+def platform() -> str:
+  """"cpu", "gpu" or "tpu": what the program is for, were it not for here."""
+  mesh = _mesh.get()
+  return mesh.devices.flat[0].platform if mesh else jax.default_backend()
+
+
+def size(axes) -> int:
+  """The devices along a mesh axis, several of them or None; 1 off a mesh."""
+  mesh, count = current(), 1
+  for axis in _names(axes):
+    count *= mesh.shape[axis] if mesh else 1
+  return count
+
+
+def spec(shape, axes) -> PartitionSpec:
+  """How an array of `shape` lies along `axes`, one entry for each dimension.
+
+  An entry is a mesh axis, several or None; one that does not divide its
+  dimension is left out.
+  """
+  return PartitionSpec(*(
+      a if n % size(a) == 0 else None for n, a in zip(shape, axes)))
+
+
+def constrain(x: jax.Array, *axes) -> jax.Array:
+  """x, told to lie along `axes`; see `spec`."""
+  mesh = current()
+  if mesh is None:
+    return x
+  return jax.lax.with_sharding_constraint(
+      x, NamedSharding(mesh, spec(x.shape, axes)))
+
+
+def sharded(fn: Callable, in_axes, out_axes) -> Callable:
+  """`fn` run by each device on its share of the arguments.
+
+  Args:
+    fn: of arrays or trees of arrays.
+    in_axes: for each argument the mesh axis of each of its dimensions, several
+      or None; None for an argument that is whole everywhere. It serves every
+      array of a tree. An axis that does not divide one argument splits none.
+    out_axes: the same for what fn returns; a list of them for a tuple.
+
+  Returns:
+    A function of the same arguments, which off a mesh is `fn`.
+  """
+
+  def run(*args):
+    mesh = current()
+    if mesh is None:
+      return fn(*args)
+    odd = {a for arg, axes in zip(args, in_axes) for x in jax.tree.leaves(arg)
+           for n, a in zip(x.shape, axes or ()) if n % size(a)}
+    place = lambda axes: PartitionSpec(*(
+        None if a in odd else a for a in axes or ()))
+    outs = (tuple(map(place, out_axes)) if isinstance(out_axes, list)
+            else place(out_axes))
+    return jax.shard_map(
+        _share(fn), mesh=mesh, in_specs=tuple(map(place, in_axes)),
+        out_specs=outs, check_vma=False)(*args)
+
+  return run
+
+
+def _share(fn: Callable) -> Callable:
+  """fn, which sees a share of everything: `constrain` does nothing in it."""
+
+  @functools.wraps(fn)
+  def run(*args):
+    token = _apart.set(True)
+    try:
+      return fn(*args)
+    finally:
+      _apart.reset(token)
+
+  return run
+
+
+def _names(axes) -> tuple[str, ...]:
+  return axes if isinstance(axes, tuple) else () if axes is None else (axes,)
 
 
 def path_name(path) -> str:
@@ -82,6 +215,29 @@ def param_specs(params, rules):
       raise ValueError(f"{name} has shape {value.shape}, its sharding rule "
                        f"{found[0]} names {len(found[0])} dimensions")
     return PartitionSpec(*found[0])
+
+  return jax.tree_util.tree_map_with_path(leaf, params)
+
+
+def gathered(params, rules, prefix: str, dtype):
+  """A layer's parameters as it computes with them: whole along fsdp.
+
+  Args:
+    params: of one layer of a scanned stack, cut out of its leading axis.
+    rules: of the stack's parameters.
+    prefix: of the stack's path.
+    dtype: of the computation, which the matrices are cast to.
+  """
+  if current() is None:
+    return params
+
+  def leaf(path, value):
+    name = f"{prefix}/{path_name(path)}"
+    axes = next(axes for regex, axes in rules if re.search(regex, name))[1:]
+    if not axes:
+      return value
+    return constrain(value.astype(dtype),
+                     *(None if a == "fsdp" else a for a in axes))
 
   return jax.tree_util.tree_map_with_path(leaf, params)
 

@@ -14,12 +14,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sora_jax import mesh as mesh_lib
+
 TAPS = 3  # temporal taps of every causal convolution; the context is TAPS - 1
 
 
 def backend_of_platform() -> str:
   """The form of the causal convolution that is fastest where we run."""
-  return "fold" if jax.default_backend() == "cpu" else "native"
+  return "fold" if mesh_lib.platform() == "cpu" else "native"
 
 
 def with_context(x, ctx):

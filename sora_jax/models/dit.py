@@ -26,6 +26,7 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
+from sora_jax import mesh as mesh_lib
 from sora_jax import types
 from sora_jax.models import attention
 from sora_jax.models import layers as layers_lib
@@ -45,9 +46,10 @@ class SelfAttention(nn.Module):
   heads: int
   eps: float
   dtype: jnp.dtype
+  backend: str
 
   @nn.compact
-  def __call__(self, x, seg, rope):
+  def __call__(self, x, seg, rope, blocks):
     width = x.shape[-1]
     q = QueryKey(self.heads, self.eps, self.dtype, name="q")(x)
     k = QueryKey(self.heads, self.eps, self.dtype, name="k")(x)
@@ -55,7 +57,7 @@ class SelfAttention(nn.Module):
     v = v.reshape(q.shape)  # [B, L, N, K]
     q = layers_lib.rotate(q, rope).astype(self.dtype)
     k = layers_lib.rotate(k, rope).astype(self.dtype)
-    out = attention.attend(q, k, v, seg, seg)
+    out = attention.attend(q, k, v, seg, seg, self.backend, "all", blocks)
     return layers_lib.Dense(width, self.dtype, name="out")(out.reshape(x.shape))
 
 
@@ -65,15 +67,17 @@ class CrossAttention(nn.Module):
   heads: int
   eps: float
   dtype: jnp.dtype
+  backend: str
 
   @nn.compact
-  def __call__(self, x, seg, text, text_seg):
+  def __call__(self, x, seg, text, text_seg, blocks):
     width = x.shape[-1]
     q = QueryKey(self.heads, self.eps, self.dtype, name="q")(x)
     k = QueryKey(self.heads, self.eps, self.dtype, name="k")(text)
     v = layers_lib.Dense(width, self.dtype, name="v")(text)
     out = attention.attend(q.astype(self.dtype), k.astype(self.dtype),
-                           v.reshape(k.shape), seg, text_seg)
+                           v.reshape(k.shape), seg, text_seg, self.backend,
+                           "queries", blocks)
     # Zero at the start like the gates of the other two branches (as in
     # PixArt-alpha, arXiv:2310.00426).
     return layers_lib.Dense(width, self.dtype, layers_lib.zeros, name="out")(
@@ -111,9 +115,11 @@ class Block(nn.Module):
   ffn: int
   eps: float
   dtype: jnp.dtype
+  backend: str = attention.AUTO
 
   @nn.compact
-  def __call__(self, x, seg, rope, mod, tid, text, text_seg):
+  def __call__(self, x, seg, rope, mod, tid, text, text_seg,
+               blocks=(None, None)):
     """x [B, L, D], rope 2 x [B, L, 1, K/2], mod [B, M, 6, D], text [B, S, D]."""
     width = x.shape[-1]
     table = self.param("table", layers_lib.zeros, (6, width))
@@ -123,13 +129,13 @@ class Block(nn.Module):
     with jax.named_scope("self_attention"):
       y = layers_lib.modulate(
           layers_lib.layer_norm(x, self.eps), shift_1, scale_1)
-      y = SelfAttention(self.heads, self.eps, self.dtype, name="self")(
-          y, seg, rope)
+      y = SelfAttention(self.heads, self.eps, self.dtype, self.backend,
+                        name="self")(y, seg, rope, blocks[0])
       x = (x + y * gate_1).astype(self.dtype)
     with jax.named_scope("cross_attention"):
       y = layers_lib.LayerNorm(self.eps, name="norm")(x)
-      x = x + CrossAttention(self.heads, self.eps, self.dtype, name="cross")(
-          y, seg, text, text_seg)
+      x = x + CrossAttention(self.heads, self.eps, self.dtype, self.backend,
+                             name="cross")(y, seg, text, text_seg, blocks[1])
     with jax.named_scope("mlp"):
       y = layers_lib.modulate(
           layers_lib.layer_norm(x, self.eps), shift_2, scale_2)
@@ -153,6 +159,7 @@ class DiT(nn.Module):
     eps: of every norm.
     dtype: compute dtype; parameters, norms, softmax and time are float32.
     remat: "none", "dots" or "full", what the backward pass computes again.
+    attention: the backend, one of attention.BACKENDS.
   """
 
   layers: int
@@ -166,17 +173,19 @@ class DiT(nn.Module):
   eps: float = 1e-6
   dtype: jnp.dtype = jnp.float32
   remat: str = "dots"
+  attention: str = attention.AUTO
 
   @nn.compact
   def __call__(self, tokens: types.Tokens, time: types.Times,
                text: types.TextStates) -> jax.Array:
     if self.remat not in ("none", *POLICIES):
       raise ValueError(f"remat is {self.remat!r}: none, dots or full")
+    attention.check(self.attention)
     width = self.heads * self.head_size
     dense = lambda size, name, init=layers_lib.xavier: layers_lib.Dense(
         size, self.dtype, init, name=name)
 
-    x = dense(width, "patch")(tokens.x)  # [B, L, D]
+    x = _along(dense(width, "patch")(_along(tokens.x)))  # [B, L, D]
     emb = layers_lib.time_features(time.t, self.freq_dim)
     emb = layers_lib.Dense(width, name="time_1")(emb)
     emb = layers_lib.Dense(width, name="time_2")(nn.silu(emb))  # [B, M, D]
@@ -184,14 +193,19 @@ class DiT(nn.Module):
                            name="time_mod")(nn.silu(emb))
     mod = mod.reshape(*emb.shape[:2], 6, width)
     states = layers_lib.Mlp(width, width, self.dtype, name="text")(text.states)
-    rope = layers_lib.rotations(tokens.pos, self.head_size)
+    rope = layers_lib.rotations(_along(tokens.pos), self.head_size)
+    # Made once here and not in every layer.
+    blocks = tuple(
+        attention.blocks(tokens.seg, seg, self.heads, self.attention, split)
+        for seg, split in ((tokens.seg, "all"), (text.seg, "queries")))
 
-    block = Block(self.heads, self.ffn, self.eps, self.dtype, parent=None)
-    args = (tokens.seg, rope, mod, time.tid, states, text.seg)
+    block = Block(self.heads, self.ffn, self.eps, self.dtype, self.attention,
+                  parent=None)
+    args = (tokens.seg, rope, mod, _along(time.tid), states, text.seg, blocks)
 
     def init_blocks(key):
       init = lambda key: block.init(key, x, *args)["params"]
-      return jax.vmap(init)(jax.random.split(key, self.layers))
+      return jax.lax.map(init, jax.random.split(key, self.layers))
 
     stack = self.param("blocks", init_blocks)
 
@@ -208,11 +222,19 @@ def scan(block: Block, stack, x: jax.Array, args, remat: str) -> jax.Array:
   """x after all blocks, whose parameters are stacked, as one scan."""
 
   def layer(x, params):
-    return block.apply({"params": params}, x, *args), None
+    # Cast first: what is gathered over fsdp is then half as large in bfloat16.
+    params = mesh_lib.gathered(params, mesh_lib.DIT_RULES, "blocks", block.dtype)
+    return _along(block.apply({"params": params}, x, *args)), None
 
   if remat != "none":
     layer = jax.checkpoint(layer, policy=POLICIES[remat], prevent_cse=False)
   return jax.lax.scan(layer, x, stack)[0]
+
+
+def _along(x: jax.Array) -> jax.Array:
+  """x [B, L, ..], told to lie along rows and tokens."""
+  return mesh_lib.constrain(x, mesh_lib.ROWS, mesh_lib.TOKENS,
+                            *(None,) * (x.ndim - 2))
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -13,6 +13,8 @@ from jax import ad_checkpoint
 import jax.numpy as jnp
 import numpy as np
 
+from sora_jax import mesh as mesh_lib
+
 FEW = 64  # up to so many times of a row, a product beats a scatter
 
 xavier = nn.initializers.xavier_uniform()
@@ -40,7 +42,11 @@ class Dense(nn.Module):
 
 def dense(x, kernel, bias, dtype):
   """x [.., D] times kernel [D, F] plus bias [F], in `dtype`."""
-  y = _matmul(x.astype(dtype).reshape(-1, x.shape[-1]), kernel.astype(dtype))
+  x, kernel = x.astype(dtype), kernel.astype(dtype)
+  if mesh_lib.size(mesh_lib.TOKENS) > 1:  # tokens that are split stay an axis
+    return ad_checkpoint.checkpoint_name(x @ kernel + bias.astype(dtype),
+                                         "dense")
+  y = _matmul(x.reshape(-1, x.shape[-1]), kernel)
   # The bias goes in before the name, so that what is kept is what is used.
   y = ad_checkpoint.checkpoint_name(y + bias.astype(dtype), "dense")
   return y.reshape(*x.shape[:-1], -1)

@@ -97,8 +97,8 @@ def program(objective: Objective, init: Callable[[jax.Array], dict],
       lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes,
       placed)
   create = jax.jit(born, out_shardings=placed)
-  step = jax.jit(train_step(objective, tx, cfg), donate_argnums=0,
-                 out_shardings=(placed, whole))
+  step = jax.jit(mesh_lib.on(mesh, train_step(objective, tx, cfg)),
+                 donate_argnums=0, out_shardings=(placed, whole))
   return Program(abstract, lambda: create(key, given()), step)
 
 
