@@ -114,7 +114,9 @@ def candidates(chips: int, slices: int, mesh: dict[str, int]):
 def compiled(lowered, topology: str, slices: list[int]) -> tpu.Compiled:
   """`tpu.compile_for`, or what it said of this program before."""
   versions = [importlib.metadata.version(p) for p in ("jax", "libtpu")]
-  word = "\n".join([topology, str(slices), *versions, lowered.as_text()])
+  flags = [os.environ.get(k, "") for k in ("LIBTPU_INIT_ARGS", "XLA_FLAGS")]
+  word = "\n".join([topology, str(slices), *versions, *flags,
+                    lowered.as_text()])
   path = os.path.join(
       os.environ.get("XDG_CACHE_HOME", os.path.expanduser("~/.cache")),
       "sora_jax", "plans", hashlib.sha256(word.encode()).hexdigest() + ".json")

@@ -46,10 +46,9 @@ def sample(request: shapes.Request, mesh) -> list[shapes.Program]:
       array(1, limit, network.text_width),
       jax.ShapeDtypeStruct((1, limit), np.int32)), mesh)
   step = jax.jit(
-      functools.partial(pipeline.advance, network,
-                        process_lib.Process(**cfg.process),
-                        cfg.sampling.guidance,
-                        tuple(cfg.sampling.guidance_interval)),
+      mesh_lib.on(mesh, functools.partial(
+          pipeline.advance, network, process_lib.Process(**cfg.process),
+          cfg.sampling.guidance, tuple(cfg.sampling.guidance_interval))),
       donate_argnums=1, out_shardings=jax.tree.map(lambda x: x.sharding, carry))
   one = [(length, limit)]
   flops, attention = (2 * count(network, one) for count in (
@@ -79,7 +78,8 @@ def decode(request: shapes.Request, mesh) -> list[shapes.Program]:
       cost.decode_flops(module, (1 + vae.stride(module)[0] * n, *size[1:]), k)
       for k in (1, cost.LANES)]) for n in (1, 2))
   flops, padded = first + (t - 2) * (second - first)
-  run = jax.jit(functools.partial(pixels.decode_array, module, True),
+  run = jax.jit(mesh_lib.on(mesh, functools.partial(
+      pixels.decode_array, module, True)),
                 out_shardings=shapes.along(jax.ShapeDtypeStruct(
                     (1, *size, 3), np.float32), mesh, 3).sharding)
   return [shapes.Program(named(request), int(np.prod(size)),
@@ -95,7 +95,7 @@ def encode(request: shapes.Request, mesh) -> list[shapes.Program]:
   st, rows = vae.stride(module)[0], mesh.shape["data"] * mesh.shape["fsdp"]
   video = lambda t: shapes.along(jax.ShapeDtypeStruct(
       (rows, t, *size[1:], 3), np.uint8), mesh, 3)
-  run = jax.jit(functools.partial(cache.encode_part, module))
+  run = jax.jit(mesh_lib.on(mesh, functools.partial(cache.encode_part, module)))
   _, ctx = jax.eval_shape(run, params, video(1), None, None)
   ctx = jax.tree.map(lambda x: shapes.along(x, mesh, 3), ctx)
   count = lambda t, k=1: rows * cost.encode_flops(module, (t, *size[1:]), k)
