@@ -15,11 +15,12 @@ off a mesh: the same code runs on one device.
 from collections.abc import Callable
 import contextvars
 import functools
+import math
 import re
 
 import jax
 from jax.experimental import mesh_utils
-from jax.experimental import multihost_utils
+import jax.numpy as jnp
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 import numpy as np
 
@@ -86,7 +87,7 @@ def make_mesh(data: int = -1, fsdp: int = 1, context: int = 1,
 
 
 _mesh = contextvars.ContextVar("mesh", default=None)
-_apart = contextvars.ContextVar("apart", default=False)
+_split = contextvars.ContextVar("split", default=None)
 
 
 def on(mesh: Mesh, fn: Callable) -> Callable:
@@ -109,7 +110,9 @@ def on(mesh: Mesh, fn: Callable) -> Callable:
 def current() -> Mesh | None:
   """The mesh we are on; None off a mesh, and inside of `sharded`."""
   mesh = _mesh.get()
-  return None if mesh is None or mesh.size == 1 or _apart.get() else mesh
+  if mesh is None or mesh.size == 1 or _split.get() is not None:
+    return None
+  return mesh
 
 
 def platform() -> str:
@@ -169,25 +172,55 @@ def sharded(fn: Callable, in_axes, out_axes) -> Callable:
         None if a in odd else a for a in axes or ()))
     outs = (tuple(map(place, out_axes)) if isinstance(out_axes, list)
             else place(out_axes))
+    used = {a for axes in in_axes for x in axes or () if x not in odd
+            for a in _names(x) if mesh.shape[a] > 1}
     return jax.shard_map(
-        _share(fn), mesh=mesh, in_specs=tuple(map(place, in_axes)),
-        out_specs=outs, check_vma=False)(*args)
+        _share(fn, frozenset(used)), mesh=mesh, check_vma=False,
+        in_specs=tuple(map(place, in_axes)), out_specs=outs)(*args)
 
   return run
 
 
-def _share(fn: Callable) -> Callable:
-  """fn, which sees a share of everything: `constrain` does nothing in it."""
+def _share(fn: Callable, used: frozenset) -> Callable:
+  """fn, in which `constrain` does nothing and `halo` knows what is split."""
 
   @functools.wraps(fn)
   def run(*args):
-    token = _apart.set(True)
+    token = _split.set(used)
     try:
       return fn(*args)
     finally:
-      _apart.reset(token)
+      _split.reset(token)
 
   return run
+
+
+def splits(axis: str) -> bool:
+  """Whether we are in a `sharded` function whose arguments `axis` splits."""
+  return axis in (_split.get() or ())
+
+
+def halo(x: jax.Array, dim: int, axis: str, before: int,
+         after: int) -> jax.Array:
+  """x, with what its neighbours along `axis` have next to it.
+
+  Args:
+    x: a device's share of an array that `axis` splits along `dim`.
+    dim: the dimension.
+    axis: of the mesh.
+    before, after: how much of the neighbours; the first and the last device
+      have zeros there.
+  """
+  count, size = jax.lax.axis_size(axis), x.shape[dim]
+  cut = lambda *ends: jax.lax.slice_in_dim(x, *ends, axis=dim)
+  parts = [x]
+  if before:
+    parts.insert(0, jax.lax.ppermute(
+        cut(size - before, size), axis, [(i, i + 1) for i in range(count - 1)]))
+  if after:
+    parts.append(jax.lax.ppermute(
+        cut(0, after), axis, [(i + 1, i) for i in range(count - 1)]))
+  return jnp.concatenate(parts, dim)
 
 
 def _names(axes) -> tuple[str, ...]:
@@ -245,6 +278,20 @@ def gathered(params, rules, prefix: str, dtype):
   return jax.tree_util.tree_map_with_path(leaf, params)
 
 
+def check_division(mesh: Mesh, params, specs) -> None:
+  """Raises ValueError for a parameter that its mesh axes do not divide."""
+
+  def leaf(path, value, spec):
+    for n, axes in zip(value.shape, spec):
+      parts = math.prod(mesh.shape[a] for a in _names(axes))
+      if n % parts:
+        raise ValueError(
+            f"{path_name(path)} {value.shape} cannot be split over {axes}="
+            f"{parts}, which does not divide {n}: choose a smaller {axes}")
+
+  jax.tree_util.tree_map_with_path(leaf, params, specs)
+
+
 def shardings(mesh: Mesh, specs):
   """NamedShardings of a tree of PartitionSpecs."""
   return jax.tree.map(lambda s: NamedSharding(mesh, s), specs,
@@ -289,14 +336,36 @@ def assemble(shape: tuple[int, ...], sharding: NamedSharding, read) -> jax.Array
   return jax.make_array_from_single_device_arrays(shape, sharding, arrays)
 
 
+def host(mesh: Mesh) -> tuple[int, int]:
+  """(index, count): which of how many shares of a batch's rows this host has.
+
+  Hosts that share the tokens of the same rows have the same share.
+
+  Raises:
+    ValueError: hosts that have no equal shares of the rows.
+  """
+  grid = mesh.devices.reshape(-1, mesh.shape["context"] * mesh.shape["tensor"])
+  held = {}
+  for row, devices in enumerate(grid):
+    for d in devices:
+      held.setdefault(d.process_index, set()).add(row)
+  mine = sorted(held[jax.process_index()])
+  if len(grid) % len(mine) or mine[0] % len(mine) or any(
+      len(x) != len(mine) for x in held.values()) or (
+          mine != list(range(mine[0], mine[0] + len(mine)))):
+    raise ValueError(f"the rows of the mesh {dict(mesh.shape)} do not fall into "
+                     f"equal shares of {jax.process_count()} hosts: make the "
+                     "devices of a host a run of whole rows, or of one row")
+  return mine[0] // len(mine), len(grid) // len(mine)
+
+
 def to_global(mesh: Mesh, batch):
   """Places a host's rows of a batch on the mesh.
 
-  Every process gives its own rows (all of them when there is one process); the
-  result is one global array per leaf, split over the axes data and fsdp.
+  Every process gives the rows of its `host` share; the result is one global
+  array per leaf, split over the axes data and fsdp.
   """
-  place = lambda x: multihost_utils.host_local_array_to_global_array(
-      x, mesh, PartitionSpec(ROWS))
-  if jax.process_count() == 1:
-    place = lambda x: jax.device_put(x, rows(mesh))
+  _, count = host(mesh)
+  place = lambda x: jax.make_array_from_process_local_data(
+      rows(mesh), x, (len(x) * count, *x.shape[1:]))
   return jax.tree.map(lambda x: place(np.asarray(x)), batch)

@@ -44,7 +44,8 @@ def conv3d(x, kernel, backend: str | None = None):
   """
   backend = backend or backend_of_platform()
   if backend == "native":
-    pad = [(0, 0)] + [(k // 2, k // 2) for k in kernel.shape[1:3]]
+    x, *pad = bordered(x, kernel.shape[1:3])
+    pad = [(0, 0), *pad]
     return jax.lax.conv_general_dilated(
         x, kernel, (1, 1, 1), pad,
         dimension_numbers=("NDHWC", "DHWIO", "NDHWC"))
@@ -74,16 +75,28 @@ def conv2d(x, kernel, stride: int = 1, backend: str | None = None):
   kh, kw, _, out = kernel.shape
   if (kh, kw) == (1, 1):
     return (x.reshape(-1, c) @ kernel.reshape(c, out)).reshape(b, t, h, w, out)
-  x = x.reshape(b * t, h, w, c)
-  if stride == 1 and (backend or backend_of_platform()) == "fold":
+  x, *pad = bordered(x, (kh, kw), stride)
+  x = x.reshape(b * t, *x.shape[2:])
+  if pad == [(1, 1), (1, 1)] and (backend or backend_of_platform()) == "fold":
     y = same(x, kernel)
   else:
-    y = _conv(x, kernel, stride)
+    y = _conv(x, kernel, pad, stride)
   return y.reshape(b, t, *y.shape[1:])
 
 
-def _conv(x, kernel, stride=1):
-  pad = [(k // 2, k // 2) if stride == 1 else (0, 1) for k in kernel.shape[:2]]
+def bordered(x, size, stride: int = 1):
+  """(x, padding of rows, padding of columns) of a convolution of `size`.
+
+  x [B, T, H, W, C] has the columns of its neighbours where a mesh splits them,
+  and then needs no padding.
+  """
+  rows, columns = ((n // 2, n // 2) if stride == 1 else (0, 1) for n in size)
+  if any(columns) and mesh_lib.splits(mesh_lib.TOKENS):
+    x, columns = mesh_lib.halo(x, 3, mesh_lib.TOKENS, *columns), (0, 0)
+  return x, rows, columns
+
+
+def _conv(x, kernel, pad=((1, 1), (1, 1)), stride=1):
   return jax.lax.conv_general_dilated(
       x, kernel, (stride, stride), pad,
       dimension_numbers=("NHWC", "HWIO", "NHWC"))

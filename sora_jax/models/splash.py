@@ -25,7 +25,7 @@ import jax.numpy as jnp
 
 from sora_jax import mesh as mesh_lib
 
-BLOCK = 1024  # rows of a block at most: 9 % of a packed row's blocks are extra
+BLOCK = 1024  # tokens of a block at most; see experiments/pods/blocks.py
 COMPUTE = 512  # columns of a block that are worked on at a time
 LANES = 128  # a block is a multiple of this
 # The kernel that makes all gradients at once keeps a dq for each block of keys:

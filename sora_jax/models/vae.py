@@ -17,6 +17,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from sora_jax import mesh as mesh_lib
 from sora_jax.models import conv
 from sora_jax.models import vae_blocks as blocks
 
@@ -154,12 +155,18 @@ def encode(vae: VAE, params, video, size=None):
     ValueError: a size that the stride does not divide.
   """
   check_video(vae, video.shape)
-  return encode_part(vae, params, video, None, size)[0]
+  run = lambda *args: encode_frames(vae, *args)[0]
+  return on_mesh(run)(params, video, None, encode_mask(vae, video, size))
 
 
 def encode_part(vae: VAE, params, video, ctx, size=None):
   """`encode` of the next part of a clip: ((mean, logvar), next context)."""
-  valid = None if size is None else valid_mask(size, video.shape, vae.patch)
+  run = lambda *args: encode_frames(vae, *args)
+  return on_mesh(run)(params, video, ctx, encode_mask(vae, video, size))
+
+
+def encode_frames(vae: VAE, params, video, ctx, valid):
+  """`encode_part` of one device."""
   x, ctx = Encoder(vae).apply({"params": params["encoder"]},
                               patchify(video.astype(vae.dtype), vae.patch),
                               ctx, valid)
@@ -181,20 +188,46 @@ def decode(vae: VAE, params, z, size=None):
     [B, T, H, W, 3] float32, T = (t - 1) stride + 1; not clipped to [-1, 1], so
     that gradients reach values outside.
   """
-  return decode_part(vae, params, z, None, size)[0]
+  run = lambda *args: decode_frames(vae, *args)[0]
+  return on_mesh(run)(params, z, None, decode_mask(vae, z, size))
 
 
 def decode_part(vae: VAE, params, z, ctx, size=None):
   """`decode` of the next latents of a clip: (video, next context)."""
-  valid, (_, sh, sw) = None, stride(vae)
-  if size is not None:
-    valid = valid_mask(size, (z.shape[0], 0, z.shape[2] * sh, z.shape[3] * sw),
-                       sh)
+  run = lambda *args: decode_frames(vae, *args)
+  return on_mesh(run)(params, z, ctx, decode_mask(vae, z, size))
+
+
+def decode_frames(vae: VAE, params, z, ctx, valid):
+  """`decode_part` of one device."""
   x = conv.PointConv(vae.z).apply({"params": params["post_quant_conv"]},
                                   z.astype(vae.dtype))
   x, ctx = Decoder(vae).apply({"params": params["decoder"]}, x, ctx, valid,
                               ctx is None)
   return unpatchify(x, vae.patch).astype(jnp.float32), ctx
+
+
+def on_mesh(run):
+  """run(params, x, ctx, valid) with rows and columns split over the mesh.
+
+  Every array but the parameters is [B, T, H, W, C]. Convolutions and attention
+  fetch what they need of other columns.
+  """
+  split = (mesh_lib.ROWS, None, None, mesh_lib.TOKENS, None)
+  return mesh_lib.sharded(run, (None, split, split, split), split)
+
+
+def encode_mask(vae: VAE, video, size):
+  """What is valid of patched video; None if `size` is."""
+  return None if size is None else valid_mask(size, video.shape, vae.patch)
+
+
+def decode_mask(vae: VAE, z, size):
+  """What is valid of latents z; None if `size` is."""
+  if size is None:
+    return None
+  _, sh, sw = stride(vae)
+  return valid_mask(size, (z.shape[0], 0, z.shape[2] * sh, z.shape[3] * sw), sh)
 
 
 def normalise(z, mean, std):

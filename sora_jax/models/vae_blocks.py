@@ -13,6 +13,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from sora_jax import mesh as mesh_lib
 from sora_jax.models import attention
 from sora_jax.models import conv
 
@@ -61,7 +62,12 @@ class Attention(nn.Module):
     seg = None
     if valid is not None:  # [B T, h w], 1 where valid
       seg = jnp.repeat(valid.reshape(b, h * w).astype(jnp.int32), t, axis=0)
-    y = attention.attend(q, k, v, seg, seg).reshape(x.shape)
+    kv_seg = seg
+    if mesh_lib.splits(mesh_lib.TOKENS):  # columns of a frame; their order is
+      k, v, kv_seg = (  # nothing to the keys
+          jax.tree.map(lambda a: jax.lax.all_gather(
+              a, mesh_lib.TOKENS, axis=1, tiled=True), y) for y in (k, v, seg))
+    y = attention.attend(q, k, v, seg, kv_seg).reshape(x.shape)
     return x + conv.FrameConv(c, space=1, name="proj")(y)
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from sora_jax import mesh as mesh_lib
 from sora_jax import types
 from sora_jax.diffusion import process as process_lib
 from sora_jax.training import objectives
@@ -66,7 +67,9 @@ def loss(denoise, encode, cfg: process_lib.Process, columns: int, params,
       t=process_lib.sample_times(cfg, keys["times"], seg, columns),
       tid=jnp.where(known, 0, seg))
   t = jnp.take_along_axis(time.t, time.tid, axis=1)[..., None]  # [B, L, 1]
-  x_t, targets = process_lib.corrupt(keys["noise"], tokens.x, t)
+  x0 = mesh_lib.constrain(jnp.asarray(tokens.x), mesh_lib.ROWS,
+                          mesh_lib.TOKENS, None)
+  x_t, targets = process_lib.corrupt(keys["noise"], x0, t)
   text = encode(params.get("text_encoder"), batch.text)
   out = denoise(params["transformer"], tokens.replace(x=x_t), time, text)
   out = out.astype(jnp.float32)
@@ -75,7 +78,8 @@ def loss(denoise, encode, cfg: process_lib.Process, columns: int, params,
   counted = (seg > 0) & ~known
   total = objectives.masked_mean(values, counted)
   return total, {
-      "loss": total, "clips": segments(seg, columns), "tokens": jnp.sum(seg > 0),
+      "loss": total, "weight": jnp.sum(counted),
+      "clips": segments(seg, columns), "tokens": jnp.sum(seg > 0),
       "known_share": objectives.masked_mean(known, seg > 0),
       **by_time(values, t[..., 0], counted)}
 

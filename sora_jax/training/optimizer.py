@@ -44,6 +44,9 @@ class Optimizer:
     spike: a gradient norm more than this many standard deviations above its
       moving average is not applied; 0 turns this off.
     spike_warm: applied steps before `spike` is on.
+    accumulate: parts that a batch is cut into, whose gradients are summed one
+      after the other: the memory of activations is that of a part.
+    offload: keep the state of the optimiser in the memory of the host.
   """
 
   name: str = "adamw"
@@ -61,6 +64,8 @@ class Optimizer:
   ema: float = 0.999
   spike: float = 8.0
   spike_warm: int = 200
+  accumulate: int = 1
+  offload: bool = False
 
   def __post_init__(self):
     if self.name not in ("adamw", "muon"):
@@ -68,6 +73,8 @@ class Optimizer:
     if self.decay_shape not in ("linear", "cosine"):
       raise ValueError(f"decay_shape {self.decay_shape!r} is neither linear "
                        "nor cosine")
+    if self.accumulate < 1:
+      raise ValueError(f"accumulate {self.accumulate} must be at least 1")
     if self.steps < 1 or not 0 <= self.decay <= 1 or self.warmup < 0:
       raise ValueError(
           f"a schedule of {self.steps} steps, warmup {self.warmup} and decay "

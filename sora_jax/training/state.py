@@ -19,6 +19,7 @@ import optax
 
 from sora_jax import mesh as mesh_lib
 from sora_jax import types
+from sora_jax.training import objectives
 from sora_jax.training import optimizer as optimizer_lib
 
 # (params, batch, key, step) -> gradients of params, metrics: a dict of scalars
@@ -89,15 +90,26 @@ def program(objective: Objective, init: Callable[[jax.Array], dict],
   whole = mesh_lib.replicated(mesh)
   specs = {name: mesh_lib.param_specs(tree, rules.get(name, ((r".*", ()),)))
            for name, tree in shapes.params.items()}
+  mesh_lib.check_division(mesh, shapes.params, specs)
   params = mesh_lib.shardings(mesh, specs)
+  near = optimizer_lib.shardings(shapes.opt_state, params, whole)
+  far = near
+  if cfg.offload:
+    far = jax.tree.map(lambda s: s.with_memory_kind("pinned_host"), near)
   placed = jax.tree.map(lambda _: whole, shapes).replace(
-      params=params, ema=params, opt_state=optimizer_lib.shardings(
-          shapes.opt_state, params, whole))
+      params=params, ema=params, opt_state=far)
   abstract = jax.tree.map(
       lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes,
       placed)
   create = jax.jit(born, out_shardings=placed)
-  step = jax.jit(mesh_lib.on(mesh, train_step(objective, tx, cfg)),
+  advance = train_step(objectives.accumulated(objective, cfg.accumulate), tx,
+                       cfg)
+
+  def fetched(state, batch, key):
+    state = state.replace(opt_state=jax.device_put(state.opt_state, near))
+    return advance(state, batch, key)
+
+  step = jax.jit(mesh_lib.on(mesh, fetched if cfg.offload else advance),
                  donate_argnums=0, out_shardings=(placed, whole))
   return Program(abstract, lambda: create(key, given()), step)
 

@@ -1,0 +1,181 @@
+"""One program on eight devices equals the same on one.
+
+All that runs on eight devices runs in one other process, `python test_mesh.py`,
+which prints for each case the largest difference of any array, relative to the
+largest value of that array.
+"""
+
+import functools
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from sora_jax import mesh as mesh_lib
+from sora_jax import types
+from sora_jax.diffusion import process
+from sora_jax.models import attention
+from sora_jax.models import dit
+from sora_jax.models import splash
+from sora_jax.models import text_encoder
+from sora_jax.models import vae as vae_lib
+from sora_jax.models import vae_stream
+from sora_jax.training import dit_objective
+
+LIMIT = 1e-5
+ONE = dict(data=1, fsdp=1, context=1, tensor=1)
+# The last two are mixed; of three heads a tensor axis of 2 or a context of 8
+# splits none.
+TRAIN = {
+    "data": dict(data=8), "fsdp": dict(fsdp=8),
+    "context": dict(data=2, context=4), "tensor": dict(data=2, tensor=4),
+    "fsdp, context, tensor": dict(fsdp=2, context=2, tensor=2),
+    "data, fsdp, ring": dict(data=2, fsdp=1, context=4, heads=2)}
+ATTENTION = {
+    "ulysses": (dict(data=2, context=4), "all", "dense"),
+    "ulysses, flash": (dict(data=2, context=4), "all", "flash"),
+    "ulysses and tensor": (dict(data=2, context=2, tensor=2), "all", "dense"),
+    "ring of 4 x ulysses of 2": (dict(data=1, context=8, heads=2), "all",
+                                 "dense"),
+    "ring": (dict(data=2, context=4, heads=3), "all", "dense"),
+    "ring, splash": (dict(data=4, context=2, heads=1), "all", "splash"),
+    "queries": (dict(data=2, context=4), "queries", "dense")}
+VAE = {"rows and columns": dict(data=2, context=4),
+       "columns": dict(data=1, context=4, tensor=2)}
+
+DIT = dit.DiT(layers=2, heads=4, head_size=8, ffn=32, patch_channels=4,
+              out_channels=4, text_width=16)
+TEXT = text_encoder.TextEncoder(vocab=11, width=16, layers=1, heads=2, ffn=32)
+RULES = {"transformer": mesh_lib.DIT_RULES, "text_encoder": mesh_lib.TEXT_RULES}
+COMPRESSOR = vae_lib.VAE(base=4, mults=(1, 1, 1), z=2, blocks=1)
+
+
+def mesh_of(data=1, fsdp=1, context=1, tensor=1, heads=None):
+  del heads
+  count = data * fsdp * context * tensor
+  return mesh_lib.make_mesh(data, fsdp, context, tensor,
+                            jax.devices()[:count])
+
+
+def draw(*shape, seed=0):
+  return np.random.default_rng([seed, *shape]).standard_normal(shape).astype(
+      np.float32)
+
+
+def perturbed(params):
+  """Away from the start, where gates and output are zero."""
+  return jax.tree.map(lambda x: np.asarray(x) + .05 * draw(*x.shape), params)
+
+
+def difference(found, wanted):
+  """The largest of any leaf, relative to the largest value of that leaf."""
+  worst = jax.tree.map(
+      lambda a, b: float(np.max(np.abs(np.asarray(a) - np.asarray(b)))
+                         / np.max(np.abs(b))), found, wanted)
+  return max(jax.tree.leaves(worst))
+
+
+def packed(lengths, padding, rows):
+  seg = np.repeat(np.arange(1, len(lengths) + 1), lengths)
+  return np.repeat(np.pad(seg, (0, padding))[None], rows, 0).astype(np.int32)
+
+
+def train(heads=4, **axes):
+  """Loss and gradients of one step over 8 packed rows."""
+  rows, length = 8, 64
+  known = np.repeat((np.arange(length) % 30 < 2)[None], rows, 0)
+  batch = types.Batch(
+      tokens=types.Tokens(x=draw(rows, length, 4), pos=draw(rows, length, 3),
+                          seg=packed((30, 20, 8), 6, rows)),
+      text=types.Text(ids=np.abs(7 * draw(rows, 8)).astype(np.int32) % 11,
+                      seg=packed((3, 2, 1), 2, rows)), known=known)
+  module = DIT.clone(heads=heads, head_size=32 // heads)
+  objective = dit_objective.make(
+      functools.partial(dit.denoise, module),
+      functools.partial(text_encoder.encode, TEXT),
+      process.Process(base_tokens=4), 4)
+  params = perturbed({"transformer": dit.init(module, jax.random.key(0)),
+                      "text_encoder": text_encoder.init(TEXT,
+                                                        jax.random.key(1))})
+  mesh = mesh_of(**axes)
+  specs = {k: mesh_lib.param_specs(params[k], RULES[k]) for k in params}
+  params = jax.device_put(params, mesh_lib.shardings(mesh, specs))
+  grads, metrics = jax.jit(mesh_lib.on(mesh, objective))(
+      params, mesh_lib.to_global(mesh, batch), jax.random.key(2), 0)
+  return {"grads": jax.device_get(grads), "loss": float(metrics["loss"])}
+
+
+def attend(axes, split, backend, rows=2):
+  """Attention of packed rows and its gradients."""
+  length, heads = 64, axes.get("heads", 4)
+  q_seg = packed((30, 20, 8), 6, rows)
+  kv_seg = q_seg if split == "all" else packed((7, 0, 8), 1, rows)
+  q, k, v = (draw(rows, n, heads, 8, seed=i) for i, n in enumerate(
+      (length, kv_seg.shape[1], kv_seg.shape[1])))
+  wave = jnp.cos(jnp.arange(q.size)).reshape(q.shape)
+
+  def loss(q, k, v):
+    ready = attention.blocks(q_seg, kv_seg, heads, backend, split)
+    out = attention.attend(q, k, v, q_seg, kv_seg, backend, split, ready)
+    return jnp.sum(out * wave), out
+
+  mesh = mesh_of(**axes)
+  place = functools.partial(jax.device_put, device=mesh_lib.replicated(mesh))
+  run = jax.jit(mesh_lib.on(mesh, jax.grad(loss, (0, 1, 2), has_aux=True)))
+  return jax.device_get(run(*map(place, (q, k, v))))
+
+
+def compress(rows=2, **axes):
+  """Encoding and decoding, whole and in parts, with columns not all valid."""
+  params = perturbed(vae_lib.init(COMPRESSOR, jax.random.key(0)))
+  video = np.tanh(draw(rows, 5, 24, 64, 3))
+  size = np.array([[24, 64], [16, 40]])[:rows]
+
+  def run(params, video):
+    mean, _ = vae_lib.encode(COMPRESSOR, params, video, size)
+    parts = vae_stream.encode_chunked(COMPRESSOR, params, video)
+    back = vae_lib.decode(COMPRESSOR, params, mean, size)
+    streamed = vae_stream.decode_chunked(COMPRESSOR, params, parts[0])
+    return jnp.mean(back**2) + jnp.mean(streamed**2), (
+        mean, parts, back, streamed)
+
+  mesh = mesh_of(**axes)
+  place = functools.partial(jax.device_put, device=mesh_lib.replicated(mesh))
+  run = jax.jit(mesh_lib.on(mesh, jax.grad(run, has_aux=True)))
+  return jax.device_get(run(*map(place, (params, video))))
+
+
+def main():
+  """Prints the differences of every case, as JSON."""
+  found = {}
+  for name, axes in TRAIN.items():
+    heads = axes.get("heads", 4)
+    wanted = functools.cache(lambda heads: train(heads, **ONE))
+    found[f"train {name}"] = difference(train(**axes), wanted(heads))
+  for name, (axes, *how) in ATTENTION.items():
+    wanted = attend(ONE | {"heads": axes.get("heads", 4)}, how[0], "dense")
+    found[f"attention {name}"] = difference(attend(axes, *how), wanted)
+  for name, axes in VAE.items():
+    found[f"vae {name}"] = difference(compress(**axes), compress(**ONE))
+  print(json.dumps(found))
+
+
+@pytest.fixture(name="differences", scope="module")
+def _differences():
+  env = {**os.environ, "JAX_PLATFORMS": "cpu",
+         "XLA_FLAGS": "--xla_force_host_platform_device_count=8 "
+                      "--xla_backend_optimization_level=0"}
+  run = subprocess.run([sys.executable, __file__], env=env, text=True,
+                       capture_output=True, cwd=pathlib.Path(__file__).parent)
+  assert run.returncode == 0, run.stderr[-3000:]
+  return json.loads(run.stdout.splitlines()[-1])
+
+
+if __name__ == "__main__":
+  main()
