@@ -21,8 +21,8 @@ tells without one what it needs there and whether it fits:
   l            24   1024     16      0.41 B  v5p:4x4x4  data=64        1,048,576
   xl           28   1152     16      0.61 B  v5p:4x4x4  fsdp=64        2,097,152
   3b           24   3072     24      3.10 B  v5p:4x4x4  fsdp=64        2,097,152
-  14b          40   5120     40     14.27 B  v5p:4x8x8  fsdp=128       4,194,304
-                                                        context=2
+  14b          40   5120     40     14.27 B  v5p:4x8x8  fsdp=64        4,194,304
+                                                        context=4
 """
 
 import ml_collections
@@ -47,8 +47,8 @@ PODS = {
     "3b": dict(layers=24, heads=24, head_size=128, ffn=8192, text=(1024, 12),
                topology="v5p:4x4x4", mesh=dict(fsdp=64), shape=(64, 32_768)),
     "14b": dict(layers=40, heads=40, head_size=128, ffn=13824, text=(1024, 12),
-                topology="v5p:4x8x8", mesh=dict(fsdp=128, context=2),
-                shape=(128, 32_768))}
+                topology="v5p:4x8x8", mesh=dict(fsdp=64, context=4),
+                shape=(64, 65_536))}
 
 
 def get_config(variant: str = "tiny") -> ml_collections.ConfigDict:

@@ -22,10 +22,12 @@ SLICES = {"v4-128": "v4:4x4x4", "v5e-256": "v5e:16x16", "v5p-128": "v5p:4x4x4",
           "v5p-512": "v5p:4x8x8"}
 CHIPS = {"v4-128": 64, "v5e-256": 256, "v5p-128": 64, "v5p-512": 256}
 LENGTH = {"tiny": 256, "s": 16_384, "b": 16_384, "l": 16_384, "xl": 32_768,
-          "3b": 32_768, "14b": 32_768}
+          "3b": 32_768, "14b": 65_536}
+# Where the memory asks for shorter rows.
+SHORTER = {("14b", "v4-128"): 8192, ("14b", "v5e-256"): 16_384}
 # How many chips share the tokens of a row; the others take rows of their own.
-CONTEXT = {("3b", "v5e-256"): 2, ("14b", "v5e-256"): 4, ("14b", "v4-128"): 4,
-           ("14b", "v5p-128"): 2, ("14b", "v5p-512"): 2}
+CONTEXT = {("xl", "v5e-256"): 4, ("3b", "v4-128"): 4, ("3b", "v5e-256"): 4,
+           ("14b", "v5e-256"): 4, ("14b", "v5p-128"): 4, ("14b", "v5p-512"): 4}
 SPLIT = ("l", "xl", "3b", "14b")  # parameters lie over all rows, by fsdp
 # 368 latents of 4 frames: a minute is 361 of them, and their tokens divide over
 # 64 chips only from here on.
@@ -70,6 +72,7 @@ def rows() -> list[tuple[str, str, list[str]]]:
 def training(model, kind, chips, length, slices=1):
   """A row of training."""
   context = CONTEXT.get((model, kind), 1)
+  length = SHORTER.get((model, kind), length)
   rows = chips // context
   split = "fsdp" if model in SPLIT else "data"
   mesh = f"{split}={rows}" + (f",context={context}" if context > 1 else "")
