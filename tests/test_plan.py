@@ -33,6 +33,7 @@ ROOT = pathlib.Path(__file__).parent.parent
 PODS = tuple(dit_config.PODS)
 # Gflops of Table 4 of the DiT paper (arXiv 2212.09748), patch 2, 256 tokens.
 PAPER = {"s": 6.06, "b": 23.0, "l": 80.7, "xl": 118.6}
+MILLIONS = {"s": 33, "b": 130, "l": 458, "xl": 675}  # parameters, Table 4
 BASE = parts.vae_of(vae_config.get_config("base"))
 needs_libtpu = pytest.mark.skipif(
     importlib.util.find_spec("libtpu") is None,
@@ -52,6 +53,13 @@ def transformer(variant: str) -> dit.DiT:
 def test_the_sizes_of_the_paper_cost_what_the_paper_says(variant):
   macs = cost.paper_macs(transformer(variant)) / 1e9
   assert macs == pytest.approx(PAPER[variant], rel=0.03)
+
+
+@pytest.mark.parametrize("variant", PAPER)
+def test_the_paper_has_as_many_parameters_but_for_text_and_modulation(variant):
+  found = cost.paper_params(transformer(variant))
+  alike = found["parameters"] - found["text"] + found["shared"]
+  assert alike / 1e6 == pytest.approx(MILLIONS[variant], rel=0.03)
 
 
 def rows_of(doc: str) -> dict[str, list[str]]:

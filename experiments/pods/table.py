@@ -16,7 +16,11 @@ import shlex
 import subprocess
 import sys
 
+from sora_jax.cli import config as config_lib
+from sora_jax.cli import parts
 from sora_jax.cli import plan_report
+from sora_jax.models import pretrained
+from sora_jax.training import cost
 
 SLICES = {"v4-128": "v4:4x4x4", "v5e-256": "v5e:16x16", "v5p-128": "v5p:4x4x4",
           "v5p-512": "v5p:4x8x8"}
@@ -29,8 +33,10 @@ SHORTER = {("14b", "v4-128"): 8192, ("14b", "v5e-256"): 16_384}
 CONTEXT = {("xl", "v5e-256"): 4, ("3b", "v4-128"): 4, ("3b", "v5e-256"): 4,
            ("14b", "v5e-256"): 4, ("14b", "v5p-128"): 4, ("14b", "v5p-512"): 4}
 SPLIT = ("l", "xl", "3b", "14b")  # parameters lie over all rows, by fsdp
-# 368 latents of 4 frames: a minute is 361 of them, and their tokens divide over
-# 64 chips only from here on.
+PAPER = {"s": (33, 6.06), "b": (130, 23.0), "l": (458, 80.7),
+         "xl": (675, 118.6)}  # millions, Gflops: Table 4 of arXiv 2212.09748
+# 368 latents of 4 frames: a minute is 361 of them, whose tokens do not divide
+# over 64 chips and more.
 MINUTE = ("--size=1920x1080", "--frames=1469")
 IMAGE = ("--size=2048x2048", "--frames=1")
 # (name, slice, mesh, arguments) of what is not training.
@@ -108,7 +114,27 @@ def main() -> None:
         done.append((name, kind, flags, json.load(file)))
     else:
       missing.append((name, kind, flags))
-  print("\n".join(table(done, missing)))
+  print("\n".join([*table(done, missing), "", *paper()]))
+
+
+def paper() -> list[str]:
+  """The sizes beside those of the DiT paper."""
+  lines = ["Beside the DiT paper (256 tokens, multiply-accumulates, text left "
+           "out; parameters in millions):", "",
+           "| size | Gflops | of the paper | parameters | of the paper | ours "
+           "attend to text | theirs have a modulation a block | ours - text + "
+           "modulation |", "|" + "---|" * 8]
+  for name, (millions, gflops) in PAPER.items():
+    cfg = config_lib.load(f"configs/dit.py:{name}")
+    vae = pretrained.Part(parts.vae_of(config_lib.load(cfg.compressor)), None)
+    module = parts.dit_of(cfg, pretrained.Model(vae, None, None))
+    found = {k: n / 1e6 for k, n in cost.paper_params(module).items()}
+    alike = found["parameters"] - found["text"] + found["shared"]
+    lines.append("| " + " | ".join([
+        name, f"{cost.paper_macs(module) / 1e9:.2f}", f"{gflops}",
+        f"{found['parameters']:.1f}", f"{millions}", f"{found['text']:.1f}",
+        f"{found['shared']:.1f}", f"{alike:.1f}"]) + " |")
+  return lines
 
 
 def table(done, missing) -> list[str]:

@@ -133,6 +133,21 @@ def paper_macs(dit: dit_lib.DiT, tokens: int = 256) -> int:
   return (dit_flops(dit, [(tokens, 0)]) - text) // 2
 
 
+def paper_params(dit: dit_lib.DiT) -> dict[str, int]:
+  """The parameters, and how they differ from those of the DiT paper's network.
+
+  Returns:
+    {"parameters": of the module, "text": of them, what attends to text, which
+    the paper's has not, "shared": what it would have more if every block had a
+    modulation layer of its own, as the paper's has}.
+  """
+  d = dit.heads * dit.head_size
+  text = dit.layers * (4 * (d * d + d) + 2 * d + 2 * d)
+  text += dit.text_width * d + d + d * d + d
+  return {"parameters": dit_params(dit), "text": text,
+          "shared": (dit.layers - 1) * 6 * (d * d + d)}
+
+
 def text_flops(encoder: text_lib.TextEncoder, lengths: Sequence[int]) -> int:
   """Operations of a forward pass over prompts of `lengths`."""
   d = encoder.width
