@@ -5,6 +5,7 @@ which prints for each case the largest difference of any array, relative to the
 largest value of that array.
 """
 
+import dataclasses
 import functools
 import json
 import os
@@ -17,8 +18,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from configs import dit as dit_config
 from sora_jax import mesh as mesh_lib
 from sora_jax import types
+from sora_jax.cli import parts
 from sora_jax.diffusion import process
 from sora_jax.models import attention
 from sora_jax.models import dit
@@ -29,6 +32,9 @@ from sora_jax.models import vae_stream
 from sora_jax.training import dit_objective
 
 LIMIT = 1e-5
+FOLDER = pathlib.Path(__file__).parent
+GOLDEN = ("tiny", "14b")
+VARIANTS = ("tiny", "test", *dit_config.WAN, *dit_config.PODS)
 # Of two heads a context axis of 4, or of 2 beside a tensor axis of 2, is wider
 # than they divide: a ring. The last two are mixed.
 TRAIN = {
@@ -184,7 +190,7 @@ def _found():
          "XLA_FLAGS": "--xla_force_host_platform_device_count=8 "
                       "--xla_backend_optimization_level=0"}
   run = subprocess.run([sys.executable, __file__], env=env, text=True,
-                       capture_output=True, cwd=pathlib.Path(__file__).parent)
+                       capture_output=True, cwd=FOLDER)
   assert run.returncode == 0, run.stderr[-3000:]
   return json.loads(run.stdout.splitlines()[-1])
 
@@ -208,5 +214,97 @@ def test_the_vae_split_over_rows_and_columns_is_the_whole(found):
   check(found, "vae", 5 * len(VAE))
 
 
+@dataclasses.dataclass(frozen=True)
+class Device:
+  """A device of a pod that is not here."""
+
+  id: int
+  process_index: int
+  platform: str = "tpu"
+
+
+@dataclasses.dataclass(frozen=True)
+class Pod:
+  """What `host` reads of a mesh."""
+
+  devices: np.ndarray
+
+  @property
+  def shape(self):
+    return dict(zip(mesh_lib.AXES, self.devices.shape))
+
+
+def pod(shape, hosts):
+  """A mesh of devices that lie on hosts in runs."""
+  count = int(np.prod(shape))
+  devices = [Device(i, i * hosts // count) for i in range(count)]
+  return Pod(np.array(devices).reshape(shape))
+
+
+@pytest.mark.parametrize("shape, hosts, process, wanted", [
+    ((8, 1, 1, 1), 2, 1, (1, 2)), ((2, 4, 1, 1), 4, 3, (3, 4)),
+    ((2, 1, 4, 1), 2, 1, (1, 2)), ((2, 1, 4, 1), 4, 1, (0, 2)),
+    ((1, 1, 4, 2), 4, 2, (0, 1)), ((4, 1, 1, 2), 1, 0, (0, 1))])
+def test_hosts_share_rows(monkeypatch, shape, hosts, process, wanted):
+  monkeypatch.setattr(jax, "process_index", lambda: process)
+  assert mesh_lib.host(pod(shape, hosts)) == wanted
+
+
+def test_hosts_with_unequal_shares_are_refused(monkeypatch):
+  monkeypatch.setattr(jax, "process_count", lambda: 4)
+  with pytest.raises(ValueError, match="equal shares of 4 hosts"):
+    mesh_lib.host(pod((3, 1, 4, 1), 4))
+
+
+def test_a_mesh_that_does_not_fit_is_refused():
+  with pytest.raises(ValueError, match="needs 6 devices and there are 1"):
+    mesh_lib.make_mesh(2, 3, devices=jax.devices()[:1])
+  params = {"blocks": {"self": {"q": {"kernel": np.zeros((2, 6, 4))}}}}
+  specs = mesh_lib.param_specs(params, mesh_lib.DIT_RULES)
+  with pytest.raises(ValueError, match="self/q/kernel.*fsdp=4.*divide 6"):
+    mesh_lib.check_division(pod((1, 4, 1, 1), 1), params, specs)
+
+
+def golden(variant):
+  """One line for each parameter of a config: its path, shape and axes."""
+  cfg = dit_config.get_config(variant)
+  channels = 16 * int(np.prod(parts.PATCH))
+  models = {"transformer": (dit.init, dit.DiT(
+      patch_channels=channels, out_channels=channels, **cfg.transformer))}
+  if "text_encoder" in cfg:
+    models["text_encoder"] = (text_encoder.init, parts.text_encoder_of(cfg))
+  lines = []
+  for name, (init, module) in models.items():
+    params = jax.eval_shape(lambda key, f=init, m=module: f(m, key),
+                            jax.random.key(0))
+    specs = mesh_lib.param_specs(params, RULES[name])
+    lines += [
+        f"{name}/{mesh_lib.path_name(path)} {list(x.shape)} {tuple(spec)}"
+        for (path, x), spec in zip(
+            jax.tree_util.tree_flatten_with_path(params)[0],
+            jax.tree.leaves(specs, is_leaf=lambda s: isinstance(s, tuple)))]
+  return "\n".join(lines) + "\n"
+
+
+@pytest.mark.parametrize("variant", GOLDEN)
+def test_shardings_are_the_golden_ones(variant):
+  """After a change that is meant: `python test_mesh.py golden`."""
+  path = FOLDER / "shardings" / f"dit_{variant}.txt"
+  assert golden(variant) == path.read_text()
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_each_parameter_of_every_config_has_one_row(variant):
+  lines = golden(variant).splitlines()
+  split = [line for line in lines if "fsdp" in line]
+  assert all(line.split(" ")[0].endswith(("kernel", "embedding"))
+             for line in split)
+  assert len(split) >= 10
+
+
 if __name__ == "__main__":
-  main()
+  if sys.argv[1:] == ["golden"]:
+    for one in GOLDEN:
+      (FOLDER / "shardings" / f"dit_{one}.txt").write_text(golden(one))
+  else:
+    main()
