@@ -8,6 +8,21 @@ pixels and 4 frames), and test, which trains in a minute and serves the tests.
 wan_1_3b, wan_14b (Wan 2.1) and wan_5b (Wan 2.2 TI2V) go on from the open
 weights in --config.init_from=MODEL, whose text encoder stays frozen; their
 latents are those of the VAE of the same folder.
+
+s, b, l and xl (sizes and heads of the DiT paper, arXiv:2212.09748), 3b and 14b
+train from scratch on pods. Each states the slice it is laid out for, and `plan`
+tells without one what it needs there and whether it fits:
+
+  sora-jax plan --config=configs/dit.py:14b
+
+  variant  layers  width  heads  parameters  slice      mesh       tokens a step
+  s            12    384      6      0.03 B  v5e:4x4    data=16          262,144
+  b            12    768     12      0.12 B  v5e:4x8    data=32          524,288
+  l            24   1024     16      0.41 B  v5p:4x4x4  data=64        1,048,576
+  xl           28   1152     16      0.61 B  v5p:4x4x4  fsdp=64        2,097,152
+  3b           24   3072     24      3.10 B  v5p:4x4x4  fsdp=64        2,097,152
+  14b          40   5120     40     14.27 B  v5p:4x8x8  fsdp=64        4,194,304
+                                                        context=4
 """
 
 import ml_collections
@@ -17,6 +32,23 @@ import ml_collections
 WAN = {"wan_1_3b": dict(layers=30, heads=12, ffn=8960),
        "wan_14b": dict(layers=40, heads=40, ffn=13824),
        "wan_5b": dict(layers=30, heads=24, ffn=14336)}
+
+# Sizes for pods: the transformer, the text encoder trained with it, and where
+# it runs. All rows of a step have one length, (rows, length).
+PODS = {
+    "s": dict(layers=12, heads=6, head_size=64, ffn=1536, text=(384, 6),
+              topology="v5e:4x4", mesh=dict(data=16), shape=(16, 16_384)),
+    "b": dict(layers=12, heads=12, head_size=64, ffn=3072, text=(512, 6),
+              topology="v5e:4x8", mesh=dict(data=32), shape=(32, 16_384)),
+    "l": dict(layers=24, heads=16, head_size=64, ffn=4096, text=(768, 8),
+              topology="v5p:4x4x4", mesh=dict(data=64), shape=(64, 16_384)),
+    "xl": dict(layers=28, heads=16, head_size=72, ffn=4608, text=(768, 8),
+               topology="v5p:4x4x4", mesh=dict(fsdp=64), shape=(64, 32_768)),
+    "3b": dict(layers=24, heads=24, head_size=128, ffn=8192, text=(1024, 12),
+               topology="v5p:4x4x4", mesh=dict(fsdp=64), shape=(64, 32_768)),
+    "14b": dict(layers=40, heads=40, head_size=128, ffn=13824, text=(1024, 12),
+                topology="v5p:4x8x8", mesh=dict(fsdp=64, context=4),
+                shape=(64, 65_536))}
 
 
 def get_config(variant: str = "tiny") -> ml_collections.ConfigDict:
@@ -64,9 +96,11 @@ def get_config(variant: str = "tiny") -> ml_collections.ConfigDict:
     cfg.preview.prompts = ("a red ball moves to the right",)
   elif variant in WAN:
     _wan(cfg, variant)
+  elif variant in PODS:
+    _pod(cfg, **PODS[variant])
   elif variant != "tiny":
     raise ValueError(f"configs/dit.py has no variant '{variant}': tiny, test, "
-                     f"{', '.join(WAN)}")
+                     f"{', '.join([*WAN, *PODS])}")
   return cfg
 
 
@@ -95,3 +129,32 @@ def _wan(cfg, variant: str) -> None:
   cfg.loop = dict(log_every=10, save_every=500, preview_every=1000)
   cfg.preview = dict(seed=0, size=(832, 480), frames=81, prompts=(
       "A cat and a dog bake a cake together in a kitchen.",))
+
+
+def _pod(cfg, layers, heads, head_size, ffn, text, topology, mesh,
+         shape) -> None:
+  """Training from scratch on a pod, on the latents of configs/vae.py:base."""
+  rows, length = shape
+  width, depth = text
+  cfg.compressor = "configs/vae.py:base"
+  cfg.topology = topology
+  cfg.mesh = dict(data=1, fsdp=1, context=1, tensor=1) | mesh
+  cfg.steps = 400_000
+  cfg.dtype = "bfloat16"
+  cfg.transformer = dict(layers=layers, heads=heads, head_size=head_size,
+                         ffn=ffn, text_width=width, remat="full")
+  cfg.text_encoder = dict(vocab=32_768, width=width, layers=depth,
+                          heads=width // 64, ffn=4 * width)
+  cfg.process = dict(prediction="x0", mean=0.0, std=1.0, uniform=0.1,
+                     base_tokens=1024, max_shift=6.0)
+  cfg.optimizer = dict(name="adamw", learning_rate=1e-4 if layers < 40 else 6e-5,
+                       warmup=2000, decay=0.2, clip=1.0, ema=0.9999,
+                       weight_decay=0.01)
+  cfg.data = dict(shapes=((rows, length),), text_length=2048, text_limit=256,
+                  max_segments=64, f_ref=24.0, dropout=0.1, images=0.2,
+                  shards=rows)
+  cfg.sampling = dict(steps=30, guidance=5.0, guidance_interval=(0.1, 1.0),
+                      method="ab2", fps=24.0, max_tokens=4_000_000)
+  cfg.loop = dict(log_every=10, save_every=1000, preview_every=5000)
+  cfg.preview = dict(seed=0, size=(480, 272), frames=49, prompts=(
+      "A ship sails through a storm at night, lit by lightning.",))

@@ -7,6 +7,12 @@ Variants: tiny (2.5 M parameters, stride 4x8x8, 16 channels), and test, which
 trains in a minute and serves the tests. wan_2_1 (stride 4x8x8, 16 channels) and
 wan_2_2 (4x16x16, 48 channels) are the open VAEs; --config.init_from=MODEL goes
 on from their weights.
+
+base and large train from scratch on slices:
+
+  variant  parameters  stride   channels  slice      mesh     pixels a step
+  base           53 M  4x8x8          16  v5e:4x4    data=16     17,825,792
+  large         409 M  4x16x16        48  v5p:4x4x4  data=64     71,303,168
 """
 
 import ml_collections
@@ -48,7 +54,30 @@ def get_config(variant: str = "tiny") -> ml_collections.ConfigDict:
                    residual=new)
     cfg.optimizer.update(name="adamw", learning_rate=2e-5)
     cfg.data.buckets = ((1, 256, 256, 8, 0.25), (17, 256, 256, 1, 0.75))
+  elif variant in ("base", "large"):
+    _pod(cfg, variant == "large")
   elif variant != "tiny":
     raise ValueError(f"configs/vae.py has no variant '{variant}': tiny, test, "
-                     "wan_2_1, wan_2_2")
+                     "wan_2_1, wan_2_2, base, large")
   return cfg
+
+
+def _pod(cfg, large: bool) -> None:
+  """Training from scratch on a slice: one clip of 17 frames a chip."""
+  chips = 64 if large else 16
+  cfg.topology = "v5p:4x4x4" if large else "v5e:4x4"
+  cfg.mesh = dict(data=chips, fsdp=1, context=1, tensor=1)
+  cfg.steps = 300_000
+  cfg.vae = dict(
+      base=128 if large else 64, decoder_base=192 if large else 0,
+      mults=(1, 2, 4, 4) if large else (1, 4, 4), z=48 if large else 16,
+      blocks=2, temporal=(False, True, True) if large else (True, True),
+      patch=2, residual=True)
+  cfg.objective = dict(l1=1.0, l2=1.0, kl=1e-6, edges=0.5, edges_start=500,
+                       adversarial=0.05, adversarial_start=100_000,
+                       critic_width=64)
+  cfg.optimizer = dict(name="adamw", learning_rate=1e-4, warmup=1000, decay=0.2,
+                       clip=1.0, ema=0.999, weight_decay=1e-4)
+  cfg.data = dict(buckets=((1, 256, 256, 17 * chips, 0.2),
+                           (17, 256, 256, chips, 0.8)), candidates=1)
+  cfg.loop = dict(log_every=10, save_every=1000, preview_every=5000)

@@ -15,6 +15,7 @@ from absl import flags
 VERBS = {
     "prepare": "turn a source of captioned clips into shards",
     "plan-data": "what a config makes of a data set, before training",
+    "plan": "what a config needs on a TPU slice, without one",
     "train": "train the VAE or the diffusion transformer",
     "encode": "cache the latents of a prepared data set",
     "export": "write the EMA weights of a run as a model folder",

@@ -77,10 +77,13 @@ def make_mesh(data: int = -1, fsdp: int = 1, context: int = 1,
       raise ValueError(f"mesh axis data={data} must be a multiple of the "
                        f"{slices} slices, which are joined along it")
     grid = mesh_utils.create_hybrid_device_mesh(
-        (data // slices, *shape[1:]), (slices, 1, 1, 1), devices)
-    return Mesh(grid, AXES, axis_types=(AxisType.Auto,) * 4)
-  return jax.make_mesh(shape, AXES, axis_types=(AxisType.Auto,) * 4,
-                       devices=devices)
+        (data // slices, *shape[1:]), (slices, 1, 1, 1), devices,
+        allow_split_physical_axes=True)
+  else:
+    # An axis may be a part of a side of the torus: context=2 on 4x8x8 chips.
+    grid = mesh_utils.create_device_mesh(shape, devices,
+                                         allow_split_physical_axes=True)
+  return Mesh(grid, AXES, axis_types=(AxisType.Auto,) * 4)
 
 
 _mesh = contextvars.ContextVar("mesh", default=None)
@@ -303,6 +306,11 @@ def replicated(mesh: Mesh) -> NamedSharding:
 def rows(mesh: Mesh) -> NamedSharding:
   """The sharding of an array whose first axis is the rows of a batch."""
   return NamedSharding(mesh, PartitionSpec(ROWS))
+
+
+def placed(mesh: Mesh, *axes) -> NamedSharding:
+  """The sharding whose dimensions lie along `axes`, each a name or None."""
+  return NamedSharding(mesh, PartitionSpec(*axes))
 
 
 def assemble(shape: tuple[int, ...], sharding: NamedSharding, read) -> jax.Array:

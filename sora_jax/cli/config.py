@@ -35,6 +35,12 @@ def define(values: flags.FlagValues, argv: list[str]) -> list[str]:
   return argv
 
 
+def load(name: str) -> config_dict.ConfigDict:
+  """The config FILE:VARIANT."""
+  path = _resolve(f"--config={name}").removeprefix("--config=")
+  return config_flags.config_flags.ConfigFileFlagParser("config").parse(path)
+
+
 def to_json(cfg: config_dict.ConfigDict) -> dict:
   """The resolved config as plain JSON values."""
   return json.loads(cfg.to_json_best_effort())
@@ -55,9 +61,7 @@ def _resolve(arg: str) -> str:
 
 def _check_overrides(config: str, argv: list[str]) -> None:
   """Names the nearest key for every unknown one."""
-  loaded = config_flags.config_flags.ConfigFileFlagParser("config").parse(
-      config)
-  keys = [k for k, _ in _flatten(loaded)]
+  keys = [k for k, _ in _flatten(load(config))]
   for arg in argv:
     match = re.match(r"--(?:no)?config\.([^=]+)", arg)
     if match and match[1] not in keys:

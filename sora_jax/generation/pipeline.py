@@ -113,10 +113,10 @@ class Pipeline:
     pos = jnp.asarray(tokens_lib.positions(grid, pos_t))
     texts = [self._encode(prompts), self._encode([negative] * len(prompts))]
     interval = tuple(cfg["guidance_interval"])
-    advance = lambda carry, row: _advance(
+    step = lambda carry, row: advance(
         self.model.transformer.module, settings_lib.process(self.model), scale,
         interval, self.model.transformer.params, carry, row, pos, *texts, known)
-    x = solvers.drive(advance, solvers.begin(noise, known), rows, report)
+    x = solvers.drive(step, solvers.begin(noise, known), rows, report)
     z = tokens_lib.unpatchify(
         x, tuple(n * p for n, p in zip(grid, PATCH)), PATCH)
     video = np.concatenate([self.decode(z[i:i + 1]) for i in range(len(z))])
@@ -228,7 +228,7 @@ def _encode_text(module, params, text):
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2, 3), donate_argnums=5)
-def _advance(module, process, scale, interval, params, carry, row, pos, text,
+def advance(module, process, scale, interval, params, carry, row, pos, text,
              null, known):
   """One step of the solver for a batch of samples, one a row."""
   b, length = carry[0].shape[:2]

@@ -27,7 +27,7 @@ def encode(part: pretrained.Part, video: np.ndarray) -> jax.Array:
 def decode(part: pretrained.Part, z) -> np.ndarray:
   """Raw latents [B, t, h, w, C] to video, uint8 [B, T, H, W, 3]."""
   many = np.prod(z.shape[:4]) * np.prod(vae.stride(part.module)) > WHOLE
-  return to_uint8(np.asarray(_decode(part.module, many, part.params, z)))
+  return to_uint8(np.asarray(decode_array(part.module, many, part.params, z)))
 
 
 def reconstruct(part: pretrained.Part, video: np.ndarray) -> np.ndarray:
@@ -60,6 +60,6 @@ def _encode(module, params, video):
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def _decode(module, in_parts, params, z):
+def decode_array(module, in_parts, params, z):
   run = vae_stream.decode_chunked if in_parts else vae.decode
   return run(module, params, z)

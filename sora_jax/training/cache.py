@@ -178,7 +178,7 @@ class Encoder:
     part, ctx, means = self.model.vae, None, []
     for start in [0, *range(1, frames, stride[0])]:
       chunk = video[:, start:start + (stride[0] if start else 1)]
-      mean, ctx = _encode(part.module, part.params, chunk, ctx, sizes)
+      mean, ctx = encode_part(part.module, part.params, chunk, ctx, sizes)
       means.append(np.asarray(mean))
     z = np.concatenate(means, axis=1)
     z = vae.normalise(z, np.asarray(self.model.latent_mean, np.float32),
@@ -190,7 +190,7 @@ class Encoder:
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _encode(module, params, video, ctx, size):
+def encode_part(module, params, video, ctx, size):
   x = jnp.asarray(video, jnp.float32) / 127.5 - 1
   (mean, _), ctx = vae.encode_part(module, params, x, ctx, size)
   return mean, ctx

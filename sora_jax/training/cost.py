@@ -10,6 +10,7 @@ et al. 2022, arXiv 2204.02311).
 """
 
 from collections.abc import Callable, Sequence
+import dataclasses
 import math
 
 import jax
@@ -20,6 +21,57 @@ from sora_jax.models import text_encoder as text_lib
 from sora_jax.models import vae as vae_lib
 
 TRAIN = 3  # a training step in forward passes
+LANES = 128  # of a TPU's vector and matrix units: the last axis is padded to it
+# The share of a chip's peak that its arithmetic is taken to reach: products as
+# MaxText's language models do (57 to 71 %), attention so low that the published
+# 29.6 % of MaxDiffusion's Wan-14B on v5p, 75,600 tokens, comes out.
+RATES = {"dense": 0.6, "attention": 0.26}
+
+
+@dataclasses.dataclass(frozen=True)
+class Work:
+  """The arithmetic of a program, of all chips together.
+
+  Attributes:
+    flops: what the model asks for, forward and backward.
+    dense: what the chips do in matrix products and convolutions: with what is
+      computed again, and rounded up to the lanes of the hardware.
+    attention: the same of attention.
+  """
+
+  flops: float
+  dense: float
+  attention: float
+
+
+def project(work: Work, chips: int, chip, touched: float, links: float,
+            network: float) -> dict:
+  """The time that a program takes at least, and at RATES.
+
+  The projection is the slowest of arithmetic at RATES and of memory, links and
+  network at their full speed: all of them are taken to overlap.
+
+  Args:
+    work: of all chips.
+    chips: that share it evenly.
+    chip: with flops, memory, links and network a second.
+    touched: bytes to and from the memory of a chip.
+    links: bytes that a chip sends to its neighbours.
+    network: bytes that a chip sends to another slice.
+
+  Returns:
+    {"floors": seconds of each, "seconds": the projection, "mfu": the model's
+    operations at that time as a share of the peak}.
+  """
+  peak = chips * chip.flops
+  floors = {"arithmetic": (work.dense + work.attention) / peak,
+            "memory": touched / chip.memory, "links": links / chip.links,
+            "network": network / chip.network}
+  busy = (work.dense / RATES["dense"]
+          + work.attention / RATES["attention"]) / peak
+  seconds = max(busy, floors["memory"], floors["links"], floors["network"])
+  return {"floors": floors, "seconds": seconds,
+          "mfu": work.flops / peak / seconds}
 
 
 def dit_params(dit: dit_lib.DiT) -> int:
@@ -45,16 +97,55 @@ def dit_flops(dit: dit_lib.DiT, segments: Sequence[tuple[int, int]],
     times: distinct times that are embedded; one for each clip if None.
   """
   d = dit.heads * dit.head_size
-  total = 0
+  total = attention_flops(dit, segments)
   for tokens, text in segments:
     block = tokens * (2 * 6 * d * d + 4 * d * dit.ffn)  # projections and MLP
     block += 2 * text * 2 * d * d  # keys and values of the text
-    block += 4 * tokens * (tokens + text) * d  # scores and their sums
     total += dit.layers * block
     total += 2 * tokens * d * (dit.patch_channels + dit.out_channels)
     total += 2 * text * d * (dit.text_width + d)
   times = len(segments) if times is None else times
   return total + 2 * times * d * (dit.freq_dim + 7 * d)
+
+
+def attention_flops(dit: dit_lib.DiT, segments: Sequence[tuple[int, int]],
+                    lanes: int = 1) -> int:
+  """The part of `dit_flops` that is scores and their sums.
+
+  Args:
+    dit: the module.
+    segments: as in `dit_flops`.
+    lanes: the size of a head is rounded up to a multiple of this, as hardware
+      does: LANES on a TPU.
+  """
+  d = dit.heads * -(-dit.head_size // lanes) * lanes
+  return dit.layers * sum(4 * n * (n + text) * d for n, text in segments)
+
+
+def paper_macs(dit: dit_lib.DiT, tokens: int = 256) -> int:
+  """Multiply-accumulates of a forward pass as the DiT paper counts them.
+
+  For one image of `tokens` patches, without what attends to text, which its
+  networks do not have (Peebles & Xie 2022, arXiv 2212.09748, Table 4).
+  """
+  d = dit.heads * dit.head_size
+  text = 2 * 2 * d * d * tokens * dit.layers  # queries and output
+  return (dit_flops(dit, [(tokens, 0)]) - text) // 2
+
+
+def paper_params(dit: dit_lib.DiT) -> dict[str, int]:
+  """The parameters, and how they differ from those of the DiT paper's network.
+
+  Returns:
+    {"parameters": of the module, "text": of them, what attends to text, which
+    the paper's has not, "shared": what it would have more if every block had a
+    modulation layer of its own, as the paper's has}.
+  """
+  d = dit.heads * dit.head_size
+  text = dit.layers * (4 * (d * d + d) + 2 * d + 2 * d)
+  text += dit.text_width * d + d + d * d + d
+  return {"parameters": dit_params(dit), "text": text,
+          "shared": (dit.layers - 1) * 6 * (d * d + d)}
 
 
 def text_flops(encoder: text_lib.TextEncoder, lengths: Sequence[int]) -> int:
@@ -65,20 +156,24 @@ def text_flops(encoder: text_lib.TextEncoder, lengths: Sequence[int]) -> int:
       for n in lengths)
 
 
-def encode_flops(vae: vae_lib.VAE, size: tuple[int, int, int]) -> int:
-  """Operations to encode one clip of `size` (T, H, W)."""
+def encode_flops(vae: vae_lib.VAE, size: tuple[int, int, int],
+                 lanes: int = 1) -> int:
+  """Operations to encode one clip of `size` (T, H, W); lanes as in `traced`."""
   params = _vae_spec(vae)
   video = jax.ShapeDtypeStruct((1, *size, 3), jnp.float32)
-  return traced(lambda p, x: vae_lib.encode(vae, p, x), params, video)
+  return traced(lambda p, x: vae_lib.encode(vae, p, x), params, video,
+                lanes=lanes)
 
 
-def decode_flops(vae: vae_lib.VAE, size: tuple[int, int, int]) -> int:
-  """Operations to decode one clip of `size` (T, H, W)."""
+def decode_flops(vae: vae_lib.VAE, size: tuple[int, int, int],
+                 lanes: int = 1) -> int:
+  """Operations to decode one clip of `size` (T, H, W); lanes as in `traced`."""
   st, sh, sw = vae_lib.stride(vae)
   t, h, w = size
   z = jax.ShapeDtypeStruct((1, (t - 1) // st + 1, h // sh, w // sw, vae.z),
                            jnp.float32)
-  return traced(lambda p, z: vae_lib.decode(vae, p, z), _vae_spec(vae), z)
+  return traced(lambda p, z: vae_lib.decode(vae, p, z), _vae_spec(vae), z,
+                lanes=lanes)
 
 
 def params_of(init: Callable) -> int:
@@ -87,24 +182,26 @@ def params_of(init: Callable) -> int:
   return sum(math.prod(x.shape) for x in jax.tree.leaves(shapes))
 
 
-def traced(fn: Callable, *args) -> int:
+def traced(fn: Callable, *args, lanes: int = 1) -> int:
   """Operations of fn(*args), by what it traces to; args may be shapes.
+
+  The channels of convolutions are rounded up to a multiple of `lanes`.
 
   Raises:
     ValueError: a loop whose length is not in the program.
   """
-  return _count(jax.make_jaxpr(fn)(*args).jaxpr)
+  return _count(jax.make_jaxpr(fn)(*args).jaxpr, lanes)
 
 
 def _vae_spec(vae: vae_lib.VAE):
   return jax.eval_shape(lambda key: vae_lib.init(vae, key), jax.random.key(0))
 
 
-def _count(jaxpr) -> int:
-  return sum(_operations(eqn) for eqn in jaxpr.eqns)
+def _count(jaxpr, lanes: int) -> int:
+  return sum(_operations(eqn, lanes) for eqn in jaxpr.eqns)
 
 
-def _operations(eqn) -> int:
+def _operations(eqn, lanes: int) -> int:
   out = math.prod(eqn.outvars[0].aval.shape) if eqn.outvars else 0
   inner = [getattr(p, "jaxpr", p) for p in eqn.params.values()
            if hasattr(getattr(p, "jaxpr", p), "eqns")]
@@ -115,14 +212,16 @@ def _operations(eqn) -> int:
       return 2 * out * math.prod(shape[a] for a in axes)
     case "conv_general_dilated":
       kernel = eqn.invars[1].aval.shape
-      features = kernel[eqn.params["dimension_numbers"].rhs_spec[0]]
-      return 2 * out * math.prod(kernel) // features
+      result, source, *taps = eqn.params["dimension_numbers"].rhs_spec
+      up = lambda axis: -(-kernel[axis] // lanes) * lanes
+      return (2 * out // kernel[result] * up(result) * up(source)
+              * math.prod(kernel[a] for a in taps))
     case "scan":
-      return eqn.params["length"] * _count(inner[0])
+      return eqn.params["length"] * _count(inner[0], lanes)
     case "while":
-      if _count(eqn.params["body_jaxpr"].jaxpr):
+      if _count(eqn.params["body_jaxpr"].jaxpr, lanes):
         raise ValueError("a loop of unknown length cannot be counted")
       return 0
     case "cond":
-      return max(_count(b.jaxpr) for b in eqn.params["branches"])
-  return sum(map(_count, inner))
+      return max(_count(b.jaxpr, lanes) for b in eqn.params["branches"])
+  return sum(_count(jaxpr, lanes) for jaxpr in inner)

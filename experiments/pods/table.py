@@ -1,0 +1,181 @@
+"""What every model needs on four TPU slices, as the compiler of the TPUs says.
+
+  python experiments/pods/table.py --out=OUT [--only=14b]
+
+Claim: tiny to 14b train on v4-128, v5e-256, v5p-128 and v5p-512, a minute of
+1920x1080 is sampled in one piece and decoded, and every program fits at the mesh
+that is stated. Each row is one `sora-jax plan`; its numbers are kept in OUT, so
+that the same command goes on where it was stopped, and rows that are not there
+yet are listed as not done. table.md is the output. Needs libtpu and no TPU.
+"""
+
+import argparse
+import json
+import os
+import shlex
+import subprocess
+import sys
+
+from sora_jax.cli import config as config_lib
+from sora_jax.cli import parts
+from sora_jax.cli import plan_report
+from sora_jax.models import pretrained
+from sora_jax.training import cost
+
+SLICES = {"v4-128": "v4:4x4x4", "v5e-256": "v5e:16x16", "v5p-128": "v5p:4x4x4",
+          "v5p-512": "v5p:4x8x8"}
+CHIPS = {"v4-128": 64, "v5e-256": 256, "v5p-128": 64, "v5p-512": 256}
+LENGTH = {"tiny": 256, "s": 16_384, "b": 16_384, "l": 16_384, "xl": 32_768,
+          "3b": 32_768, "14b": 65_536}
+# Where the memory asks for shorter rows.
+SHORTER = {("14b", "v4-128"): 8192, ("14b", "v5e-256"): 16_384}
+# How many chips share the tokens of a row; the others take rows of their own.
+CONTEXT = {("xl", "v5e-256"): 4, ("3b", "v4-128"): 4, ("3b", "v5e-256"): 4,
+           ("14b", "v5e-256"): 4, ("14b", "v5p-128"): 4, ("14b", "v5p-512"): 4}
+SPLIT = ("l", "xl", "3b", "14b")  # parameters lie over all rows, by fsdp
+PAPER = {"s": (33, 6.06), "b": (130, 23.0), "l": (458, 80.7),
+         "xl": (675, 118.6)}  # millions, Gflops: Table 4 of arXiv 2212.09748
+# 368 latents of 4 frames: a minute is 361 of them, whose tokens do not divide
+# over 64 chips and more.
+MINUTE = ("--size=1920x1080", "--frames=1469")
+IMAGE = ("--size=2048x2048", "--frames=1")
+# (name, slice, mesh, arguments) of what is not training.
+OTHERS = (
+    ("xl: a minute of 1080p", "v5p-128", "context=64",
+     ("--config=configs/dit.py:xl", "--what=sample", *MINUTE)),
+    ("14b: a minute of 1080p", "v5p-128", "context=64",
+     ("--config=configs/dit.py:14b", "--what=sample", *MINUTE)),
+    ("14b: a minute of 1080p", "v5p-512", "context=256",
+     ("--config=configs/dit.py:14b", "--what=sample", *MINUTE)),
+    ("14b: a minute of 1080p, stride 16", "v5p-128", "context=64",
+     ("--config=configs/dit.py:14b", "--what=sample",
+      "--vae=configs/vae.py:large", *MINUTE)),
+    ("xl: 2048x2048", "v5p-8", "context=4",
+     ("--config=configs/dit.py:xl", "--what=sample", *IMAGE)),
+    ("14b: 2048x2048", "v5p-8", "context=4",
+     ("--config=configs/dit.py:14b", "--what=sample", *IMAGE)),
+    ("vae base decodes a minute of 1080p", "v5p-32", "context=16",
+     ("--config=configs/vae.py:base", "--what=decode", *MINUTE)),
+    ("vae large decodes a minute of 1080p", "v5p-8", "context=4",
+     ("--config=configs/vae.py:large", "--what=decode", *MINUTE)),
+)
+SLICES |= {"v5p-8": "v5p:2x2x1", "v5p-32": "v5p:2x2x4"}
+
+
+def rows() -> list[tuple[str, str, list[str]]]:
+  """(name, slice, arguments of `plan`) of every row."""
+  found = []
+  for kind, chips in CHIPS.items():
+    for model, length in LENGTH.items():
+      found.append(training(model, kind, chips, length))
+  found.append(training("14b", "v5p-128", 64, LENGTH["14b"], 2))
+  for name, kind, mesh, args in OTHERS:
+    found.append((name, kind, [*args, f"--topology={SLICES[kind]}",
+                               f"--mesh={mesh}"]))
+  return found
+
+
+def training(model, kind, chips, length, slices=1):
+  """A row of training."""
+  context = CONTEXT.get((model, kind), 1)
+  length = SHORTER.get((model, kind), length)
+  rows = chips // context
+  split = "fsdp" if model in SPLIT else "data"
+  mesh = f"{split}={rows}" + (f",context={context}" if context > 1 else "")
+  args = [f"--config=configs/dit.py:{model}", f"--topology={SLICES[kind]}",
+          f"--config.data.shapes=(({slices * rows},{length}),)"]
+  if slices > 1:
+    mesh += f",data={slices}"
+    args.append(f"--slices={slices}")
+  if model == "tiny":
+    args.append("--vae=configs/vae.py:tiny")
+  several = f"{slices} x " if slices > 1 else ""
+  return f"{model}: training", several + kind, [*args, f"--mesh={mesh}"]
+
+
+def main() -> None:
+  parser = argparse.ArgumentParser()
+  parser.add_argument("--out", required=True)
+  parser.add_argument("--only", default="", help="rows whose command has this")
+  parser.add_argument("--show", action="store_true", help="compile nothing")
+  args = parser.parse_args()
+  os.makedirs(args.out, exist_ok=True)
+  done, missing = [], []
+  for name, kind, flags in rows():
+    path = os.path.join(args.out, f"{name} {kind}.json".replace(" ", "_"))
+    command = ["plan", *flags]
+    wanted = args.only in shlex.join(command) and not args.show
+    if not os.path.exists(path) and wanted:
+      print(shlex.join(["sora-jax", *command]), file=sys.stderr, flush=True)
+      subprocess.run([sys.executable, "-m", "sora_jax", *command,
+                      f"--json={path}"], stdout=subprocess.DEVNULL, check=False)
+    if os.path.exists(path):
+      with open(path, encoding="utf-8") as file:
+        done.append((name, kind, flags, json.load(file)))
+    else:
+      missing.append((name, kind, flags))
+  print("\n".join([*table(done, missing), "", *paper()]))
+
+
+def paper() -> list[str]:
+  """The sizes beside those of the DiT paper."""
+  lines = ["Beside the DiT paper (256 tokens, multiply-accumulates, text left "
+           "out; parameters in millions):", "",
+           "| size | Gflops | of the paper | parameters | of the paper | ours "
+           "attend to text | theirs have a modulation a block | ours - text + "
+           "modulation |", "|" + "---|" * 8]
+  for name, (millions, gflops) in PAPER.items():
+    cfg = config_lib.load(f"configs/dit.py:{name}")
+    vae = pretrained.Part(parts.vae_of(config_lib.load(cfg.compressor)), None)
+    module = parts.dit_of(cfg, pretrained.Model(vae, None, None))
+    found = {k: n / 1e6 for k, n in cost.paper_params(module).items()}
+    alike = found["parameters"] - found["text"] + found["shared"]
+    lines.append("| " + " | ".join([
+        name, f"{cost.paper_macs(module) / 1e9:.2f}", f"{gflops}",
+        f"{found['parameters']:.1f}", f"{millions}", f"{found['text']:.1f}",
+        f"{found['shared']:.1f}", f"{alike:.1f}"]) + " |")
+  return lines
+
+
+def table(done, missing) -> list[str]:
+  """The lines of table.md."""
+  lines = ["| what | slice | mesh | tokens or pixels a step | FLOP a step | "
+           "memory of a chip, GiB | a chip sends | at least | projected | MFU | "
+           "compiled in |", "|" + "---|" * 11]
+  for name, kind, _, plan in done:
+    for b in plan["buckets"]:
+      lines.append("| " + " | ".join(cells(name, kind, plan, b)) + " |")
+  bad = [d for d in done if not all(b["fits"] for b in d[3]["buckets"])]
+  lines += ["", f"{len(done)} of {len(done) + len(missing)} rows compiled, "
+            f"{len(done) - len(bad)} of them fit.", "", "Commands:", ""]
+  lines += [f"- {name}, {kind}: `sora-jax plan {shlex.join(flags)}`"
+            for name, kind, flags, _ in done]
+  if missing:
+    lines += ["", "Not done:", ""]
+    lines += [f"- {name}, {kind}: `sora-jax plan {shlex.join(flags)}`"
+              for name, kind, flags in missing]
+  return lines
+
+
+def cells(name, kind, plan, b) -> list[str]:
+  """The cells of one bucket."""
+  hbm = plan["hbm"] / plan_report.GIB
+  first = [name, kind, plan_report.mesh(plan["mesh"]), f"{b['units']:,}",
+           plan_report.number(b["flops"]).strip(),
+           f"{b['needed'] / plan_report.GIB:.2f} of {hbm:.2f}"]
+  if not b["fits"]:
+    return [*first, "", "", "does not fit", "",
+            f"{b['compile_seconds']:.0f} s"]
+  sent = ", ".join(
+      f"{c['kind']}{' (network)' if c['network'] else ''} "
+      f"{plan_report.number(c['sent'])}B" for c in b["collectives"][:3])
+  floor = max(b["floors"], key=b["floors"].get)
+  time = plan_report.time(b["seconds"])
+  if b["runs"] > 1:
+    time += f"; {b['runs']} steps {plan_report.time(b['runs'] * b['seconds'])}"
+  return [*first, sent, f"{plan_report.time(b['floors'][floor])} ({floor})",
+          time, f"{b['mfu']:.0%}", f"{b['compile_seconds']:.0f} s"]
+
+
+if __name__ == "__main__":
+  main()

@@ -1,0 +1,124 @@
+"""What `plan` compiles of sampling, decoding and encoding."""
+
+import functools
+
+import jax
+import numpy as np
+
+from sora_jax import mesh as mesh_lib
+from sora_jax import tokens as tokens_lib
+from sora_jax import types
+from sora_jax.cli import parts
+from sora_jax.cli import plan_programs as shapes
+from sora_jax.diffusion import process as process_lib
+from sora_jax.diffusion import solvers
+from sora_jax.generation import pipeline
+from sora_jax.generation import pixels
+from sora_jax.models import dit
+from sora_jax.models import pretrained
+from sora_jax.models import vae
+from sora_jax.training import cache
+from sora_jax.training import cost
+
+
+def sample(request: shapes.Request, mesh) -> list[shapes.Program]:
+  """A guided step of the solver, for one video or image."""
+  cfg, network = request.cfg, shapes.transformer(request)
+  (width, height), frames = request.size, request.frames
+  latent = tokens_lib.latent_size((frames, height, width),
+                                  vae.stride(request.compressor), parts.PATCH)
+  length = int(np.prod(tokens_lib.grid_size(latent, parts.PATCH)))
+  shapes.check(mesh.shape["data"] * mesh.shape["fsdp"], length, mesh)
+  params = jax.eval_shape(functools.partial(dit.init, network),
+                          jax.random.key(0))
+  stored = lambda path, x: network.dtype if pretrained.CAST.match(
+      mesh_lib.path_name(path)) else x.dtype
+  params = jax.tree_util.tree_map_with_path(
+      lambda path, x, place: jax.ShapeDtypeStruct(
+          x.shape, stored(path, x), sharding=place), params,
+      mesh_lib.shardings(mesh, mesh_lib.param_specs(params,
+                                                    mesh_lib.DIT_RULES)))
+  array = lambda *s: jax.ShapeDtypeStruct(s, np.float32)
+  x = shapes.along(array(1, length, network.patch_channels), mesh, 1)
+  carry = (x,) * 4
+  limit = cfg.data.text_limit
+  text = shapes.whole(types.TextStates(
+      array(1, limit, network.text_width),
+      jax.ShapeDtypeStruct((1, limit), np.int32)), mesh)
+  step = jax.jit(
+      mesh_lib.on(mesh, functools.partial(
+          pipeline.advance, network, process_lib.Process(**cfg.process),
+          cfg.sampling.guidance, tuple(cfg.sampling.guidance_interval))),
+      donate_argnums=1, out_shardings=jax.tree.map(lambda x: x.sharding, carry))
+  one = [(length, limit)]
+  flops, attention = (2 * count(network, one) for count in (
+      cost.dit_flops, cost.attention_flops))
+  work = cost.Work(flops, flops - attention,
+                   2 * cost.attention_flops(network, one, cost.LANES))
+  chips = mesh.shape["context"] * mesh.shape["tensor"]
+  return [shapes.Program(
+      f"{width}x{height}, {frames} frames", length, work, chips,
+      functools.partial(step.lower, params, carry,
+                        shapes.whole(array(solvers.COLUMNS), mesh),
+                        shapes.along(array(length, 3), mesh, 0), text, text,
+                        None),
+      cfg.sampling.steps)]
+
+
+def decode(request: shapes.Request, mesh) -> list[shapes.Program]:
+  """The decoder over one video, a latent at a time."""
+  module, size = parts.vae_of(request.cfg), video_size(request)
+  t, h, w = tokens_lib.latent_size(size, vae.stride(module), parts.PATCH)
+  z = shapes.along(jax.ShapeDtypeStruct((1, t, h, w, module.z), np.float32),
+                   mesh, 3)
+  params = shapes.whole(jax.eval_shape(functools.partial(vae.init, module),
+                                jax.random.key(0)), mesh)
+  # What further latents cost is linear in their number.
+  first, second = (np.array([
+      cost.decode_flops(module, (1 + vae.stride(module)[0] * n, *size[1:]), k)
+      for k in (1, cost.LANES)]) for n in (1, 2))
+  flops, padded = first + (t - 2) * (second - first)
+  run = jax.jit(mesh_lib.on(mesh, functools.partial(
+      pixels.decode_array, module, True)),
+                out_shardings=shapes.along(jax.ShapeDtypeStruct(
+                    (1, *size, 3), np.float32), mesh, 3).sharding)
+  return [shapes.Program(named(request), int(np.prod(size)),
+                  cost.Work(flops, padded, 0), mesh.shape["context"],
+                  functools.partial(run.lower, params, z))]
+
+
+def encode(request: shapes.Request, mesh) -> list[shapes.Program]:
+  """The encoder: the first frame of a batch of clips, and a part that follows."""
+  module, size = parts.vae_of(request.cfg), video_size(request)
+  params = shapes.whole(jax.eval_shape(functools.partial(vae.init, module),
+                                jax.random.key(0)), mesh)
+  st, rows = vae.stride(module)[0], mesh.shape["data"] * mesh.shape["fsdp"]
+  video = lambda t: shapes.along(jax.ShapeDtypeStruct(
+      (rows, t, *size[1:], 3), np.uint8), mesh, 3)
+  run = jax.jit(mesh_lib.on(mesh, functools.partial(cache.encode_part, module)))
+  _, ctx = jax.eval_shape(run, params, video(1), None, None)
+  ctx = jax.tree.map(lambda x: shapes.along(x, mesh, 3), ctx)
+  count = lambda t, k=1: rows * cost.encode_flops(module, (t, *size[1:]), k)
+  parts_of = lambda k: (count(1, k), count(1 + st, k) - count(1, k))
+  found = []
+  for t, flops, padded, before, runs in zip(
+      (1, st), parts_of(1), parts_of(cost.LANES), (None, ctx),
+      (1, (size[0] - 1) // st)):
+    found.append(shapes.Program(
+        f"{named(request)}: {t} of them", rows * t * size[1] * size[2],
+        cost.Work(flops, padded, 0), mesh.size,
+        functools.partial(run.lower, params, video(t), before, None),
+        runs))
+  return found[:1] if size[0] == 1 else found
+
+
+def video_size(request: shapes.Request) -> tuple[int, int, int]:
+  """(T, H, W) that the video of a request is extended to."""
+  return tokens_lib.padded_size(
+      (request.frames, *request.size[::-1]),
+      vae.stride(parts.vae_of(request.cfg)), parts.PATCH)
+
+
+def named(request: shapes.Request) -> str:
+  """'1920x1080, 97 frames'."""
+  return "{}x{}, {} frames".format(*request.size, request.frames)

@@ -1,0 +1,194 @@
+"""What a compiled program sends between chips, read from its text.
+
+A collective in the body of a loop counts as often as the loop runs, and of the
+branches of a condition the one that sends most counts. Bytes are what one chip
+sends in the best algorithm for a ring of n chips, given i bytes of operands:
+
+  all-gather (n - 1) i        reduce-scatter, all-to-all (n - 1) / n i
+  all-reduce 2 (n - 1) / n i  collective-permute i
+"""
+
+from collections.abc import Sequence
+import dataclasses
+import math
+import re
+
+import numpy as np
+
+SENT = {"all-gather": lambda n: n - 1,
+        "all-reduce": lambda n: 2 * (n - 1) / n,
+        "reduce-scatter": lambda n: (n - 1) / n,
+        "all-to-all": lambda n: (n - 1) / n,
+        "ragged-all-to-all": lambda n: (n - 1) / n,
+        "collective-permute": lambda n: 1}
+# A sum of which each chip keeps a part: the compiler's name for the two fused.
+SCATTER = "all-reduce-scatter"
+ARRAY = re.compile(r"\b(pred|[a-z]+\d+\w*)\[([\d,]*)\]")
+COMPUTATION = re.compile(r"^(ENTRY )?%?([\w.\-]+) \(.*\{\s*$")
+INSTRUCTION = re.compile(
+    r"^\s+(?:ROOT )?%([\w.\-]+) = (.*?) ([a-z][a-z0-9\-]*)\((.*)$")
+CALLED = re.compile(r"(?:calls|body|branch_computations|true_computation|"
+                    r"false_computation|to_apply)=(\{[^}]*\}|%[\w.\-]+)")
+
+
+@dataclasses.dataclass(frozen=True)
+class Collective:
+  """What one chip sends by one kind of collective.
+
+  Attributes:
+    kind: a key of SENT.
+    network: whether it crosses slices, over the network of the data centre.
+    count: how often it runs.
+    sent: bytes, by all of them together.
+  """
+
+  kind: str
+  network: bool
+  count: int
+  sent: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Instruction:
+  """One line of a computation: its result's shape, operation and the rest."""
+
+  name: str
+  shape: str
+  operation: str
+  rest: str
+
+
+def collectives(text: str, slices: Sequence[int]) -> list[Collective]:
+  """The collectives of a program, most bytes first.
+
+  Args:
+    text: of the compiled module.
+    slices: the slice that each partition lies in.
+
+  Raises:
+    ValueError: a collective in a loop of unknown length.
+  """
+  computations, entry = parse(text)
+  known = {}
+  found = _total(entry, computations, slices, known)
+  return sorted((Collective(kind, network, count, sent)
+                 for (kind, network), (count, sent) in found.items()),
+                key=lambda c: -c.sent)
+
+
+def parse(text: str) -> tuple[dict[str, list[Instruction]], str]:
+  """The instructions of each computation, and the name of the entry."""
+  computations, entry, lines = {}, "", []
+  for line in text.splitlines():
+    if match := COMPUTATION.match(line):
+      lines = computations[match[2]] = []
+      entry = match[2] if match[1] else entry
+    elif match := INSTRUCTION.match(line):
+      lines.append(Instruction(*match.groups()))
+  return computations, entry
+
+
+def size_of(shape: str) -> int:
+  """Bytes of the arrays of a shape, a tuple or not."""
+  total = 0
+  for kind, dims in ARRAY.findall(shape):
+    bits = 8 if kind == "pred" else int(re.search(r"\d+", kind)[0])
+    total += math.prod(int(n) for n in dims.split(",") if n) * bits / 8
+  return int(total)
+
+
+def trips(loop: Instruction, computations) -> int | None:
+  """How often a loop runs; None if the text does not say."""
+  if match := re.search(r'known_trip_count[^\d]*(\d+)', loop.rest):
+    return int(match[1])
+  condition = computations[re.search(r"condition=%?([\w.\-]+)", loop.rest)[1]]
+  # jax counts from 0 up to a constant.
+  constants = [i for i in condition if i.operation == "constant"
+               and i.shape.startswith("s32[]")]
+  compared = [i for i in condition if i.operation in ("compare", "fusion")]
+  if len(constants) != 1 or len(compared) != 1:
+    return None
+  return int(re.match(r"(\d+)", constants[0].rest)[1])
+
+
+def _total(name: str, computations, slices, known) -> dict:
+  """(kind, network) -> [count, bytes] of a computation and what it calls."""
+  if name in known:
+    return known[name]
+  total, shapes = {}, {i.name: i.shape for i in computations[name]}
+
+  def add(found, times=1):
+    for key, (count, sent) in found.items():
+      before = total.get(key, (0, 0))
+      total[key] = (before[0] + times * count, before[1] + times * sent)
+
+  for i in computations[name]:
+    kind = i.operation.removesuffix("-start")
+    if kind in SENT:
+      add(_one(i, kind, shapes, slices))
+      continue
+    inner = [_total(c, computations, slices, known) for c in _called(i)]
+    if i.operation == "while":
+      times = trips(i, computations)
+      if any(inner) and times is None:
+        raise ValueError(f"the loop {i.name} sends between chips and how often "
+                         "it runs is not in the program")
+      add(inner[0], times or 1)
+    elif i.operation == "conditional":
+      add(max(inner, key=lambda f: sum(sent for _, sent in f.values())))
+    else:
+      scatter = SCATTER in i.name or SCATTER in i.rest.split(", metadata")[0]
+      for found in inner:
+        add(_scattered(found) if scatter else found)
+  known[name] = total
+  return total
+
+
+def _called(instruction: Instruction) -> list[str]:
+  """The computations that an instruction runs."""
+  if instruction.operation == "while":
+    return [re.search(r"body=%?([\w.\-]+)", instruction.rest)[1]]
+  return [name for found in CALLED.findall(instruction.rest)
+          for name in re.findall(r"%([\w.\-]+)", found)]
+
+
+def _scattered(found: dict) -> dict:
+  """An all-reduce of which a part is kept, as the reduce-scatter that it is."""
+  return {("reduce-scatter", network): (count, sent / 2)
+          if kind == "all-reduce" else (count, sent)
+          for (kind, network), (count, sent) in found.items()}
+
+
+def _one(i: Instruction, kind: str, shapes: dict, slices) -> dict:
+  """The cost of one collective."""
+  operands = re.findall(r"%([\w.\-]+)", i.rest.split(")")[0])
+  size = sum(size_of(shapes[o]) for o in operands if o in shapes)
+  groups = _groups(i.rest, len(slices))
+  crosses = any(len({slices[p] for p in g}) > 1 for g in groups)
+  sent = size * SENT[kind](max(len(g) for g in groups))
+  return {(kind, crosses): (1, sent)} if sent else {}
+
+
+def _groups(rest: str, partitions: int) -> list[list[int]]:
+  """The partitions that send to each other."""
+  if match := re.search(r"(?:replica_groups|source_target_pairs)="
+                        r"\{(\{[\d,{}]*\})\}", rest):
+    return [[int(n) for n in g.split(",")]
+            for g in re.findall(r"\{([\d,]+)\}", match[1])]
+  if match := re.search(r"replica_groups=\[([\d,]+)\]<=\[([\d,]+)\]"
+                        r"(?:T\(([\d,]+)\))?", rest):
+    shape, grid, order = ([int(n) for n in g.split(",")] if g else None
+                          for g in match.groups())
+    ids = np.arange(math.prod(grid)).reshape(grid)
+    ids = ids if order is None else ids.transpose(order)
+    return ids.reshape(shape).tolist()
+  if match := re.search(r"replica_groups=mesh\[([^\]]*)\]\s*\{([^}]*)\}", rest):
+    axes = re.findall(r"'([^']+)'=(\d+)", match[1])
+    used = re.findall(r"'([^']+)'", match[2])
+    ids = np.arange(partitions).reshape([int(n) for _, n in axes])
+    names = [name for name, _ in axes]
+    ids = np.moveaxis(ids, [names.index(u) for u in used],
+                      range(-len(used), 0))
+    group = math.prod(int(n) for name, n in axes if name in used)
+    return ids.reshape(-1, group).tolist()
+  return [list(range(partitions))]
