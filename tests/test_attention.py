@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from sora_jax.models import attention
+from sora_jax.models import flash
 
 # Several blocks of queries and keys in a few hundred tokens.
 BLOCKS = {"BLOCK_Q": 32, "BLOCK_K": 48}
@@ -34,7 +35,7 @@ def relative(a, b):
 @pytest.fixture(name="small_blocks")
 def _small_blocks(monkeypatch):
   for name, value in BLOCKS.items():
-    monkeypatch.setattr(attention, name, value)
+    monkeypatch.setattr(flash, name, value)
 
 
 @pytest.mark.parametrize("length, keys, q_seg, kv_seg", [
