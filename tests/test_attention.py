@@ -9,7 +9,7 @@ from sora_jax.models import attention
 from sora_jax.models import flash
 
 # Several blocks of queries and keys in a few hundred tokens.
-BLOCKS = {"BLOCK_Q": 32, "BLOCK_K": 16, "WHOLE": 64}
+BLOCKS = {"BLOCK_Q": 64, "BLOCK_K": 16, "WHOLE": 64}
 
 
 def values(length, keys, rows=2, heads=2, size=8, seed=0):

@@ -17,11 +17,12 @@ import jax.numpy as jnp
 
 from sora_jax.models import flash as flash_lib
 
-# Up to how many scores a head (on CPU) or a call (elsewhere) goes dense. On CPU
-# a tile of flash stays in cache: 1.1 times faster at 256 x 64, 2 times at 256 x
-# 256, 3 times at 640 x 640. It runs the heads one after the other, so an
-# accelerator takes it only to save memory.
-DENSE_SCORES_CPU = 2**13
+# Up to how many keys (on CPU) or scores of a call (elsewhere) goes dense. On CPU
+# flash is 1.2 to 2 times faster from 256 x 256 on, where its tiles stay in
+# cache, and slower for the few keys of a prompt: 14 against 24 ms with gradients
+# at 2,048 x 64, 20 against 26 ms at 640 x 192. It runs the heads one after the
+# other, so an accelerator takes it only to save memory.
+DENSE_KEYS_CPU = 192
 DENSE_SCORES = 2**28
 
 
@@ -48,9 +49,9 @@ def attend(q: jax.Array, k: jax.Array, v: jax.Array,
     raise ValueError("attend needs both q_seg and kv_seg, or neither")
   if backend is None:
     b, l, n, _ = q.shape
-    scores = l * k.shape[1]
-    small = (scores <= DENSE_SCORES_CPU if jax.default_backend() == "cpu" else
-             b * n * scores <= DENSE_SCORES)
+    s = k.shape[1]
+    small = (s <= DENSE_KEYS_CPU if jax.default_backend() == "cpu" else
+             b * n * l * s <= DENSE_SCORES)
     backend = "dense" if small else "flash"
   if backend not in ("dense", "flash"):
     raise ValueError(f"unknown attention backend {backend!r}: dense or flash")

@@ -18,10 +18,13 @@ from jax import ad_checkpoint
 import jax.numpy as jnp
 
 BLOCK_Q = 512
-BLOCK_K = 256
+# Short rows are packed from short clips: half the block wastes less on other
+# segments.
+SHORT = 1024
+BLOCK_K = 128
 # Up to so many keys the whole row is the one window: smaller tiles save less
 # than they cost.
-WHOLE = 1024
+WHOLE = 256
 NEVER = -1e30  # a score that is never reached; finite, so never NaN
 LAST = 2**30  # padding sorts behind every segment
 
@@ -33,7 +36,7 @@ def flash(q, k, v, q_seg=None, kv_seg=None):
   masked = q_seg is not None
   if not masked:
     q_seg, kv_seg = jnp.zeros((b, l), jnp.int32), jnp.zeros((b, s), jnp.int32)
-  pad_q = -l % _block(l, BLOCK_Q)
+  pad_q = -l % _block(l)
   pad_k = -s % BLOCK_K if s > WHOLE else 0
   order = lambda seg: jnp.where(seg == 0, LAST, seg)
   # Padded queries repeat the last segment (their gradient is zero); padded
@@ -48,8 +51,9 @@ def flash(q, k, v, q_seg=None, kv_seg=None):
   return out[:, :, :l].swapaxes(1, 2)
 
 
-def _block(length: int, limit: int) -> int:
-  """The block length: at most `limit`, a multiple of 8, little padding."""
+def _block(length: int) -> int:
+  """The block of queries: a multiple of 8, little padding."""
+  limit = BLOCK_Q if length > SHORT else BLOCK_Q // 2
   count = math.ceil(length / limit)
   return -(-math.ceil(length / count) // 8) * 8
 
@@ -162,7 +166,7 @@ def _loop(masked, head, carry, q_seg, kv_seg):
   """
   (b, l), s = q_seg.shape, kv_seg.shape[1]
   heads = carry[0].shape[1]
-  bq, bk = _block(l, BLOCK_Q), s if s <= WHOLE else BLOCK_K
+  bq, bk = _block(l), s if s <= WHOLE else BLOCK_K
   low, count, same = _ranges(q_seg, kv_seg, bq, bk)  # [B, L / bq]
   sizes = [2**i for i in range((s // bk - 1).bit_length())] + [s // bk]
   # One kind of block for each size of window, and one more for whole rows of
