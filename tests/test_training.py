@@ -3,9 +3,6 @@
 import functools
 import json
 import math
-import os
-import pathlib
-import subprocess
 import sys
 
 import jax

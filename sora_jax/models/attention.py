@@ -83,7 +83,8 @@ def blocks(q_seg, kv_seg, heads: int, backend: str = AUTO, split: str = ""):
     backend, split: as in `attend`.
   """
   if backend == "splash" or (backend == AUTO and mesh_lib.platform() == "tpu"):
-    return context.blocks(splash.make_blocks, split, q_seg, kv_seg, heads)
+    make = functools.partial(splash.make_blocks, own=q_seg is kv_seg)
+    return context.blocks(make, split, q_seg, kv_seg, heads)
   return None
 
 
