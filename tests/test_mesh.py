@@ -5,6 +5,7 @@ which prints for each case the largest difference of any array, relative to the
 largest value of that array.
 """
 
+import dataclasses
 import functools
 import json
 import os
@@ -17,8 +18,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from configs import dit as dit_config
 from sora_jax import mesh as mesh_lib
 from sora_jax import types
+from sora_jax.cli import parts
 from sora_jax.diffusion import process
 from sora_jax.models import attention
 from sora_jax.models import dit
@@ -29,35 +32,42 @@ from sora_jax.models import vae_stream
 from sora_jax.training import dit_objective
 
 LIMIT = 1e-5
-ONE = dict(data=1, fsdp=1, context=1, tensor=1)
-# The last two are mixed; of three heads a tensor axis of 2 or a context of 8
-# splits none.
+FOLDER = pathlib.Path(__file__).parent
+GOLDEN = ("tiny", "14b")
+VARIANTS = ("tiny", "test", *dit_config.WAN, *dit_config.PODS)
+# Of two heads a context axis of 4, or of 2 beside a tensor axis of 2, is wider
+# than they divide: a ring. The last two are mixed.
 TRAIN = {
     "data": dict(data=8), "fsdp": dict(fsdp=8),
-    "context": dict(data=2, context=4), "tensor": dict(data=2, tensor=4),
-    "fsdp, context, tensor": dict(fsdp=2, context=2, tensor=2),
-    "data, fsdp, ring": dict(data=2, fsdp=1, context=4, heads=2)}
+    "context": dict(data=4, context=2), "tensor": dict(data=4, tensor=2),
+    "data and a ring": dict(data=2, context=4),
+    "fsdp, context and tensor": dict(fsdp=2, context=2, tensor=2)}
+# Mesh, heads, what is split, backend, tokens.
 ATTENTION = {
-    "ulysses": (dict(data=2, context=4), "all", "dense"),
-    "ulysses, flash": (dict(data=2, context=4), "all", "flash"),
-    "ulysses and tensor": (dict(data=2, context=2, tensor=2), "all", "dense"),
-    "ring of 4 x ulysses of 2": (dict(data=1, context=8, heads=2), "all",
-                                 "dense"),
-    "ring": (dict(data=2, context=4, heads=3), "all", "dense"),
-    "ring, splash": (dict(data=4, context=2, heads=1), "all", "splash"),
-    "queries": (dict(data=2, context=4), "queries", "dense")}
-VAE = {"rows and columns": dict(data=2, context=4),
-       "columns": dict(data=1, context=4, tensor=2)}
+    "ulysses": (dict(data=2, context=4), 4, "all", "dense", 64),
+    "ulysses of flash": (dict(data=2, context=4), 4, "all", "flash", 64),
+    "ulysses and tensor": (dict(data=2, context=2, tensor=2), 4, "all", "dense",
+                           64),
+    "ring of 4 x ulysses of 2": (dict(context=8), 2, "all", "dense", 64),
+    "ring of 2 x ulysses of 2": (dict(data=2, context=4), 6, "all", "dense", 64),
+    "ring": (dict(data=2, context=4), 3, "all", "dense", 64),
+    "whole": (dict(context=8), 2, "all", "dense", 60),
+    "queries": (dict(data=2, context=4), 4, "queries", "dense", 64),
+    "splash": (dict(data=2), 1, "all", "splash", 300),
+    "ulysses of splash": (dict(data=2, context=2), 2, "all", "splash", 300),
+    "ring of splash": (dict(data=2, context=2), 1, "all", "splash", 300),
+    "queries, splash": (dict(data=2, context=2), 1, "queries", "splash", 300),
+    "splash in one backward pass": (dict(data=2), 1, "all", "fused", 300)}
+VAE = {"rows and columns": dict(data=2, context=4)}
 
-DIT = dit.DiT(layers=2, heads=4, head_size=8, ffn=32, patch_channels=4,
+DIT = dit.DiT(layers=2, heads=2, head_size=8, ffn=32, patch_channels=4,
               out_channels=4, text_width=16)
 TEXT = text_encoder.TextEncoder(vocab=11, width=16, layers=1, heads=2, ffn=32)
 RULES = {"transformer": mesh_lib.DIT_RULES, "text_encoder": mesh_lib.TEXT_RULES}
-COMPRESSOR = vae_lib.VAE(base=4, mults=(1, 1, 1), z=2, blocks=1)
+COMPRESSOR = vae_lib.VAE(base=8, mults=(1, 1, 1), z=2, blocks=1)
 
 
-def mesh_of(data=1, fsdp=1, context=1, tensor=1, heads=None):
-  del heads
+def mesh_of(data=1, fsdp=1, context=1, tensor=1):
   count = data * fsdp * context * tensor
   return mesh_lib.make_mesh(data, fsdp, context, tensor,
                             jax.devices()[:count])
@@ -86,7 +96,7 @@ def packed(lengths, padding, rows):
   return np.repeat(np.pad(seg, (0, padding))[None], rows, 0).astype(np.int32)
 
 
-def train(heads=4, **axes):
+def train(axes):
   """Loss and gradients of one step over 8 packed rows."""
   rows, length = 8, 64
   known = np.repeat((np.arange(length) % 30 < 2)[None], rows, 0)
@@ -95,12 +105,11 @@ def train(heads=4, **axes):
                           seg=packed((30, 20, 8), 6, rows)),
       text=types.Text(ids=np.abs(7 * draw(rows, 8)).astype(np.int32) % 11,
                       seg=packed((3, 2, 1), 2, rows)), known=known)
-  module = DIT.clone(heads=heads, head_size=32 // heads)
   objective = dit_objective.make(
-      functools.partial(dit.denoise, module),
+      functools.partial(dit.denoise, DIT),
       functools.partial(text_encoder.encode, TEXT),
       process.Process(base_tokens=4), 4)
-  params = perturbed({"transformer": dit.init(module, jax.random.key(0)),
+  params = perturbed({"transformer": dit.init(DIT, jax.random.key(0)),
                       "text_encoder": text_encoder.init(TEXT,
                                                         jax.random.key(1))})
   mesh = mesh_of(**axes)
@@ -111,10 +120,14 @@ def train(heads=4, **axes):
   return {"grads": jax.device_get(grads), "loss": float(metrics["loss"])}
 
 
-def attend(axes, split, backend, rows=2):
-  """Attention of packed rows and its gradients."""
-  length, heads = 64, axes.get("heads", 4)
-  q_seg = packed((30, 20, 8), 6, rows)
+def attend(axes, heads, split, backend, length):
+  """Attention of packed rows and its gradients; for queries a text is missing."""
+  splash.BLOCK = splash.LANES
+  splash.FUSED = 10**6 if backend == "fused" else 0
+  backend, rows = backend.replace("fused", "splash"), 2
+  third = length // 3
+  q_seg = packed((third + 9, third - 1, third - 14), length - 3 * third + 6,
+                 rows)
   kv_seg = q_seg if split == "all" else packed((7, 0, 8), 1, rows)
   q, k, v = (draw(rows, n, heads, 8, seed=i) for i, n in enumerate(
       (length, kv_seg.shape[1], kv_seg.shape[1])))
@@ -131,51 +144,167 @@ def attend(axes, split, backend, rows=2):
   return jax.device_get(run(*map(place, (q, k, v))))
 
 
-def compress(rows=2, **axes):
-  """Encoding and decoding, whole and in parts, with columns not all valid."""
-  params = perturbed(vae_lib.init(COMPRESSOR, jax.random.key(0)))
-  video = np.tanh(draw(rows, 5, 24, 64, 3))
-  size = np.array([[24, 64], [16, 40]])[:rows]
+def compress(axes):
+  """Encoding and decoding, whole (with columns not all valid) and in parts."""
+  rows, params = 2, perturbed(vae_lib.init(COMPRESSOR, jax.random.key(0)))
+  video, z = np.tanh(draw(rows, 5, 24, 64, 3)), draw(rows, 2, 3, 8, 2)
+  size = np.array([[24, 64], [16, 40]])
 
-  def run(params, video):
-    mean, _ = vae_lib.encode(COMPRESSOR, params, video, size)
-    parts = vae_stream.encode_chunked(COMPRESSOR, params, video)
-    back = vae_lib.decode(COMPRESSOR, params, mean, size)
-    streamed = vae_stream.decode_chunked(COMPRESSOR, params, parts[0])
-    return jnp.mean(back**2) + jnp.mean(streamed**2), (
-        mean, parts, back, streamed)
+  def run(params, video, z):
+    decode = lambda params: vae_lib.decode(COMPRESSOR, params, z)
+    loss = lambda decoder: jnp.mean(decode(params | {"decoder": decoder})**2)
+    return {
+        "encode": vae_lib.encode(COMPRESSOR, params, video, size),
+        "encode in parts": vae_stream.encode_chunked(COMPRESSOR, params, video),
+        "decode": vae_lib.decode(COMPRESSOR, params, z, size),
+        "decode in parts": vae_stream.decode_chunked(COMPRESSOR, params, z),
+        "gradient": jax.grad(loss)(params["decoder"])}
 
   mesh = mesh_of(**axes)
   place = functools.partial(jax.device_put, device=mesh_lib.replicated(mesh))
-  run = jax.jit(mesh_lib.on(mesh, jax.grad(run, has_aux=True)))
-  return jax.device_get(run(*map(place, (params, video))))
+  return jax.device_get(jax.jit(mesh_lib.on(mesh, run))(
+      *map(place, (params, video, z))))
 
 
 def main():
   """Prints the differences of every case, as JSON."""
-  found = {}
+  found, wanted = {}, train({})
   for name, axes in TRAIN.items():
-    heads = axes.get("heads", 4)
-    wanted = functools.cache(lambda heads: train(heads, **ONE))
-    found[f"train {name}"] = difference(train(**axes), wanted(heads))
-  for name, (axes, *how) in ATTENTION.items():
-    wanted = attend(ONE | {"heads": axes.get("heads", 4)}, how[0], "dense")
-    found[f"attention {name}"] = difference(attend(axes, *how), wanted)
+    found[f"train {name}"] = difference(train(axes), wanted)
+  oracle = functools.cache(lambda heads, split, length: attend(
+      {}, heads, split, "dense", length))
+  for name, (axes, heads, split, backend, length) in ATTENTION.items():
+    found[f"attention {name}"] = difference(
+        attend(axes, heads, split, backend, length),
+        oracle(heads, split, length))
+  wanted = compress({})
   for name, axes in VAE.items():
-    found[f"vae {name}"] = difference(compress(**axes), compress(**ONE))
+    for part, values in compress(axes).items():
+      found[f"vae {name}, {part}"] = difference(values, wanted[part])
   print(json.dumps(found))
 
 
-@pytest.fixture(name="differences", scope="module")
-def _differences():
+@pytest.fixture(name="found", scope="module")
+def _found():
   env = {**os.environ, "JAX_PLATFORMS": "cpu",
          "XLA_FLAGS": "--xla_force_host_platform_device_count=8 "
                       "--xla_backend_optimization_level=0"}
   run = subprocess.run([sys.executable, __file__], env=env, text=True,
-                       capture_output=True, cwd=pathlib.Path(__file__).parent)
+                       capture_output=True, cwd=FOLDER)
   assert run.returncode == 0, run.stderr[-3000:]
   return json.loads(run.stdout.splitlines()[-1])
 
 
+def check(found, kind, count):
+  mine = {k: v for k, v in found.items() if k.startswith(kind)}
+  print(mine)
+  assert len(mine) == count
+  assert not {k: v for k, v in mine.items() if not v <= LIMIT}
+
+
+def test_loss_and_gradients_do_not_depend_on_the_mesh(found):
+  check(found, "train", len(TRAIN))
+
+
+def test_attention_on_a_mesh_is_dense(found):
+  check(found, "attention", len(ATTENTION))
+
+
+def test_the_vae_split_over_rows_and_columns_is_the_whole(found):
+  check(found, "vae", 5 * len(VAE))
+
+
+@dataclasses.dataclass(frozen=True)
+class Device:
+  """A device of a pod that is not here."""
+
+  id: int
+  process_index: int
+  platform: str = "tpu"
+
+
+@dataclasses.dataclass(frozen=True)
+class Pod:
+  """What `host` reads of a mesh."""
+
+  devices: np.ndarray
+
+  @property
+  def shape(self):
+    return dict(zip(mesh_lib.AXES, self.devices.shape))
+
+
+def pod(shape, hosts):
+  """A mesh of devices that lie on hosts in runs."""
+  count = int(np.prod(shape))
+  devices = [Device(i, i * hosts // count) for i in range(count)]
+  return Pod(np.array(devices).reshape(shape))
+
+
+@pytest.mark.parametrize("shape, hosts, process, wanted", [
+    ((8, 1, 1, 1), 2, 1, (1, 2)), ((2, 4, 1, 1), 4, 3, (3, 4)),
+    ((2, 1, 4, 1), 2, 1, (1, 2)), ((2, 1, 4, 1), 4, 1, (0, 2)),
+    ((1, 1, 4, 2), 4, 2, (0, 1)), ((4, 1, 1, 2), 1, 0, (0, 1))])
+def test_hosts_share_rows(monkeypatch, shape, hosts, process, wanted):
+  monkeypatch.setattr(jax, "process_index", lambda: process)
+  assert mesh_lib.host(pod(shape, hosts)) == wanted
+
+
+def test_hosts_with_unequal_shares_are_refused(monkeypatch):
+  monkeypatch.setattr(jax, "process_count", lambda: 4)
+  with pytest.raises(ValueError, match="equal shares of 4 hosts"):
+    mesh_lib.host(pod((3, 1, 4, 1), 4))
+
+
+def test_a_mesh_that_does_not_fit_is_refused():
+  with pytest.raises(ValueError, match="needs 6 devices and there are 1"):
+    mesh_lib.make_mesh(2, 3, devices=jax.devices()[:1])
+  params = {"blocks": {"self": {"q": {"kernel": np.zeros((2, 6, 4))}}}}
+  specs = mesh_lib.param_specs(params, mesh_lib.DIT_RULES)
+  with pytest.raises(ValueError, match="self/q/kernel.*fsdp=4.*divide 6"):
+    mesh_lib.check_division(pod((1, 4, 1, 1), 1), params, specs)
+
+
+def golden(variant):
+  """One line for each parameter of a config: its path, shape and axes."""
+  cfg = dit_config.get_config(variant)
+  channels = 16 * int(np.prod(parts.PATCH))
+  models = {"transformer": (dit.init, dit.DiT(
+      patch_channels=channels, out_channels=channels, **cfg.transformer))}
+  if "text_encoder" in cfg:
+    models["text_encoder"] = (text_encoder.init, parts.text_encoder_of(cfg))
+  lines = []
+  for name, (init, module) in models.items():
+    params = jax.eval_shape(lambda key, f=init, m=module: f(m, key),
+                            jax.random.key(0))
+    specs = mesh_lib.param_specs(params, RULES[name])
+    lines += [
+        f"{name}/{mesh_lib.path_name(path)} {list(x.shape)} {tuple(spec)}"
+        for (path, x), spec in zip(
+            jax.tree_util.tree_flatten_with_path(params)[0],
+            jax.tree.leaves(specs, is_leaf=lambda s: isinstance(s, tuple)))]
+  return "\n".join(lines) + "\n"
+
+
+@pytest.mark.parametrize("variant", GOLDEN)
+def test_shardings_are_the_golden_ones(variant):
+  """After a change that is meant: `python test_mesh.py golden`."""
+  path = FOLDER / "shardings" / f"dit_{variant}.txt"
+  assert golden(variant) == path.read_text()
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_each_parameter_of_every_config_has_one_row(variant):
+  lines = golden(variant).splitlines()
+  split = [line for line in lines if "fsdp" in line]
+  assert all(line.split(" ")[0].endswith(("kernel", "embedding"))
+             for line in split)
+  assert len(split) >= 10
+
+
 if __name__ == "__main__":
-  main()
+  if sys.argv[1:] == ["golden"]:
+    for one in GOLDEN:
+      (FOLDER / "shardings" / f"dit_{one}.txt").write_text(golden(one))
+  else:
+    main()

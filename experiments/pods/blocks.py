@@ -23,7 +23,7 @@ from sora_jax.data import report
 from sora_jax.models import splash
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "bench"))
-import mixture  # noqa: E402
+import mixture
 
 STRIDE, PATCH = (4, 16, 16), (1, 2, 2)
 GOAL = 1.10

@@ -30,11 +30,12 @@ from sora_jax.models import splash
 
 AUTO = "auto"
 BACKENDS = (AUTO, "dense", "flash", "splash", "cudnn")
-# Up to how many scores a head (on CPU) or a device (elsewhere) goes dense. On
-# CPU a tile of flash stays in cache: 1.1 times faster at 256 x 64, 2 times at
-# 256 x 256, 3 times at 640 x 640. It runs the heads one after the other, so an
-# accelerator takes it only to save memory.
-DENSE_SCORES_CPU = 2**13
+# Up to how many keys (on CPU) or scores of a device (elsewhere) goes dense. On
+# CPU flash is 1.2 to 2 times faster from 256 x 256 on, where its tiles stay in
+# cache, and slower for the few keys of a prompt: 14 against 24 ms with gradients
+# at 2,048 x 64, 20 against 26 ms at 640 x 192. It runs the heads one after the
+# other, so an accelerator takes it only to save memory.
+DENSE_KEYS_CPU = 192
 DENSE_SCORES = 2**28
 
 
@@ -82,7 +83,8 @@ def blocks(q_seg, kv_seg, heads: int, backend: str = AUTO, split: str = ""):
     backend, split: as in `attend`.
   """
   if backend == "splash" or (backend == AUTO and mesh_lib.platform() == "tpu"):
-    return context.blocks(splash.make_blocks, split, q_seg, kv_seg, heads)
+    make = functools.partial(splash.make_blocks, own=q_seg is kv_seg)
+    return context.blocks(make, split, q_seg, kv_seg, heads)
   return None
 
 
@@ -106,12 +108,12 @@ def _local(backend, platform, q, k, v, q_seg, kv_seg, blocks):
 def _choose(platform: str, q, k, q_seg) -> str:
   """The fastest backend that has the memory."""
   b, l, n, _ = q.shape
-  scores = l * k.shape[1]
+  s = k.shape[1]
   if platform == "cpu":
-    return "dense" if scores <= DENSE_SCORES_CPU else "flash"
+    return "dense" if s <= DENSE_KEYS_CPU else "flash"
   if platform == "gpu" and cudnn.takes(q, q_seg):
     return "cudnn"
-  if b * n * scores <= DENSE_SCORES:
+  if b * n * l * s <= DENSE_SCORES:
     return "dense"
   return "splash" if platform == "tpu" else "flash"
 

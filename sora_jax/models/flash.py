@@ -1,9 +1,13 @@
-"""Attention of packed rows in blocks, in plain JAX.
+"""Attention of packed rows in blocks of queries, in plain JAX.
 
-A loop over batch, heads and blocks of queries and keys with a running softmax
-(Dao et al., arXiv:2205.14135). Memory grows with L; blocks whose segment ranges
-do not meet are never computed. The backward pass computes the scores again from
-the saved log-sum-exp.
+A block of queries meets the keys of its segments in one window, with one
+softmax, so that XLA's CPU backend runs product, maximum and exponential as one
+kernel over a tile. The windows come in few sizes, and there is one loop for
+each: over the blocks whose segments need that much of the row. Keys outside the
+window are never computed; memory grows with L.
+
+The backward pass computes a tile again (Dao et al., arXiv:2205.14135). It keeps
+only one over the sum of each row, as the maximum comes with the tile.
 """
 
 import functools
@@ -13,34 +17,43 @@ import jax
 from jax import ad_checkpoint
 import jax.numpy as jnp
 
-BLOCK_Q = 256
-BLOCK_K = 512
+BLOCK_Q = 512
+# Short rows are packed from short clips: half the block wastes less on other
+# segments.
+SHORT = 1024
+BLOCK_K = 128
+# Up to so many keys the whole row is the one window: smaller tiles save less
+# than they cost.
+WHOLE = 256
 NEVER = -1e30  # a score that is never reached; finite, so never NaN
 LAST = 2**30  # padding sorts behind every segment
 
 
 def flash(q, k, v, q_seg=None, kv_seg=None):
-  """Blocks with a running softmax; see the module docstring."""
+  """Blocks of queries, windows of keys; see the module docstring."""
   b, l, _, _ = q.shape
   s = k.shape[1]
   masked = q_seg is not None
   if not masked:
     q_seg, kv_seg = jnp.zeros((b, l), jnp.int32), jnp.zeros((b, s), jnp.int32)
-  pad_q, pad_k = -l % _block(l, BLOCK_Q), -s % _block(s, BLOCK_K)
+  pad_q = -l % _block(l)
+  pad_k = -s % BLOCK_K if s > WHOLE else 0
   order = lambda seg: jnp.where(seg == 0, LAST, seg)
   # Padded queries repeat the last segment (their gradient is zero); padded
   # keys have a segment that no query has.
   q_seg = jnp.pad(order(q_seg), ((0, 0), (0, pad_q)), mode="edge")
   kv_seg = jnp.pad(order(kv_seg), ((0, 0), (0, pad_k)),
                    constant_values=LAST + 1)
-  pad = lambda x, n: jnp.pad(x, ((0, 0), (0, n), (0, 0), (0, 0)))
-  out = _flash(bool(masked or pad_k), pad(q, pad_q), pad(k, pad_k),
-               pad(v, pad_k), q_seg, kv_seg)
-  return out[:, :l]
+  major = lambda x, n: jnp.pad(x, ((0, 0), (0, n), (0, 0), (0, 0))).swapaxes(
+      1, 2)  # [B, N, L, K]
+  out = _flash(bool(masked or pad_k), major(q, pad_q), major(k, pad_k),
+               major(v, pad_k), q_seg, kv_seg)
+  return out[:, :, :l].swapaxes(1, 2)
 
 
-def _block(length: int, limit: int) -> int:
-  """The block length: at most `limit`, a multiple of 8, little padding."""
+def _block(length: int) -> int:
+  """The block of queries: a multiple of 8, little padding."""
+  limit = BLOCK_Q if length > SHORT else BLOCK_Q // 2
   count = math.ceil(length / limit)
   return -(-math.ceil(length / count) // 8) * 8
 
@@ -51,126 +64,152 @@ def _flash(masked, q, k, v, q_seg, kv_seg):
 
 
 def _forward(masked, q, k, v, q_seg, kv_seg):
-  """q [B, L, N, K], segments [B, L] -> out [B, L, N, K], lse [B N, L]."""
-  b, l, n, width = q.shape
-  bq, bk = _block(l, BLOCK_Q), _block(k.shape[1], BLOCK_K)
-  low, high = _ranges(q_seg, kv_seg, bq, bk)  # [B, L / bq]
+  """q [B, N, L, K], segments [B, L] -> out [B, N, L, K], 1 / sum [B, N, L]."""
+  q, kt = _scaled(q), k.mT
 
-  def head(out, g):
-    row = g // n
-    qg, kg, vg = (_head(x, g) for x in (q, k, v))
-    kt = _transposed(kg, width**-.5)  # [K, S]
+  def head(carry, at, penalty, meets):
+    out, inverse = carry
+    p = _tile(at.rows(q), at.columns_t(kt), penalty)
+    one = jnp.where(meets, 1 / p.sum(-1), 0)
+    part = _product(p.astype(v.dtype), at.columns(v)) * one[:, None]
+    return at.put_rows(out, part), at.put_rows(inverse, one[:, None])
 
-    def block(i):
-      qi, seg = _at(qg, i, bq), _at(q_seg[row], i, bq)
-
-      def step(j, carry):
-        top, total, acc = carry
-        x = _product(qi, _at(kt, j, bk, 1))  # [bq, bk]
-        if masked:
-          x = jnp.where(seg[:, None] == _at(kv_seg[row], j, bk), x, NEVER)
-        new = jnp.maximum(top, x.max(-1))
-        p, decay = jnp.exp(x - new[:, None]), jnp.exp(top - new)
-        acc = acc * decay[:, None] + _product(p.astype(v.dtype),
-                                              _at(vg, j, bk))
-        return new, total * decay + p.sum(-1), acc
-
-      # A row that meets no key keeps this top, from which exp(NEVER) is 0.
-      start = (jnp.full(bq, NEVER / 2), jnp.zeros(bq), jnp.zeros((bq, width)))
-      top, total, acc = jax.lax.fori_loop(low[row, i], high[row, i], step,
-                                          start)
-      total = jnp.where(total > 0, total, 1)
-      return (acc / total[:, None]).astype(q.dtype), top + jnp.log(total)
-
-    result, lse = jax.lax.map(block, jnp.arange(l // bq))
-    return _put(out, result.reshape(l, width), g), lse.reshape(l)
-
-  return jax.lax.scan(head, jnp.zeros_like(q), jnp.arange(b * n))
+  start = jnp.zeros_like(q), jnp.zeros((*q.shape[:3], 1))
+  out, inverse = _loop(masked, head, start, q_seg, kv_seg)
+  return out, inverse
 
 
 def _flash_fwd(masked, q, k, v, q_seg, kv_seg):
-  out, lse = _forward(masked, q, k, v, q_seg, kv_seg)
+  out, inverse = _forward(masked, q, k, v, q_seg, kv_seg)
   # Named, so that a remat policy can keep them: without these the backward
   # pass of a rematerialised layer would run the whole forward again.
   out = ad_checkpoint.checkpoint_name(out, "attention")
-  lse = ad_checkpoint.checkpoint_name(lse, "attention")
-  return out, (q, k, v, q_seg, kv_seg, out, lse)
+  inverse = ad_checkpoint.checkpoint_name(inverse, "attention")
+  return out, (q, k, v, q_seg, kv_seg, out, inverse)
 
 
 def _flash_bwd(masked, residuals, grad):
   """Gradients of q, k, v; those of k and v are summed up transposed, [K, S].
 
   So no product contracts the rows of its left side, which XLA's CPU backend
-  does twice as slowly.
+  does twice as slowly. A tile p is not divided by its sum: grad is.
   """
-  q, k, v, q_seg, kv_seg, out, lse = residuals
-  b, l, n, width = q.shape
-  s, scale = k.shape[1], width**-.5
-  bq, bk = _block(l, BLOCK_Q), _block(s, BLOCK_K)
-  low, high = _ranges(q_seg, kv_seg, bq, bk)
+  q, k, v, q_seg, kv_seg, out, inverse = residuals
+  delta = jnp.sum((out * grad).astype(jnp.float32), -1, keepdims=True) * inverse
+  grad = (grad * inverse).astype(q.dtype)
+  q, kt, vt = _scaled(q), k.mT, v.mT
+  qt, gt = q.mT, grad.mT
 
-  def head(carry, g):
-    row = g // n
-    qg, gg, kg, vg = (_head(x, g) for x in (q, grad, k, v))
-    qt, gt = _transposed(qg, scale), _transposed(gg)  # [K, L]
-    kt, vt = _transposed(kg, scale), _transposed(vg)  # [K, S]
-    delta = jnp.sum((_head(out, g) * gg).astype(jnp.float32), -1)  # [L]
+  def head(carry, at, penalty, _):
+    dq, dkt, dvt = carry
+    p = _tile(at.rows(q), at.columns_t(kt), penalty)
+    ds = p * (_product(at.rows(grad), at.columns_t(vt)) - at.rows(delta))
+    p, ds = p.astype(q.dtype), ds.astype(q.dtype)
+    return (at.put_rows(dq, _product(ds, at.columns(k))),
+            at.add_columns_t(dkt, _product(at.rows_t(qt), ds)),
+            at.add_columns_t(dvt, _product(at.rows_t(gt), p)))
 
-    def block(carry, i):
-      qi, gi, seg = (_at(x, i, bq) for x in (qg, gg, q_seg[row]))
-      qti, gti = _at(qt, i, bq, 1), _at(gt, i, bq, 1)
-      lsei, di = _at(lse[g], i, bq)[:, None], _at(delta, i, bq)[:, None]
-
-      def step(j, carry):
-        dq, dkt, dvt = carry
-        x = _product(qi, _at(kt, j, bk, 1))  # [bq, bk]
-        if masked:
-          x = jnp.where(seg[:, None] == _at(kv_seg[row], j, bk), x, NEVER)
-        p = jnp.exp(x - lsei)
-        ds = (p * (_product(gi, _at(vt, j, bk, 1)) - di)).astype(q.dtype)
-        add = lambda x, y: jax.lax.dynamic_update_slice_in_dim(
-            x, _at(x, j, bk, 1) + y, j * bk, 1)
-        return (dq + _product(ds, _at(kg, j, bk)), add(dkt, _product(qti, ds)),
-                add(dvt, _product(gti, p.astype(q.dtype))))
-
-      dq, *carry = jax.lax.fori_loop(low[row, i], high[row, i], step,
-                                     (jnp.zeros((bq, width)), *carry))
-      return carry, (dq * scale).astype(q.dtype)
-
-    start = [jnp.zeros((width, s)), jnp.zeros((width, s))]
-    (dkt, dvt), dq = jax.lax.scan(block, start, jnp.arange(l // bq))
-    parts = dq.reshape(l, width), dkt.T, dvt.T
-    return [_put(x, part, g) for x, part in zip(carry, parts)], None
-
-  start = [jnp.zeros_like(x) for x in (q, k, v)]
-  (dq, dk, dv), _ = jax.lax.scan(head, start, jnp.arange(b * n))
-  return dq, dk, dv, None, None
+  start = jnp.zeros_like(q), jnp.zeros(kt.shape), jnp.zeros(vt.shape)
+  dq, dkt, dvt = _loop(masked, head, start, q_seg, kv_seg)
+  return (_scaled(dq), dkt.mT.astype(k.dtype), dvt.mT.astype(v.dtype), None,
+          None)
 
 
 _flash.defvjp(_flash_fwd, _flash_bwd)
 
 
-def _head(x, g):
-  """[L, K] of the g-th of all B N heads of x [B, L, N, K]."""
-  _, l, n, width = x.shape
-  return jax.lax.dynamic_slice(x, (g // n, 0, g % n, 0),
-                               (1, l, 1, width)).reshape(l, width)
+class _At:
+  """Where a block of queries of one head meets its window of keys."""
+
+  def __init__(self, row, head, row_start, rows, column_start, columns):
+    self.index = row, head
+    self.r, self.c = (row_start, rows), (column_start, columns)
+
+  def _get(self, x, start, shape):
+    return jax.lax.dynamic_slice(x, (*self.index, *start),
+                                 (1, 1, *shape))[0, 0]
+
+  def rows(self, x):
+    return self._get(x, (self.r[0], 0), (self.r[1], x.shape[3]))
+
+  def rows_t(self, x):
+    return self._get(x, (0, self.r[0]), (x.shape[2], self.r[1]))
+
+  def columns(self, x):
+    return self._get(x, (self.c[0], 0), (self.c[1], x.shape[3]))
+
+  def columns_t(self, x):
+    return self._get(x, (0, self.c[0]), (x.shape[2], self.c[1]))
+
+  def put_rows(self, x, part):
+    return jax.lax.dynamic_update_slice(
+        x, part.astype(x.dtype)[None, None], (*self.index, self.r[0], 0))
+
+  def add_columns_t(self, x, part):
+    return jax.lax.dynamic_update_slice(
+        x, (self.columns_t(x) + part)[None, None], (*self.index, 0, self.c[0]))
 
 
-def _put(x, part, g):
-  """x [B, L, N, K] with the g-th head set to `part` [L, K]."""
-  n = x.shape[2]
-  return jax.lax.dynamic_update_slice(
-      x, part.astype(x.dtype)[None, :, None], (g // n, 0, g % n, 0))
+def _loop(masked, head, carry, q_seg, kv_seg):
+  """Runs `head` for every block of queries with its window, and every head.
+
+  Args:
+    masked: whether any key may belong to another segment than the query.
+    head: (carry, _At, penalty [bq, w] or None, meets [bq]) -> carry; the
+      penalty is 0 within a segment, `meets` whether there is any such key.
+    carry: arrays that begin with [B, N]; blocks without keys leave them alone.
+    q_seg: [B, L] segments.
+    kv_seg: [B, S] segments.
+
+  Returns:
+    The last carry.
+  """
+  (b, l), s = q_seg.shape, kv_seg.shape[1]
+  heads = carry[0].shape[1]
+  bq, bk = _block(l), s if s <= WHOLE else BLOCK_K
+  low, count, same = _ranges(q_seg, kv_seg, bq, bk)  # [B, L / bq]
+  sizes = [2**i for i in range((s // bk - 1).bit_length())] + [s // bk]
+  # One kind of block for each size of window, and one more for whole rows of
+  # one segment, which need no mask. Blocks without keys come last, unused.
+  kind = jnp.searchsorted(jnp.array(sizes), count)
+  kind = jnp.where(same, len(sizes), kind)
+  kind = jnp.where(count == 0, len(sizes) + 1, kind).reshape(-1)
+  order = jnp.argsort(kind)
+  ends = jnp.searchsorted(kind[order], jnp.arange(len(sizes) + 2))
+
+  def block(size, mask, j, carry):
+    row, i = order[j] // (l // bq), order[j] % (l // bq)
+    start = jnp.minimum(low[row, i], s // bk - size) * bk
+    seg = jax.lax.dynamic_slice(q_seg, (row, i * bq), (1, bq))[0]
+    penalty, meets = None, jnp.full(bq, True)
+    if mask:
+      keys = jax.lax.dynamic_slice(kv_seg, (row, start), (1, size * bk))
+      equal = seg[:, None] == keys
+      penalty, meets = jnp.where(equal, 0., NEVER), jnp.any(equal, -1)
+    step = lambda h, carry: head(
+        carry, _At(row, h, i * bq, bq, start, size * bk), penalty, meets)
+    return jax.lax.fori_loop(0, heads, step, carry)
+
+  kinds = [(size, True) for size in sizes] if masked else []
+  for index, (size, mask) in enumerate(kinds):
+    carry = jax.lax.fori_loop(ends[index], ends[index + 1],
+                              functools.partial(block, size, mask), carry)
+  first, last = (ends[len(sizes)], ends[len(sizes) + 1]) if masked else (
+      0, b * l // bq)
+  return jax.lax.fori_loop(first, last,
+                           functools.partial(block, s // bk, False), carry)
 
 
-def _at(x, i, size: int, axis: int = 0):
-  """Block i of `size` along an axis."""
-  return jax.lax.dynamic_slice_in_dim(x, i * size, size, axis)
+def _tile(q, kt, penalty):
+  """exp(scores - their maximum), [bq, w]."""
+  x = _product(q, kt)
+  if penalty is not None:
+    x = x + penalty
+  return jnp.exp(x - x.max(-1, keepdims=True))
 
 
-def _transposed(x, scale=1.):
-  return (x * scale).astype(x.dtype).T
+def _scaled(x):
+  return (x * x.shape[-1]**-.5).astype(x.dtype)
 
 
 def _product(a, b):
@@ -178,13 +217,18 @@ def _product(a, b):
 
 
 def _ranges(q_seg, kv_seg, bq: int, bk: int):
-  """The key blocks [low, high) that each query block can meet, [B, L / bq]."""
+  """The first key block that each query block meets, their count, [B, L / bq].
+
+  And whether all its queries and all keys are of one segment.
+  """
   b = q_seg.shape[0]
   q_blocks, k_blocks = q_seg.reshape(b, -1, bq), kv_seg.reshape(b, -1, bk)
-  meet = (
-      (q_blocks.max(-1)[:, :, None] >= k_blocks.min(-1)[:, None]) &
-      (q_blocks.min(-1)[:, :, None] <= k_blocks.max(-1)[:, None]))
+  least, most = q_blocks.min(-1), q_blocks.max(-1)
+  meet = ((most[:, :, None] >= k_blocks.min(-1)[:, None]) &
+          (least[:, :, None] <= k_blocks.max(-1)[:, None]))
   index = jnp.arange(meet.shape[-1])
   low = jnp.min(jnp.where(meet, index, meet.shape[-1]), -1)
   high = jnp.max(jnp.where(meet, index + 1, 0), -1)
-  return low, high
+  same = ((least == most) & (kv_seg.min(-1) == least.T).T &
+          (kv_seg.max(-1) == least.T).T)
+  return low, jnp.maximum(high - low, 0), same

@@ -44,7 +44,7 @@ class Blocks(NamedTuple):
   """What the kernel has to know of the segments of queries and keys.
 
   Attributes:
-    there: [B, L] bool, whether a query has a key at all.
+    there: [B, L] bool, whether a query has a key at all; None if all have.
     meet: [B, queries / block, keys / block] int8, 2 where the blocks are
       visited, else 0; None if all are.
     next_k: int16 of the same shape, in the order of rows, the block of keys of
@@ -72,8 +72,7 @@ def attend(q, k, v, q_seg=None, kv_seg=None, blocks: Blocks | None = None):
   Returns:
     [B, L, N, K] in the dtype of q.
   """
-  masked = q_seg is not None
-  if masked and blocks is None:
+  if q_seg is not None and blocks is None:
     blocks = make_blocks(q_seg, kv_seg)
 
   def row(args, blocks):
@@ -83,7 +82,9 @@ def attend(q, k, v, q_seg=None, kv_seg=None, blocks: Blocks | None = None):
 
   out = _rows(row, _padded(q, k, v, q_seg, kv_seg), blocks or Blocks())
   out = out[:, :, :q.shape[1]].swapaxes(1, 2)
-  return jnp.where(blocks.there[..., None, None], out, 0) if masked else out
+  if blocks is None or blocks.there is None:
+    return out
+  return jnp.where(blocks.there[..., None, None], out, 0)
 
 
 def forward(q, k, v, q_seg, kv_seg):
@@ -135,15 +136,21 @@ def backward(q, k, v, q_seg, kv_seg, out, lse, grad):
   return back(dq * q.shape[-1]**-.5, q), back(dk, k), back(dv, v)
 
 
-def make_blocks(q_seg, kv_seg) -> Blocks:
-  """The `Blocks` of segments [B, L] and [B, S]."""
+def make_blocks(q_seg, kv_seg, own: bool = False) -> Blocks:
+  """The `Blocks` of segments [B, L] and [B, S].
+
+  Args:
+    q_seg, kv_seg: int32.
+    own: queries and keys are of the same tokens, so that each has a key.
+  """
   sizes = _block(q_seg.shape[1]), _block(kv_seg.shape[1])
   filled = (_fill(seg, -(-seg.shape[1] // size) * size, 1, extra)
             for seg, size, extra in zip((q_seg, kv_seg), sizes, (NONE, EXTRA)))
-  keys = jnp.sort(kv_seg, 1)
-  place = jax.vmap(jnp.searchsorted)(keys, q_seg)
-  found = jnp.take_along_axis(keys, jnp.minimum(place, keys.shape[1] - 1), 1)
-  return _meeting(*filled)._replace(there=found == q_seg)
+  blocks = _meeting(*filled)
+  if own:
+    return blocks
+  return blocks._replace(
+      there=jnp.any(q_seg[:, :, None] == kv_seg[:, None], -1))
 
 
 def _meeting(q_seg, kv_seg) -> Blocks:

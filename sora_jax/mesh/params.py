@@ -1,0 +1,102 @@
+"""How parameters lie on the mesh: the rule tables."""
+
+import math
+import re
+
+import jax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from sora_jax.mesh import activations
+from sora_jax.mesh import axes as axes_lib
+
+# path regex -> one entry per dimension of the parameter, None is replicated.
+# Parameters inside a scanned stack have a leading layer dimension; its rows say
+# so with a first None.
+# Vectors (biases, norm scales, modulation tables) are replicated.
+DIT_RULES = (
+    (r"blocks/((self|cross)/[qkv]|mlp/linear_1)/kernel$",
+     (None, "fsdp", "tensor")),
+    (r"blocks/((self|cross)/out|mlp/linear_2)/kernel$",
+     (None, "tensor", "fsdp")),
+    (r"(patch|time_1|time_mod|text/linear_1)/kernel$", (None, "fsdp")),
+    (r"(head|time_2|text/linear_2)/kernel$", ("fsdp", None)),
+    (r"(bias|scale|table)$", ()),
+)
+TEXT_RULES = (  # of our own encoder and of T5
+    (r"blocks/([qkv]|mlp/(gate|linear_1))/kernel$", (None, "fsdp", "tensor")),
+    (r"blocks/(out|mlp/linear_2)/kernel$", (None, "tensor", "fsdp")),
+    (r"embed/embedding$", (None, "fsdp")),
+    (r"(bias|scale)$", ()),
+)
+VAE_RULES = ((r".*", ()),)  # replicated: small beside its activations
+
+
+def path_name(path) -> str:
+  """'blocks/attn1/to_q/kernel' for a jax tree path."""
+  return "/".join(str(getattr(k, "key", getattr(k, "name", getattr(
+      k, "idx", k)))) for k in path)
+
+
+def param_specs(params, rules):
+  """PartitionSpecs of a parameter tree, by the one rule that each path matches.
+
+  Raises:
+    ValueError: a parameter that no rule or more than one rule matches, or
+      whose rule names another number of dimensions.
+  """
+
+  def leaf(path, value):
+    name = path_name(path)
+    found = [axes for regex, axes in rules if re.search(regex, name)]
+    if len(found) != 1:
+      raise ValueError(f"{name} {value.shape} matches {len(found)} sharding "
+                       "rules; it must match exactly one")
+    if found[0] and len(found[0]) != len(value.shape):
+      raise ValueError(f"{name} has shape {value.shape}, its sharding rule "
+                       f"{found[0]} names {len(found[0])} dimensions")
+    return PartitionSpec(*found[0])
+
+  return jax.tree_util.tree_map_with_path(leaf, params)
+
+
+def gathered(params, rules, prefix: str, dtype):
+  """A layer's parameters as it computes with them: whole along fsdp.
+
+  Args:
+    params: of one layer of a scanned stack, cut out of its leading axis.
+    rules: of the stack's parameters.
+    prefix: of the stack's path.
+    dtype: of the computation, which the matrices are cast to.
+  """
+  if activations.current() is None:
+    return params
+
+  def leaf(path, value):
+    name = f"{prefix}/{path_name(path)}"
+    axes = next(axes for regex, axes in rules if re.search(regex, name))[1:]
+    if not axes:
+      return value
+    return activations.constrain(
+        value.astype(dtype), *(None if a == "fsdp" else a for a in axes))
+
+  return jax.tree_util.tree_map_with_path(leaf, params)
+
+
+def check_division(mesh: Mesh, params, specs) -> None:
+  """Raises ValueError for a parameter that its mesh axes do not divide."""
+
+  def leaf(path, value, spec):
+    for n, axes in zip(value.shape, spec):
+      parts = math.prod(mesh.shape[a] for a in axes_lib.names(axes))
+      if n % parts:
+        raise ValueError(
+            f"{path_name(path)} {value.shape} cannot be split over {axes}="
+            f"{parts}, which does not divide {n}: choose a smaller {axes}")
+
+  jax.tree_util.tree_map_with_path(leaf, params, specs)
+
+
+def shardings(mesh: Mesh, specs):
+  """NamedShardings of a tree of PartitionSpecs."""
+  return jax.tree.map(lambda s: NamedSharding(mesh, s), specs,
+                      is_leaf=lambda s: isinstance(s, PartitionSpec))
