@@ -1,13 +1,13 @@
 """`sora-jax plan`: what a config needs on a TPU slice, without one.
 
   sora-jax plan --config=configs/dit.py:14b --topology=v5p:4x4x4 \
-      --mesh=fsdp=32,context=2
+      --mesh=fsdp=16,context=4 --config.data.shapes='((16,65536),)'
 
 Compiles the programs of a verb with the compiler of the real chips and prints,
 for every bucket, the memory of a chip against what it has, what is sent between
 chips and the time that arithmetic, memory and links need at least. A bucket
 that does not fit is named, and a mesh on which it does is looked for. The time
-of a step is a projection, of the rates in ASSUMED; nothing was run.
+of a step is a projection at the rates that are printed; nothing was run.
 
 What the compiler said is kept, by the program and the topology, in the cache
 folder (XDG_CACHE_HOME), so that the same question is answered at once.
