@@ -130,6 +130,19 @@ def test_lanes_pad_heads_and_channels():
           > 10 * cost.decode_flops(small, (5, 16, 16)))
 
 
+@pytest.mark.parametrize("frames", (1, 3, 7))
+def test_the_cost_of_a_vae_is_that_of_its_trace(frames):
+  net = vae.VAE(base=8, mults=(1, 1), z=4, blocks=1, temporal=(True,), patch=1)
+  params = jax.eval_shape(functools.partial(vae.init, net), jax.random.key(0))
+  traced = lambda fn, *shape: cost.traced(
+      functools.partial(fn, net), params,
+      jax.ShapeDtypeStruct((1, *shape), "float32"))
+  size = frames, 12, 18
+  assert cost.encode_flops(net, size) == traced(vae.encode, *size, 3)
+  assert cost.decode_flops(net, size) == traced(
+      vae.decode, (frames - 1) // 2 + 1, 6, 9, 4)
+
+
 # --------------------------------------------------------------- projections
 
 
@@ -240,6 +253,22 @@ def test_the_text_of_the_tpu_compiler_is_read():
       ("all-gather", False): (1, 7 * 32)}
   with pytest.raises(ValueError, match="how often"):
     read(TPU_TEXT.replace("constant(12)", "parameter(1)"))
+
+
+@pytest.mark.parametrize("text, group", (
+    ("mesh['x'=2,'y'=4] {'x'}", [1, 5]), ("mesh['x'=2,'y'=4] {'y'}", [0, 1, 2, 3]),
+    ("mesh['x'=2,'y'=4] {'y':(1)2}", [1, 3]),
+    ("mesh['x'=2,'y'=4] {'y':(2)2}", [0, 1]), ("[4,2]<=[2,4]T(1,0)", [1, 5]),
+    ("[2,4]<=[8]", [0, 1, 2, 3]), ("{{0,3},{1,5}}", [1, 5])))
+def test_who_sends_to_whom_is_read(text, group):
+  line = TPU_TEXT.replace("[1,8]<=[8]", text)
+  slices = [int(p in group) for p in range(8)]
+  inside = [c for c in hlo.collectives(line, slices) if c.kind == "all-gather"]
+  assert [c.network for c in inside] == [False]
+  assert inside[0].sent == (len(group) - 1) * 32
+  slices[group[0]] = 0
+  assert any(c.network for c in hlo.collectives(line, slices)
+             if c.kind == "all-gather")
 
 
 def test_the_bytes_of_an_out_of_memory_error_are_read():

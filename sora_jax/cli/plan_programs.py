@@ -94,6 +94,11 @@ def whole(tree, mesh):
       lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), tree)
 
 
+def on_chip(mesh, count):
+  """`count` of cost.py for the forms that the chips of a mesh run."""
+  return mesh_lib.on(mesh_lib.make_mesh(devices=[mesh.devices.flat[0]]), count)
+
+
 def along(spec, mesh, axis: int):
   """A shape whose `axis` lies along the mesh axis context."""
   if spec.shape[axis] % mesh.shape["context"]:

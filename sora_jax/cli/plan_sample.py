@@ -73,11 +73,8 @@ def decode(request: shapes.Request, mesh) -> list[shapes.Program]:
                    mesh, 3)
   params = shapes.whole(jax.eval_shape(functools.partial(vae.init, module),
                                 jax.random.key(0)), mesh)
-  # What further latents cost is linear in their number.
-  first, second = (np.array([
-      cost.decode_flops(module, (1 + vae.stride(module)[0] * n, *size[1:]), k)
-      for k in (1, cost.LANES)]) for n in (1, 2))
-  flops, padded = first + (t - 2) * (second - first)
+  flops, padded = (shapes.on_chip(mesh, cost.decode_flops)(module, size, lanes)
+                   for lanes in (1, cost.LANES))
   run = jax.jit(mesh_lib.on(mesh, functools.partial(
       pixels.decode_array, module, True)),
                 out_shardings=shapes.along(jax.ShapeDtypeStruct(
@@ -98,7 +95,8 @@ def encode(request: shapes.Request, mesh) -> list[shapes.Program]:
   run = jax.jit(mesh_lib.on(mesh, functools.partial(cache.encode_part, module)))
   _, ctx = jax.eval_shape(run, params, video(1), None, None)
   ctx = jax.tree.map(lambda x: shapes.along(x, mesh, 3), ctx)
-  count = lambda t, k=1: rows * cost.encode_flops(module, (t, *size[1:]), k)
+  count = lambda t, lanes: rows * shapes.on_chip(mesh, cost.encode_flops)(
+      module, (t, *size[1:]), lanes)
   parts_of = lambda k: (count(1, k), count(1 + st, k) - count(1, k))
   found = []
   for t, flops, padded, before, runs in zip(

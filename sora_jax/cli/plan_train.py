@@ -79,7 +79,7 @@ def train_vae(request: shapes.Request, mesh) -> list[shapes.Program]:
   for t, h, w, rows, _ in cfg.data.buckets:
     shapes.check(rows, t * h * w, mesh)
     flops, padded = (rows * cost.TRAIN * sum(
-        count(module, (t, h, w), lanes)
+        shapes.on_chip(mesh, count)(module, (t, h, w), lanes)
         for count in (cost.encode_flops, cost.decode_flops))
                      for lanes in (1, cost.LANES))
     batch = types.Pixels(jax.ShapeDtypeStruct((rows, t, h, w, 3), np.uint8))

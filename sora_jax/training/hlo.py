@@ -182,13 +182,30 @@ def _groups(rest: str, partitions: int) -> list[list[int]]:
     ids = np.arange(math.prod(grid)).reshape(grid)
     ids = ids if order is None else ids.transpose(order)
     return ids.reshape(shape).tolist()
-  if match := re.search(r"replica_groups=mesh\[([^\]]*)\]\s*\{([^}]*)\}", rest):
-    axes = re.findall(r"'([^']+)'=(\d+)", match[1])
-    used = re.findall(r"'([^']+)'", match[2])
-    ids = np.arange(partitions).reshape([int(n) for _, n in axes])
-    names = [name for name, _ in axes]
-    ids = np.moveaxis(ids, [names.index(u) for u in used],
-                      range(-len(used), 0))
-    group = math.prod(int(n) for name, n in axes if name in used)
-    return ids.reshape(-1, group).tolist()
+  if match := re.search(r"replica_groups=mesh\[([^\]]*)\][^{]*\{([^}]*)\}",
+                        rest):
+    return _along_axes(re.findall(r"'([^']+)'=(\d+)", match[1]), re.findall(
+        r"'([^']+)'(?::\((\d+)\)(\d+))?", match[2]))
   return [list(range(partitions))]
+
+
+def _along_axes(axes, used) -> list[list[int]]:
+  """Groups along the `used` axes of a mesh [(name, size) ..].
+
+  An axis is used whole, (name, "", ""), or a part of it, (name, m, k): of the
+  axis seen as m x k x rest, the middle.
+  """
+  shape, dims = [], []
+  for name, size in axes:
+    parts = [(int(m), int(k)) for n, m, k in used if n == name and k]
+    if parts:
+      before, size_used = parts[0]
+      dims.append(len(shape) + 1)
+      shape += [before, size_used, int(size) // before // size_used]
+    else:
+      if any(n == name for n, _, _ in used):
+        dims.append(len(shape))
+      shape.append(int(size))
+  ids = np.arange(math.prod(shape)).reshape(shape)
+  ids = np.moveaxis(ids, dims, range(-len(dims), 0))
+  return ids.reshape(-1, math.prod(shape[d] for d in dims)).tolist()
