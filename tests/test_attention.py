@@ -5,8 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from sora_jax.data import report
 from sora_jax.models import attention
+from sora_jax.models import cudnn
 from sora_jax.models import flash
+from sora_jax.models import splash
 
 # Several blocks of queries and keys in a few hundred tokens.
 BLOCKS = {"BLOCK_Q": 64, "BLOCK_K": 16, "WHOLE": 64}
@@ -103,6 +106,40 @@ def test_keys_outside_the_window_are_skipped(small_blocks):
   assert np.all(np.isfinite(out[:, :32])) and np.all(np.isnan(out[:, 32:]))
 
 
+def test_the_block_mask_of_splash(monkeypatch):
+  """It has every pair of a segment, few others, and what comes next."""
+  monkeypatch.setattr(splash, "BLOCK", 128)
+  lengths = (300, 90, 500, 60)
+  q_seg = np.repeat(np.arange(1, 5), lengths)
+  q_seg = np.pad(q_seg, (0, 40))[None].astype(np.int32)  # 990 tokens, 8 blocks
+  text = np.repeat([1, 2, 4, 0], (90, 60, 70, 9))[None].astype(np.int32)
+  for kv_seg, own in ((q_seg, True), (text, False)):
+    blocks = jax.jit(splash.make_blocks, static_argnums=2)(q_seg, kv_seg, own)
+    meet = np.asarray(blocks.meet[0]) > 0
+    pair = q_seg[0][:, None] == kv_seg[0]
+    pair = np.pad(pair, [(0, -n % 128) for n in pair.shape]).reshape(
+        meet.shape[0], 128, meet.shape[1], 128).any((1, 3))
+    assert np.all(meet[pair]) and meet.sum() <= pair.sum() + 3 < meet.size
+    assert np.all(meet.any(1))
+    for found, order in ((blocks.next_k[0], meet), (blocks.next_q[0].T, meet.T)):
+      places = np.flatnonzero(order)
+      after = np.searchsorted(places, np.arange(order.size)) % len(places)
+      np.testing.assert_array_equal(np.ravel(found),
+                                    places[after] % order.shape[1])
+    if own:
+      assert blocks.there is None
+      assert meet.sum() == report.visited(lengths, 1024, 128)
+    else:
+      np.testing.assert_array_equal(blocks.there, q_seg != 3)
+
+
+def test_a_long_row_has_no_block_mask(monkeypatch):
+  monkeypatch.setattr(splash, "BLOCK", 128)
+  monkeypatch.setattr(splash, "MASK_BLOCKS", 9)
+  seg = np.ones((1, 512), np.int32)
+  assert splash.make_blocks(seg, seg, True) == splash.Blocks()
+
+
 def test_memory_grows_with_length():
   def temporary(length):
     x = jax.ShapeDtypeStruct((1, length, 2, 16), np.float32)
@@ -119,3 +156,6 @@ def test_bad_arguments():
     attention.attend(q, k, v, segments(4, 1))
   with pytest.raises(ValueError, match="'fast'"):
     attention.attend(q, k, v, backend="fast")
+  with pytest.raises(ValueError, match="bfloat16 or float16.*float32"):
+    attention.attend(q, k, v, backend="cudnn")
+  assert not cudnn.takes(q.astype(jnp.bfloat16), segments(4, 1))

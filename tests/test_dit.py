@@ -92,7 +92,7 @@ def test_scan_is_unrolled(params):
         params["blocks"], draw(1, 28, 32, seed=4))
 
   wanted = both(unrolled)
-  for remat in ("dots", "full"):
+  for remat in dit.POLICIES:
     found = both(lambda *a, remat=remat: dit.scan(block, *a, args, remat))
     jax.tree.map(lambda a, b: close(a, b, 1e-4), found, wanted)
 

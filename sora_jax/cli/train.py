@@ -54,7 +54,7 @@ def run(argv: list[str]) -> int:
       "plan": task.plan.digest,
       "sources": {"data": os.path.abspath(f.data),
                   "vae": f.vae and os.path.abspath(f.vae)}}
-  host = (jax.process_index(), jax.process_count())
+  host = mesh_lib.host(mesh)
   loop.train(
       program, lambda start: pipeline.batches(task.plan, start, host),
       steps=cfg.steps, workdir=f.workdir, config=record, key=key,

@@ -73,8 +73,17 @@ def to_global(mesh: Mesh, batch):
 
   Every process gives the rows of its `host` share; the result is one global
   array per leaf, split over the axes data and fsdp.
+
+  Raises:
+    ValueError: rows that do not divide over these axes.
   """
   _, count = host(mesh)
+  over = mesh.shape["data"] * mesh.shape["fsdp"]
+  for x in jax.tree.leaves(batch):
+    if len(x) * count % over:
+      raise ValueError(
+          f"a batch of {len(x) * count} rows does not divide over the mesh axes "
+          f"data x fsdp = {over}: give other rows or another mesh")
   place = lambda x: jax.make_array_from_process_local_data(
       rows(mesh), x, (len(x) * count, *x.shape[1:]))
   return jax.tree.map(lambda x: place(np.asarray(x)), batch)

@@ -1,7 +1,11 @@
 """Attention on GPU by cuDNN's kernel.
 
-Through jax.nn.dot_product_attention, in bfloat16 or float16, for rows of one
-clip without padding.
+Through jax.nn.dot_product_attention, in bfloat16 or float16, for attention
+without segments: the frames of the VAE. Packed rows take flash or dense there:
+the kernel's own packed form has no public entry and keeps a log-sum-exp of the
+whole row for each segment.
+
+Not tested: no GPU was at hand. What the kernel refuses and what goes to it is.
 """
 
 import jax

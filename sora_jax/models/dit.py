@@ -24,6 +24,7 @@ import math
 
 from flax import linen as nn
 import jax
+from jax import ad_checkpoint
 import jax.numpy as jnp
 
 from sora_jax import mesh as mesh_lib
@@ -37,6 +38,11 @@ POLICIES = {
     "dots": jax.checkpoint_policies.save_only_these_names("dense", "attention"),
     # Keep only the input of each block and its attention.
     "full": jax.checkpoint_policies.save_only_these_names("attention"),
+    # The same, with the inputs in the memory of the host.
+    "offload": jax.checkpoint_policies.save_and_offload_only_these_names(
+        names_which_can_be_saved=["attention"],
+        names_which_can_be_offloaded=["layer"],
+        offload_src="device", offload_dst="pinned_host"),
 }
 
 
@@ -158,7 +164,7 @@ class DiT(nn.Module):
     freq_dim: size of the sinusoidal time features.
     eps: of every norm.
     dtype: compute dtype; parameters, norms, softmax and time are float32.
-    remat: "none", "dots" or "full", what the backward pass computes again.
+    remat: "none" or one of POLICIES, what the backward pass computes again.
     attention: the backend, one of attention.BACKENDS.
   """
 
@@ -179,7 +185,8 @@ class DiT(nn.Module):
   def __call__(self, tokens: types.Tokens, time: types.Times,
                text: types.TextStates) -> jax.Array:
     if self.remat not in ("none", *POLICIES):
-      raise ValueError(f"remat is {self.remat!r}: none, dots or full")
+      raise ValueError(f"remat is {self.remat!r}: none, "
+                       f"{', '.join(POLICIES)}")
     attention.check(self.attention)
     width = self.heads * self.head_size
     dense = lambda size, name, init=layers_lib.xavier: layers_lib.Dense(
@@ -222,6 +229,7 @@ def scan(block: Block, stack, x: jax.Array, args, remat: str) -> jax.Array:
   """x after all blocks, whose parameters are stacked, as one scan."""
 
   def layer(x, params):
+    x = ad_checkpoint.checkpoint_name(x, "layer")
     # Cast first: what is gathered over fsdp is then half as large in bfloat16.
     params = mesh_lib.gathered(params, mesh_lib.DIT_RULES, "blocks", block.dtype)
     return _along(block.apply({"params": params}, x, *args)), None
@@ -264,7 +272,12 @@ def denoise(dit: DiT, params, tokens: types.Tokens, time: types.Times,
     [B, L, out_channels] float32: x0, eps or velocity, as the model was
     trained.
   """
-  return dit.apply({"params": params}, tokens, time, text)
+  length = tokens.x.shape[1]
+  extra = -length % mesh_lib.size(mesh_lib.TOKENS)
+  if extra:  # padding, so that any length divides over any mesh
+    fill = lambda x: jnp.pad(x, [(0, 0), (0, extra)] + [(0, 0)] * (x.ndim - 2))
+    tokens, time = jax.tree.map(fill, tokens), time.replace(tid=fill(time.tid))
+  return dit.apply({"params": params}, tokens, time, text)[:, :length]
 
 
 def count(params) -> int:

@@ -31,12 +31,12 @@ LANES = 128  # a block is a multiple of this
 # The kernel that makes all gradients at once keeps a dq for each block of keys:
 # ten times the memory at 32k, little at less than this.
 FUSED = 16_384
-# The block mask lies in the scalar memory, 1 MB of it. A longer row has few
-# clips, and visits all blocks.
-MASK_BLOCKS = 512**2
+# The block mask lies in the scalar memory, which is small. Beyond 262,144 tokens
+# a row is one clip, to be sampled, and visits all blocks.
+MASK_BLOCKS = 256**2
 MASKED = kernels.DEFAULT_MASK_VALUE  # a score that is not counted
 NEVER = -1e30  # above MASKED, below every score
-LAST = 2**30  # padding sorts behind every segment
+LAST = 2**30  # padding, and what fills up, sort behind every segment
 NONE, EXTRA = -2, -1  # segments of queries and keys that fill up a block
 
 
@@ -158,7 +158,7 @@ def _meeting(q_seg, kv_seg) -> Blocks:
   bq, bk = _block(q_seg.shape[1]), _block(kv_seg.shape[1])
   if q_seg.shape[1] // bq * (kv_seg.shape[1] // bk) > MASK_BLOCKS:
     return Blocks()
-  order = lambda seg, n: jnp.where(seg == 0, LAST, seg).reshape(
+  order = lambda seg, n: jnp.where(seg > 0, seg, LAST - seg).reshape(
       seg.shape[0], -1, n)
   q, k = order(q_seg, bq), order(kv_seg, bk)
   meet = ((q.max(-1)[:, :, None] >= k.min(-1)[:, None]) &
