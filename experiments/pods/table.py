@@ -11,16 +11,20 @@ yet are listed as not done. table.md is the output. Needs libtpu and no TPU.
 
 import argparse
 import json
+import math
 import os
 import shlex
 import subprocess
 import sys
 
+from sora_jax import tokens as tokens_lib
 from sora_jax.cli import config as config_lib
 from sora_jax.cli import parts
 from sora_jax.cli import plan_report
 from sora_jax.models import pretrained
+from sora_jax.models import vae as vae_lib
 from sora_jax.training import cost
+from sora_jax.training import tpu
 
 SLICES = {"v4-128": "v4:4x4x4", "v5e-256": "v5e:16x16", "v5p-128": "v5p:4x4x4",
           "v5p-512": "v5p:4x8x8"}
@@ -35,8 +39,8 @@ CONTEXT = {("xl", "v5e-256"): 4, ("3b", "v4-128"): 4, ("3b", "v5e-256"): 4,
 SPLIT = ("l", "xl", "3b", "14b")  # parameters lie over all rows, by fsdp
 PAPER = {"s": (33, 6.06), "b": (130, 23.0), "l": (458, 80.7),
          "xl": (675, 118.6)}  # millions, Gflops: Table 4 of arXiv 2212.09748
-# 368 latents of 4 frames: a minute is 361 of them, whose tokens do not divide
-# over 64 chips and more.
+# A minute is 1,440 frames and 361 latents; the tokens of 368 divide over all
+# meshes below, so that none of them is filled up.
 MINUTE = ("--size=1920x1080", "--frames=1469")
 IMAGE = ("--size=2048x2048", "--frames=1")
 # (name, slice, mesh, arguments) of what is not training.
@@ -114,7 +118,41 @@ def main() -> None:
         done.append((name, kind, flags, json.load(file)))
     else:
       missing.append((name, kind, flags))
-  print("\n".join([*table(done, missing), "", *paper()]))
+  print("\n".join([*table(done, missing), "", *minute(), "", *paper()]))
+
+
+def minute() -> list[str]:
+  """What a minute of 1080p costs by its arithmetic, stride 8 and stride 16."""
+  lines = ["A minute of 1920x1080 at 24 frames a second by its arithmetic alone "
+           "(two forward passes a step, 30 steps, at the rates of `plan` on "
+           "256 v5p chips; a projection):", "",
+           "| model | VAE | tokens | FLOP a forward pass | a step | 30 steps |",
+           "|" + "---|" * 6]
+  for name in ("xl", "14b"):
+    for vae in ("base", "large"):
+      module = transformer(name, f"configs/vae.py:{vae}")
+      stride = vae_lib.stride(parts.vae_of(
+          config_lib.load(f"configs/vae.py:{vae}")))
+      size = tokens_lib.latent_size((1440, 1080, 1920), stride, parts.PATCH)
+      length = math.prod(tokens_lib.grid_size(size, parts.PATCH))
+      one = [(length, 256)]
+      flops, scores = (count(module, one) for count in (
+          cost.dit_flops, cost.attention_flops))
+      work = cost.Work(2 * flops, 2 * (flops - scores), 2 * cost.attention_flops(
+          module, one, cost.LANES))
+      time = cost.project(work, 256, tpu.CHIPS["v5p"], 0, 0, 0)["seconds"]
+      lines.append("| " + " | ".join([
+          name, f"{vae}, {'x'.join(map(str, stride))}", f"{length:,}",
+          plan_report.number(flops).strip(), plan_report.time(time),
+          plan_report.time(30 * time)]) + " |")
+  return lines
+
+
+def transformer(name: str, vae: str):
+  """The transformer of a variant on the latents of a VAE."""
+  part = pretrained.Part(parts.vae_of(config_lib.load(vae)), None)
+  return parts.dit_of(config_lib.load(f"configs/dit.py:{name}"),
+                      pretrained.Model(part, None, None))
 
 
 def paper() -> list[str]:
@@ -125,9 +163,7 @@ def paper() -> list[str]:
            "attend to text | theirs have a modulation a block | ours - text + "
            "modulation |", "|" + "---|" * 8]
   for name, (millions, gflops) in PAPER.items():
-    cfg = config_lib.load(f"configs/dit.py:{name}")
-    vae = pretrained.Part(parts.vae_of(config_lib.load(cfg.compressor)), None)
-    module = parts.dit_of(cfg, pretrained.Model(vae, None, None))
+    module = transformer(name, "configs/vae.py:base")
     found = {k: n / 1e6 for k, n in cost.paper_params(module).items()}
     alike = found["parameters"] - found["text"] + found["shared"]
     lines.append("| " + " | ".join([

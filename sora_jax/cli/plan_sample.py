@@ -28,7 +28,6 @@ def sample(request: shapes.Request, mesh) -> list[shapes.Program]:
   latent = tokens_lib.latent_size((frames, height, width),
                                   vae.stride(request.compressor), parts.PATCH)
   length = int(np.prod(tokens_lib.grid_size(latent, parts.PATCH)))
-  shapes.check(mesh.shape["data"] * mesh.shape["fsdp"], length, mesh)
   params = jax.eval_shape(functools.partial(dit.init, network),
                           jax.random.key(0))
   stored = lambda path, x: network.dtype if pretrained.CAST.match(
@@ -39,7 +38,10 @@ def sample(request: shapes.Request, mesh) -> list[shapes.Program]:
       mesh_lib.shardings(mesh, mesh_lib.param_specs(params,
                                                     mesh_lib.DIT_RULES)))
   array = lambda *s: jax.ShapeDtypeStruct(s, np.float32)
-  x = shapes.along(array(1, length, network.patch_channels), mesh, 1)
+  # The transformer fills up tokens that do not divide over the mesh.
+  lie = (shapes.whole if length % mesh.shape["context"]
+         else lambda spec, mesh: shapes.along(spec, mesh, spec.ndim - 2))
+  x = lie(array(1, length, network.patch_channels), mesh)
   carry = (x,) * 4
   limit = cfg.data.text_limit
   text = shapes.whole(types.TextStates(
@@ -60,8 +62,7 @@ def sample(request: shapes.Request, mesh) -> list[shapes.Program]:
       f"{width}x{height}, {frames} frames", length, work, chips,
       functools.partial(step.lower, params, carry,
                         shapes.whole(array(solvers.COLUMNS), mesh),
-                        shapes.along(array(length, 3), mesh, 0), text, text,
-                        None),
+                        lie(array(length, 3), mesh), text, text, None),
       cfg.sampling.steps)]
 
 
