@@ -357,14 +357,14 @@ def test_a_training_step_is_planned_for_a_slice(tmp_path):
 
 @needs_libtpu
 def test_a_bucket_that_does_not_fit_is_named_and_a_mesh_found(tmp_path):
-  found, told = run(
-      tmp_path, "--config.data.shapes=((1,64),)", "--mesh=data=1",
-      "--topology=v5e:1x1", "--config.transformer.ffn=300_000_000")
+  found, told = run(tmp_path, "--config.data.shapes=((4,16),)", "--mesh=data=4",
+                    "--config.transformer.ffn=7_000_000")
   assert not found["buckets"][0]["fits"]
   assert found["buckets"][0]["needed"] > found["hbm"]
-  assert found["proposal"] is None
-  assert "does not fit: 1 x 64" in told
-  assert "take a larger one" in told
+  assert found["proposal"]["mesh"]["fsdp"] == 4
+  assert found["proposal"]["buckets"][0]["needed"] < found["hbm"]
+  assert "does not fit: 4 x 16\n" in told
+  assert "a mesh on which it fits: --mesh=fsdp=4\n" in told
 
 
 def test_numbers_are_told_with_their_size():
