@@ -44,6 +44,9 @@ class Optimizer:
     spike: a gradient norm more than this many standard deviations above its
       moving average is not applied; 0 turns this off.
     spike_warm: applied steps before `spike` is on.
+    frozen: a regular expression that the paths of parameters match that stay as
+      they are, bit for bit; "" is none. Their objective should give them no
+      gradient either, as that counts in the norm.
   """
 
   name: str = "adamw"
@@ -61,6 +64,7 @@ class Optimizer:
   ema: float = 0.999
   spike: float = 8.0
   spike_warm: int = 200
+  frozen: str = ""
 
   def __post_init__(self):
     if self.name not in ("adamw", "muon"):
@@ -99,9 +103,11 @@ def make(cfg: Optimizer) -> optax.GradientTransformation:
   else:
     update = optax.adamw(schedule(cfg), cfg.b1, cfg.b2, cfg.eps,
                          weight_decay=cfg.weight_decay, mask=_decay_mask)
-  return optax.chain(
-      optax.masked(optax.clip_by_global_norm(cfg.clip), _model_mask),
-      optax.masked(optax.clip_by_global_norm(cfg.clip), _side_mask), update)
+  chain = [optax.masked(optax.clip_by_global_norm(cfg.clip), _model_mask),
+           optax.masked(optax.clip_by_global_norm(cfg.clip), _side_mask), update]
+  if cfg.frozen:
+    chain.append(optax.masked(optax.set_to_zero(), _frozen_mask(cfg.frozen)))
+  return optax.chain(*chain)
 
 
 def norm(grads) -> jax.Array:
@@ -146,6 +152,11 @@ def _decay_mask(params):
   return jax.tree_util.tree_map_with_path(
       lambda path, _: not _side(path)
       and mesh_lib.path_name(path).endswith("kernel"), params)
+
+
+def _frozen_mask(frozen: str):
+  return lambda params: jax.tree_util.tree_map_with_path(
+      lambda path, _: bool(re.search(frozen, mesh_lib.path_name(path))), params)
 
 
 def _model_mask(params):
