@@ -3,7 +3,7 @@
   sora-jax train --config=configs/dit.py:tiny --data=data/latents \
       --vae=runs/vae_tiny_model --workdir=runs/dit_tiny
 
-Variants: tiny (5.9 M parameters and a text encoder of 1.7 M, tokens of 16
+Variants: tiny (5.9 M parameters and a text encoder of 1.0 M, tokens of 16
 pixels and 4 frames; batches for one accelerator), tiny_cpu (the same network,
 batches for two cores), and test, which trains in a minute and serves the tests.
 wan_1_3b, wan_14b (Wan 2.1) and wan_5b (Wan 2.2 TI2V) go on from the open
