@@ -10,7 +10,7 @@ import pathlib
 from absl import flags
 
 from sora_jax import worlds
-from sora_jax.cli import generate
+from sora_jax.cli import sampling
 from sora_jax.evaluation import cases
 from sora_jax.evaluation import reconstruction
 from sora_jax.evaluation import worldcheck
@@ -49,7 +49,7 @@ def run(argv: list[str]) -> int:
     raise ValueError(f"'{rest[0]}' is no flag: write --NAME=VALUE")
   if not f.out:
     raise ValueError("--out=DIR is needed: the folder for the results")
-  sizes = [generate.parse_size(size) for size in f.sizes]
+  sizes = [sampling.parse_size(size) for size in f.sizes]
   unknown = [w for w in f.worlds if w not in worlds.WORLDS]
   unknown += [b for b in f.backgrounds if b not in cases.BACKGROUNDS]
   unknown += [o for o in f.objects if o not in map(str, cases.OBJECTS)]
