@@ -15,6 +15,7 @@ import numpy as np
 from sora_jax import tokens as tokens_lib
 from sora_jax.generation import canvas as canvas_lib
 from sora_jax.generation import pixels
+from sora_jax.generation import settings as settings_lib
 from sora_jax.models import pretrained
 from sora_jax.models import vae
 
@@ -213,8 +214,13 @@ def _grid(model, size, frames, fps):
     raise ValueError(f"frames {frames}: a video has at least 1 frame")
   if fps <= 0:
     raise ValueError(f"fps {fps} must be above 0")
-  return tokens_lib.grid_size(tokens_lib.latent_size(
+  t, h, w = tokens_lib.grid_size(tokens_lib.latent_size(
       (frames, height, width), stride, PATCH), PATCH)
+  # A longer video is drawn in windows of three latents or more.
+  if (count := min(t, 3) * h * w) > (most := settings_lib.of(model)["max_tokens"]):
+    raise ValueError(f"{width}x{height} is {count} tokens at once, the limit of "
+                     f"this model is {most}: make it smaller")
+  return t, h, w
 
 
 def _stride(model, video) -> int:
