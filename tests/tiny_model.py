@@ -23,7 +23,7 @@ def drawn(init, module, scale=0.4):
       jax.eval_shape(lambda: init(module, jax.random.key(0))))
 
 
-def make(at, steps=4, **model):
+def make(at, steps=4, guidance=3.0, **model):
   """A model; its tokenizer is trained in the folder `at`."""
   words = tokenizer_lib.train([PROMPT, "a blue box"], at / "words")
   compressor = vae.VAE(base=4, mults=(1, 1, 1), z=4, blocks=1)
@@ -42,6 +42,6 @@ def make(at, steps=4, **model):
           "flow_shift": 2.0, "prediction_type": "sample",
           "sora_jax": {
               "process": {"prediction": "x0"}, "steps": steps,
-              "guidance": 3.0, "guidance_interval": (0.0, 1.0), "fps": 8.0,
+              "guidance": guidance, "guidance_interval": (0.0, 1.0), "fps": 8.0,
               "method": "ab2", "f_ref": 8.0, "max_tokens": 999,
               "text_limit": 9}}, **model)

@@ -1,4 +1,7 @@
-"""`sora-jax extend VIDEO`: more of a video, at its end or its beginning."""
+"""`sora-jax extend VIDEO`: more of a video, at its end or its beginning.
+
+A video of ours says in its file what it shows: that is the default of --prompt.
+"""
 
 from absl import flags
 
@@ -19,5 +22,6 @@ def run(argv: list[str]) -> int:
   model = sampling.load(f)
   video, fps = sampling.read(path, f, model)
   sampling.make(f, argv, model, prompting.extend(
-      model.model, video, f.frames, fps, f.direction, size))
+      model.model, video, f.frames, fps, f.direction, size),
+                sampling.told(f, path)[0])
   return 0

@@ -1,4 +1,7 @@
-"""`sora-jax loop [VIDEO]`: a loop without a seam, of a video or a prompt."""
+"""`sora-jax loop [VIDEO]`: a loop without a seam, of a video or a prompt.
+
+A video of ours says in its file what it shows: that is the default of --prompt.
+"""
 
 from sora_jax.cli import sampling
 from sora_jax.generation import prompting
@@ -22,5 +25,6 @@ def run(argv: list[str]) -> int:
     canvas = prompting.text_loop(
         model.model, size or tuple(model.settings["size"]), f.frames,
         f.fps or model.settings["fps"])
-  sampling.make(f, argv, model, canvas)
+  sampling.make(f, argv, model, canvas,
+                sampling.told(f, paths[0])[0] if paths else f.prompt)
   return 0

@@ -109,6 +109,17 @@ def read(path: str, f: flags.FlagValues, model) -> tuple[np.ndarray, float]:
   return video, model.settings["fps"] if len(video) == 1 else fps
 
 
+def told(f: flags.FlagValues, path: str) -> tuple[str, int]:
+  """Prompt and seed: of the flags, or else those that a file was made by."""
+  said = video_io.metadata(path)
+  prompt, seed = said.get("prompt", ""), said.get("seed", f.seed)
+  if f["prompt"].present or not isinstance(prompt, str):
+    prompt = f.prompt
+  if f["seed"].present or not isinstance(seed, int) or seed < 0:
+    seed = f.seed
+  return prompt, seed
+
+
 def make(f: flags.FlagValues, argv: list[str], model: pipeline.Pipeline,
          canvas: canvas_lib.Canvas, prompt: str | None = None,
          seed: int | None = None) -> None:

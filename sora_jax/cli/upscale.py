@@ -7,7 +7,6 @@ these are used again where the flags do not say otherwise.
 from absl import flags
 
 from sora_jax.cli import sampling
-from sora_jax.data import video_io
 from sora_jax.generation import prompting
 
 
@@ -23,10 +22,7 @@ def run(argv: list[str]) -> int:
     raise ValueError("--size=WxH is needed: the size to draw the video at")
   model = sampling.load(f)
   video, fps = sampling.read(path, f, model)
-  said = video_io.metadata(path)
-  prompt = f.prompt if f["prompt"].present else str(said.get("prompt", ""))
-  seed = said.get("seed") if not f["seed"].present else f.seed
+  prompt, seed = sampling.told(f, path)
   sampling.make(f, argv, model, prompting.edit(
-      model.model, video, f.strength, fps, size), prompt,
-                seed if isinstance(seed, int) and seed >= 0 else f.seed)
+      model.model, video, f.strength, fps, size), prompt, seed)
   return 0

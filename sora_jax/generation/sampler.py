@@ -83,6 +83,8 @@ def sample(model: pretrained.Model, tokenizer: tokenizer_lib.Tokenizer,
         f"tokens, the limit of this model is {cfg['max_tokens']}: make it "
         "smaller or shorter, or give --window")
   scale = cfg["guidance"] if how.guidance is None else how.guidance
+  if all(prompt == how.negative for prompt in prompts):
+    scale = 1.0  # there is nothing to be guided away from
   channels = model.transformer.module.patch_channels
   eps = np.concatenate([np.asarray(tokens_lib.noise(
       jax.random.key(seed), int(np.prod(first.grid)), channels))
