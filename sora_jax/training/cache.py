@@ -31,7 +31,6 @@ from sora_jax.models import pretrained
 from sora_jax.models import vae
 
 MAX_SHAPES = 8
-LEAD_IN = 5  # repetitions of a tail's first frame: two latents
 PATCH = (1, 2, 2)
 
 
@@ -245,7 +244,7 @@ def _shard(run: Encoder, found, words, info: dict, rejects: list):
     last = tokens_lib.extend(video, (-(-(len(video) - 1) // stride) * stride + 1,
                                      *video.shape[1:3]))
     whole = Job(video, [])
-    ends = [Job(lead_in(last[stride * (c - 1) + 1:]), []) for c in cuts]
+    ends = [Job(tokens_lib.lead_in(last[stride * (c - 1) + 1:]), []) for c in cuts]
     singles = [Job(video[f:f + 1], []) for f in frames]
     clips.append((item, video.shape[:3], whole, cuts, ends, frames, singles,
                   count))
@@ -254,7 +253,7 @@ def _shard(run: Encoder, found, words, info: dict, rejects: list):
   for item, size, whole, cuts, ends, frames, singles, count in clips:
     record = latents.Record(
         z=whole.done[0], captions=item.captions, fps=item.fps, size=size,
-        tails={c: job.done[0][2:] for c, job in zip(cuts, ends)},
+        tails={c: job.done[0][tokens_lib.LEAD:] for c, job in zip(cuts, ends)},
         stills={f: job.done[0] for f, job in zip(frames, singles)})
     yield latents.encode(record), latents.row(record, words), count
 
@@ -269,8 +268,3 @@ def choose(seed: int, key: str, frames: int, stride: int, tails: int,
       rng.choice(values, min(n, len(values)), replace=False).tolist())
   return (pick(np.arange(1, count), tails),
           pick(np.arange(1, frames), stills))
-
-
-def lead_in(video: np.ndarray) -> np.ndarray:
-  """A tail's frames behind its first one, repeated: 4 n to 4 n + 5 frames."""
-  return np.concatenate([np.repeat(video[:1], LEAD_IN, axis=0), video])
