@@ -3,10 +3,12 @@
   sora-jax train --config=configs/vae.py:tiny --data=data/worlds \
       --workdir=runs/vae_tiny
 
-Variants: tiny (2.5 M parameters, stride 4x8x8, 16 channels), and test, which
-trains in a minute and serves the tests. wan_2_1 (stride 4x8x8, 16 channels) and
-wan_2_2 (4x16x16, 48 channels) are the open VAEs; --config.init_from=MODEL goes
-on from their weights.
+Variants: tiny (2.7 M parameters, stride 4x8x8, 16 channels; batches for one
+accelerator), tiny_cpu (the same network, batches for two cores), tiny_decoder
+(goes on with the decoder alone from the VAE in --config.init_from, whose latents
+stay valid; batches for two cores), and test, which trains in a minute and serves
+the tests. wan_2_1 (stride 4x8x8, 16 channels) and wan_2_2 (4x16x16, 48 channels)
+are the open VAEs; --config.init_from=MODEL goes on from their weights.
 
 base and large train from scratch on slices:
 
@@ -26,21 +28,30 @@ def get_config(variant: str = "tiny") -> ml_collections.ConfigDict:
   cfg.init_from = ""
   cfg.steps = 11_000
   cfg.mesh = dict(data=-1, fsdp=1, context=1, tensor=1)
-  cfg.vae = dict(base=16, mults=(1, 4, 4), z=16, blocks=1,
+  cfg.vae = dict(base=32, mults=(1, 2, 2), z=16, blocks=1,
                  temporal=(True, True), patch=2, residual=True)
   # l1 and l2 of pixels in [-1, 1]; the edge term comes in once the colours are
   # right.
   cfg.objective = dict(l1=1.0, l2=2.0, kl=1e-4, edges=0.5, edges_start=500,
-                       adversarial=0.0, adversarial_start=8_000)
-  cfg.optimizer = dict(name="muon", learning_rate=4e-3, warmup=100, decay=0.9,
-                       clip=1.0, ema=0.999, weight_decay=1e-4)
+                       adversarial=0.0, adversarial_start=8_000,
+                       decoder_only=False)
+  cfg.optimizer = dict(name="muon", learning_rate=4e-3, warmup=100, decay=0.6,
+                       clip=1.0, ema=0.999, weight_decay=1e-4, frozen="")
   # (frames, height, width, clips of a batch, share of the steps).
-  cfg.data = dict(buckets=((1, 32, 32, 48, 0.25), (5, 32, 32, 10, 0.25),
-                           (9, 32, 32, 5, 0.25), (17, 32, 32, 3, 0.25)),
-                  candidates=4)
+  cfg.data = dict(buckets=((1, 48, 48, 128, 0.2), (5, 32, 32, 96, 0.3),
+                           (17, 48, 48, 16, 0.5)),
+                  candidates=4, cache_bytes=2**32)
   cfg.loop = dict(log_every=20, save_every=500, preview_every=500)
 
-  if variant == "test":
+  if variant in ("tiny_cpu", "tiny_decoder"):
+    cfg.data.buckets = ((1, 32, 32, 48, 0.25), (5, 32, 32, 10, 0.25),
+                        (9, 32, 32, 5, 0.25), (17, 32, 32, 3, 0.25))
+    if variant == "tiny_decoder":
+      cfg.steps = 6_000
+      cfg.objective.update(decoder_only=True, kl=0.0, edges_start=0)
+      cfg.optimizer.update(learning_rate=2e-3, decay=0.9,
+                           frozen="/(encoder|quant_conv)/")
+  elif variant == "test":
     cfg.steps = 20
     cfg.vae.update(base=8, mults=(1, 1, 1), z=4, blocks=1)
     cfg.data.buckets = ((1, 16, 16, 10, 0.5), (5, 16, 16, 2, 0.5))
@@ -57,8 +68,9 @@ def get_config(variant: str = "tiny") -> ml_collections.ConfigDict:
   elif variant in ("base", "large"):
     _pod(cfg, variant == "large")
   elif variant != "tiny":
-    raise ValueError(f"configs/vae.py has no variant '{variant}': tiny, test, "
-                     "wan_2_1, wan_2_2, base, large")
+    raise ValueError(f"configs/vae.py has no variant '{variant}': tiny, "
+                     "tiny_cpu, tiny_decoder, test, wan_2_1, wan_2_2, base, "
+                     "large")
   return cfg
 
 

@@ -20,6 +20,13 @@ VERBS = {
     "encode": "cache the latents of a prepared data set",
     "export": "write the EMA weights of a run as a model folder",
     "generate": "make a video or an image from a prompt",
+    "animate": "make a video of an image",
+    "extend": "go on with a video, forward or backward",
+    "loop": "make a loop without a seam, of a video or a prompt",
+    "connect": "make a gradual transition between two videos",
+    "edit": "change the style or setting of a video",
+    "inpaint": "draw a box of a video anew",
+    "upscale": "draw a small video at a larger size",
     "evaluate": "score a model against the truth",
 }
 

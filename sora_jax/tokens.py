@@ -14,6 +14,8 @@ import numpy as np
 from sora_jax import types
 
 Patch = tuple[int, int, int]
+LEAD_IN = 5  # repetitions of a tail's first frame: two latents of stride 4
+LEAD = 2
 
 
 def patchify(z: types.Array, patch: Patch = (1, 2, 2),
@@ -111,3 +113,13 @@ def extend(video: types.Array, size: tuple[int, int, int]) -> types.Array:
   pad = [(0, new - old) for new, old in zip(size, video.shape[-4:-1])]
   pad = [(0, 0)] * (video.ndim - 4) + pad + [(0, 0)]
   return np.pad(video, pad, mode="edge")
+
+
+def lead_in(video: types.Array) -> types.Array:
+  """A tail's frames [.., T, H, W, C] behind its first one, repeated.
+
+  4 n frames become 4 n + 5; encoded, the first LEAD latents are dropped, and
+  what is left has seen nothing that comes before the tail.
+  """
+  first = np.repeat(video[..., :1, :, :, :], LEAD_IN, axis=-4)
+  return np.concatenate([first, video], axis=-4)

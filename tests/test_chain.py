@@ -18,6 +18,7 @@ import pytest
 
 import sora_jax
 from sora_jax import main
+from sora_jax.data import shards
 from sora_jax.data import video_io
 from sora_jax.models import pretrained
 from sora_jax.training import checkpoint
@@ -101,6 +102,48 @@ def test_the_model_folder_holds_the_averaged_weights(chain):
 def sorted_leaves(tree):
   import jax  # pylint: disable=g-import-not-at-top
   return jax.tree.leaves(tree)
+
+
+def test_encoding_in_shares_equals_encoding_at_once(chain, tmp_path):
+  encode = ["encode", f"--vae={chain}/vae", f"--data={chain}/data",
+            f"--out={tmp_path}/z"]
+  for share in ("2/2", "1/2"):
+    command(*encode, f"--part={share}")
+    assert not (tmp_path / "z" / "dataset.json").exists()
+  command(*encode)
+  command(*encode[:-1], f"--out={tmp_path}/y", "--part=3/2", code=2)
+  for split in ("train", "test"):
+    shares, whole = (shards.open_manifest(at, split)
+                     for at in (tmp_path / "z", chain / "latents"))
+    assert shares.info == whole.info
+    np.testing.assert_array_equal(shares.rows, whole.rows)
+    assert all(shares.record(i) == whole.record(i) for i in range(len(whole)))
+
+
+def test_a_decoder_goes_on_alone(chain, tmp_path, capsys):
+  command("train", VAE, f"--data={chain}/data", f"--workdir={tmp_path}/run",
+          f"--config.init_from={chain}/vae", "--config.steps=3",
+          "--config.objective.decoder_only=True",
+          "--config.optimizer.frozen=/(encoder|quant_conv)/")
+  command("export", f"--workdir={tmp_path}/run", f"--out={tmp_path}/vae")
+  old, new = (pretrained.load(str(at)) for at in (chain / "vae",
+                                                  tmp_path / "vae"))
+  np.testing.assert_array_equal(old.latent_mean, new.latent_mean)
+  for name, params in old.vae.params.items():
+    same = [np.array_equal(a, b) for a, b in zip(*map(sorted_leaves, (
+        params, new.vae.params[name])))]
+    assert all(same) == (name in ("encoder", "quant_conv")), name
+  command("export", f"--model={chain}/model", f"--vae={tmp_path}/vae",
+          f"--out={tmp_path}/model")
+  both = pretrained.load(str(tmp_path / "model"))
+  for a, b in zip(sorted_leaves(both.vae.params), sorted_leaves(new.vae.params)):
+    np.testing.assert_array_equal(a, b)
+  command("train", VAE, f"--data={chain}/data", f"--workdir={tmp_path}/other",
+          f"--config.init_from={chain}/vae", "--config.steps=1")
+  command("export", f"--workdir={tmp_path}/other", f"--out={tmp_path}/other_vae")
+  command("export", f"--model={chain}/model", f"--vae={tmp_path}/other_vae",
+          f"--out={tmp_path}/no", code=2)
+  assert "makes other latents" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("out, frames, size", [

@@ -253,7 +253,7 @@ def test_the_verb_reports_and_refuses_with_numbers(tmp_path, capsys):
   np.save(tmp_path / "train.npy", data.rows)
   shards.write_json(tmp_path / "dataset.json", data.info | {
       "shards": {"train": 1}, "rejected": 7})
-  verb = ["plan-data", "--config=configs/dit.py:tiny", f"--data={tmp_path}"]
+  verb = ["plan-data", "--config=configs/dit.py:tiny_cpu", f"--data={tmp_path}"]
   assert main.main([*verb, "--stride=4x16x16", "--tokens=4194304",
                     "--shards=16", "--config.data.text_length=4096",
                     "--config.data.max_segments=64",
@@ -271,7 +271,7 @@ def test_the_verb_reports_and_refuses_with_numbers(tmp_path, capsys):
   assert main.main([*verb, "--stride=4x16x16",
                     "--config.data.shapes=((4096,262144),)"]) == 2
   assert "one batch holds 1073741824" in capsys.readouterr().err
-  vae = ["plan-data", "--config=configs/vae.py:tiny", f"--data={tmp_path}"]
+  vae = ["plan-data", "--config=configs/vae.py:tiny_cpu", f"--data={tmp_path}"]
   assert main.main(vae) == 0
   assert "unused: 0" in capsys.readouterr().out
   assert main.main([*vae, "--config.data.buckets=((999,64,64,4,1.0),)"]) == 2

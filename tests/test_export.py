@@ -4,55 +4,28 @@ import diffusers
 import jax
 import numpy as np
 import pytest
+import tiny_model
 import torch
 
 from sora_jax import main
 from sora_jax import tokens as tokens_lib
 from sora_jax import types
-from sora_jax.data import tokenizer as tokenizer_lib
+from sora_jax.generation import canvas
 from sora_jax.generation import pipeline
 from sora_jax.generation import pixels
 from sora_jax.models import dit
 from sora_jax.models import pretrained
 from sora_jax.models import text_encoder
-from sora_jax.models import vae
 
 SIZE, FRAMES, STEPS, SEED = (48, 32), 5, 4, 1
-PROMPT = "a red ball moves up"
-
-
-def drawn(init, module, scale=0.4):
-  """Random parameters, in every entry."""
-  rng = np.random.default_rng(0)
-  return jax.tree.map(
-      lambda x: scale * rng.standard_normal(x.shape).astype(np.float32),
-      jax.eval_shape(lambda: init(module, jax.random.key(0))))
+PROMPT = tiny_model.PROMPT
 
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
   """A model of ours, and what the command makes of its folder."""
   at = tmp_path_factory.mktemp("export")
-  words = tokenizer_lib.train([PROMPT, "a blue box"], at / "words")
-  compressor = vae.VAE(base=4, mults=(1, 1, 1), z=4, blocks=1)
-  encoder = text_encoder.TextEncoder(vocab=words.vocab_size, width=8, layers=1,
-                                     heads=2, ffn=16)
-  network = dit.DiT(layers=2, heads=2, head_size=12, ffn=32, patch_channels=16,
-                    out_channels=16, text_width=8)
-  model = pretrained.Model(
-      pretrained.Part(compressor, drawn(vae.init, compressor)),
-      np.array([.1, -.2, .3, 0.], np.float32),
-      np.array([1.1, .9, 1., 1.3], np.float32),
-      pretrained.Part(network, drawn(dit.init, network)),
-      pretrained.Part(encoder, drawn(text_encoder.init, encoder)),
-      words.model, {
-          "_class_name": "UniPCMultistepScheduler", "use_flow_sigmas": True,
-          "flow_shift": 2.0, "prediction_type": "sample",
-          "sora_jax": {
-              "process": {"prediction": "x0"}, "steps": STEPS,
-              "guidance": 3.0, "guidance_interval": (0.0, 1.0), "fps": 8.0,
-              "method": "ab2", "f_ref": 8.0, "max_tokens": 999,
-              "text_limit": 9}})
+  model = tiny_model.make(at)
   pretrained.save(str(at / "ours"), model, np.float32)
   assert main.main(["export", f"--model={at}/ours", f"--out={at}/out",
                     "--dtype=float32"]) == 0
@@ -67,9 +40,9 @@ def test_the_reference_makes_our_video(exported):
       folder, text_encoder=None, tokenizer=None)
   reference.set_progress_bar_config(disable=True)
   embed = lambda text: torch.tensor(states(ours, text))
-  length = int(np.prod(ours._grid(SIZE, FRAMES)))
+  length = int(np.prod(ours.text(SIZE, FRAMES).grid))
   x = tokens_lib.noise(jax.random.key(SEED), length, 16)
-  z = np.array(tokens_lib.unpatchify(x, (2, 4, 6), pipeline.PATCH))
+  z = np.array(tokens_lib.unpatchify(x, (2, 4, 6), canvas.PATCH))
   with torch.no_grad():
     wanted = 255 * reference(
         prompt_embeds=embed(PROMPT), negative_prompt_embeds=embed(""),
@@ -100,7 +73,7 @@ def test_the_reference_gives_the_same_outputs(exported):
   theirs = lambda z: torch.tensor(z).permute(0, 4, 1, 2, 3)
   network = diffusers.AutoencoderKLWan.from_pretrained(folder / "vae")
   part = model.vae
-  out = pixels._decode(part.module, False, part.params, z)
+  out = pixels._decode(part.module, part.params, z)
   close(np.clip(out, -1, 1), network.decode(theirs(z)).sample.permute(
       0, 2, 3, 4, 1))
 

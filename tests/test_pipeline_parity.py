@@ -13,12 +13,13 @@ import wan_folder
 from sora_jax import main
 from sora_jax import tokens as tokens_lib
 from sora_jax.data import video_io
+from sora_jax.generation import canvas
 from sora_jax.generation import pipeline
 from sora_jax.models import vae
 
 SIZE, FRAMES, STEPS, SEED = (48, 32), 5, 4, 3
 PROMPT, NEGATIVE = " a  cat &amp;amp; a “red ball\n", "rain"
-IMAGE = np.random.default_rng(0).integers(0, 256, (20, 50, 3)).astype(np.uint8)
+IMAGE = np.random.default_rng(0).integers(0, 256, (48, 72, 3)).astype(np.uint8)
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["t2v", "ti2v"])
@@ -34,10 +35,10 @@ def noise(ours):
   """The noise of SEED as the reference's latents [1, C, t, h, w]."""
   stride = vae.stride(ours.model.vae.module)
   size = tokens_lib.latent_size((FRAMES, *SIZE[::-1]), stride)
-  grid = tokens_lib.grid_size(size, pipeline.PATCH)
+  grid = tokens_lib.grid_size(size, canvas.PATCH)
   x = tokens_lib.noise(jax.random.key(SEED), int(np.prod(grid)),
                        ours.model.transformer.module.patch_channels)
-  z = np.array(tokens_lib.unpatchify(x, size, pipeline.PATCH))
+  z = np.array(tokens_lib.unpatchify(x, size, canvas.PATCH))
   return torch.tensor(z).permute(0, 4, 1, 2, 3)
 
 
@@ -54,8 +55,9 @@ def same_frames(reference, ours, scheduler, image=None):
         prompt=PROMPT, negative_prompt=NEGATIVE, height=SIZE[1], width=SIZE[0],
         num_frames=FRAMES, num_inference_steps=STEPS, guidance_scale=3.0,
         latents=noise(ours), output_type="np", **given).frames[0]
-  found = ours.generate(PROMPT, SIZE, FRAMES, seed=SEED, negative=NEGATIVE,
-                        steps=STEPS, guidance=3.0, image=image)
+  how = dict(seed=SEED, negative=NEGATIVE, steps=STEPS, guidance=3.0)
+  found = (ours.generate(PROMPT, SIZE, FRAMES, **how) if image is None else
+           ours.animate(image, PROMPT, FRAMES, size=SIZE, **how))
   assert found.shape == wanted.shape
   assert np.abs(found - wanted).max() <= 2
   assert np.mean((wanted > 1) & (wanted < 254)) > .2 and wanted.std() > 10
@@ -72,19 +74,20 @@ def test_frames_agree(folder, scheduler):
 
 def test_the_command_makes_the_same_video(folder, tmp_path):
   _, ours = folder
-  argv, image = [], None
+  argv, image = ["generate"], None
   if ours.model.expand_timesteps:
     video_io.write(str(tmp_path / "first.png"), IMAGE[None], 1.0)
-    argv, image = [f"--image={tmp_path}/first.png"], IMAGE
+    argv, image = ["animate", f"{tmp_path}/first.png"], IMAGE
   at = os.path.dirname(ours.model.tokenizer)
   assert main.main([
-      "generate", f"--model={at}", f"--prompt={PROMPT}", "--size=48x32",
+      *argv, f"--model={at}", f"--prompt={PROMPT}", "--size=48x32",
       f"--negative={NEGATIVE}", "--guidance=3", f"--frames={FRAMES}",
-      "--steps=2", f"--out={tmp_path}/all.png", *argv]) == 0
+      "--steps=2", f"--out={tmp_path}/all.png"]) == 0
   sheet, _ = video_io.read(str(tmp_path / "all.png"))
   ours = pipeline.load(at)
-  wanted = ours.generate(PROMPT, SIZE, FRAMES, negative=NEGATIVE, steps=2,
-                         guidance=3.0, image=image)
+  how = dict(negative=NEGATIVE, steps=2, guidance=3.0)
+  wanted = (ours.generate(PROMPT, SIZE, FRAMES, **how) if image is None else
+            ours.animate(image, PROMPT, FRAMES, size=SIZE, **how))
   video_io.write(str(tmp_path / "wanted.png"), wanted, 24.0)
   np.testing.assert_array_equal(
       sheet, video_io.read(str(tmp_path / "wanted.png"))[0])
@@ -93,8 +96,8 @@ def test_the_command_makes_the_same_video(folder, tmp_path):
 def test_a_first_image_needs_a_time_per_token(folder):
   reference, ours = folder
   if not ours.model.expand_timesteps:
-    with pytest.raises(ValueError, match="takes no first image"):
-      ours.generate(PROMPT, SIZE, FRAMES, image=IMAGE)
+    with pytest.raises(ValueError, match="takes no image"):
+      ours.animate(IMAGE, PROMPT, FRAMES, size=SIZE)
     return
   # And a model that takes one also goes without.
   parts = {k: v for k, v in reference.components.items() if "image" not in k}

@@ -32,7 +32,7 @@ from sora_jax.data import tokenizer
 
 STRIDE, PATCH, CHANNELS = (4, 8, 8), (1, 2, 2), 16
 BUCKETS = ((1, 32, 32, 48, 0.25), (5, 32, 32, 10, 0.25), (9, 32, 32, 5, 0.25),
-           (17, 32, 32, 3, 0.25))  # of configs/vae.py:tiny
+           (17, 32, 32, 3, 0.25))  # of configs/vae.py:tiny_cpu
 GOAL = .02
 
 
@@ -121,7 +121,7 @@ def main():
             flush=True)
     workdir = flags.run or os.path.join(folder, "run")
     if not flags.run:
-      run("train", "--config=configs/vae.py:tiny", f"--data={data}",
+      run("train", "--config=configs/vae.py:tiny_cpu", f"--data={data}",
           f"--workdir={workdir}", f"--config.steps={flags.steps}",
           "--config.loop.log_every=4")
     share, steps, lines = waiting(workdir)

@@ -18,7 +18,7 @@ import sys
 
 from sora_jax.evaluation import report
 
-CONFIG = "configs/vae.py:tiny"
+CONFIG = "configs/vae.py:tiny_cpu"
 WORLD_CLIPS = 8  # the suite's own clips: the same VAE out of its domain
 
 

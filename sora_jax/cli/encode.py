@@ -27,6 +27,8 @@ def run(argv: list[str]) -> int:
   whole("square", 0, "Cut every clip to a square of so many pixels: the baseline "
         "of training at native sizes.")
   whole("batch", 16, "Videos encoded at once.")
+  text("part", None, "I/N: only the I-th of N shares, for N processes side by "
+       "side; the same command without it finishes.")
   f(argv)
   for name in ("vae", "data", "out"):
     if not f[name].value:
@@ -41,7 +43,12 @@ def run(argv: list[str]) -> int:
 
     info = cache.encode(model, f.data, f.out, seed=f.seed, tails=f.tails,
                         stills=f.stills, batch=max(f.batch, 1),
-                        fit=fit_lib.Fit(f.max_tokens, f.square), report=report)
+                        fit=fit_lib.Fit(f.max_tokens, f.square),
+                        part=_part(f.part), report=report)
+  if info is None:
+    print(f"{f.out}: share {f.part} is done; without --part, once all are, the "
+          "same command finishes")
+    return 0
   clips = ", ".join(f"{n} {split}" for split, n in info["clips"].items())
   print(f"{f.out}: latents of {clips} clips, {info['rejected']} rejected, "
         f"{time.monotonic() - start:.0f} s")
@@ -50,3 +57,14 @@ def run(argv: list[str]) -> int:
           f"{lost['tokens_lost']} of {lost['tokens']} tokens lost; too long at "
           f"any size: {lost['too_long']}")
   return 0
+
+
+def _part(text: str | None) -> tuple[int, int] | None:
+  """'2/4' to (1, 4)."""
+  if text is None:
+    return None
+  share, _, count = text.partition("/")
+  if not (share.isdigit() and count.isdigit() and 0 < int(share) <= int(count)):
+    raise ValueError(f"--part={text}: give I/N, the I-th of N shares, such as "
+                     "1/4")
+  return int(share) - 1, int(count)

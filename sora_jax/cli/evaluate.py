@@ -2,6 +2,8 @@
 
   --suite=worlds   does it draw what held-out prompts say (evaluation/worldcheck)
   --suite=vae      what survives its VAE (evaluation/reconstruction)
+  --suite=prompting  does it do what images and videos prompt it to
+                   (evaluation/promptcheck)
 """
 
 import functools
@@ -10,8 +12,10 @@ import pathlib
 from absl import flags
 
 from sora_jax import worlds
-from sora_jax.cli import generate
+from sora_jax.cli import sampling
 from sora_jax.evaluation import cases
+from sora_jax.evaluation import promptcheck
+from sora_jax.evaluation import prompted
 from sora_jax.evaluation import reconstruction
 from sora_jax.evaluation import worldcheck
 from sora_jax.generation import pipeline
@@ -29,8 +33,8 @@ def run(argv: list[str]) -> int:
   number = lambda *a, **k: flags.DEFINE_float(*a, flag_values=f, **k)
   names = lambda *a: flags.DEFINE_list(*a, flag_values=f)
   text("model", "tiny", "A model of this package, or a model folder.")
-  flags.DEFINE_enum("suite", "worlds", ["worlds", "vae"], "What is scored.",
-                    flag_values=f)
+  flags.DEFINE_enum("suite", "worlds", ["worlds", "vae", "prompting"],
+                    "What is scored.", flag_values=f)
   text("out", None, "Folder for results.json, tables.md and contact sheets.")
   whole("count", 200, "How many held-out clips of the worlds.", lower_bound=1)
   whole("seed", 0, "Which clips.", lower_bound=0)
@@ -43,13 +47,14 @@ def run(argv: list[str]) -> int:
   whole("steps", None, "Evaluations of the transformer.", lower_bound=1)
   number("guidance", None, "Scale of classifier-free guidance; 1 is none.")
   whole("batch", 8, "Videos drawn at a time.", lower_bound=1)
+  names("modes", ",".join(prompted.MODES), "What --suite=prompting asks for.")
   text("real", None, "A folder of real clips for --suite=vae.")
   rest = f(argv)[1:]
   if rest:
     raise ValueError(f"'{rest[0]}' is no flag: write --NAME=VALUE")
   if not f.out:
     raise ValueError("--out=DIR is needed: the folder for the results")
-  sizes = [generate.parse_size(size) for size in f.sizes]
+  sizes = [sampling.parse_size(size) for size in f.sizes]
   unknown = [w for w in f.worlds if w not in worlds.WORLDS]
   unknown += [b for b in f.backgrounds if b not in cases.BACKGROUNDS]
   unknown += [o for o in f.objects if o not in map(str, cases.OBJECTS)]
@@ -66,6 +71,14 @@ def run(argv: list[str]) -> int:
     out.mkdir(parents=True, exist_ok=True)
     worldcheck.evaluate(model, model.model.digest, todo, out, seed=f.seed,
                         batch=f.batch, steps=f.steps, guidance=f.guidance)
+  elif f.suite == "prompting":
+    if odd := [m for m in f.modes if m not in prompted.MODES]:
+      raise ValueError(f"'{odd[0]}' cannot be evaluated: --modes has "
+                       f"{', '.join(prompted.MODES)}")
+    model = pipeline.load(f.model)
+    out.mkdir(parents=True, exist_ok=True)
+    promptcheck.evaluate(model, model.model.digest, todo, out, seed=f.seed,
+                       steps=f.steps, guidance=f.guidance, modes=f.modes)
   else:
     model = pretrained.load(pipeline.find(f.model), parts=("vae",))
     out.mkdir(parents=True, exist_ok=True)

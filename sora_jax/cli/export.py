@@ -4,6 +4,8 @@ Of a run the averaged weights are taken. The folder is in the layout of the
 `diffusers` package, whose classes run its transformer, VAE and scheduler.
 """
 
+import dataclasses
+
 from absl import flags
 import jax
 import numpy as np
@@ -28,7 +30,8 @@ def run(argv: list[str]) -> int:
        "run.")
   text("out", None, "The model folder to write.")
   text("data", None, "The data set of the run; by default where it was.")
-  text("vae", None, "The VAE of the run; by default where it was.")
+  text("vae", None, "The VAE of the run; by default where it was. With --model "
+       "the VAE to put in its place, of the same encoder.")
   flags.DEFINE_enum("dtype", "float16", DTYPES, "Of the weights.",
                     flag_values=f)
   f(argv)
@@ -38,6 +41,8 @@ def run(argv: list[str]) -> int:
     raise ValueError("--workdir=DIR or --model=DIR is needed, and not both")
   if f.model:
     model, what = pretrained.load(pipeline.find(f.model)), f.model
+    if f.vae:
+      model = with_vae(model, f.vae)
   else:
     model, step = of_run(f.workdir, f.data, f.vae)
     what = f"step {step}"
@@ -61,8 +66,12 @@ def of_run(workdir: str, data: str | None = None, vae: str | None = None):
   data = data or cfg["sources"]["data"]
   if cfg["kind"] == "vae":
     module = parts.vae_of(cfg)
-    mean, std = cache.statistics(module, params["vae"],
-                                 shards.open_manifest(data))
+    if cfg["objective"].get("decoder_only"):  # the latents stay what they were
+      first = pretrained.load(pipeline.find(cfg["init_from"]), parts=("vae",))
+      mean, std = first.latent_mean, first.latent_std
+    else:
+      mean, std = cache.statistics(module, params["vae"],
+                                   shards.open_manifest(data))
     return parts.vae_model(cfg, params, mean, std), step
   compressor = pretrained.load(pipeline.find(vae or cfg["sources"]["vae"]),
                                parts=("vae",))
@@ -70,3 +79,21 @@ def of_run(workdir: str, data: str | None = None, vae: str | None = None):
            if "text_encoder" in cfg else pretrained.load(
                pipeline.find(cfg["init_from"]), parts=()).tokenizer)
   return parts.dit_model(cfg, compressor, params, words), step
+
+
+def with_vae(model: pretrained.Model, folder: str) -> pretrained.Model:
+  """A model with the VAE of another folder, which makes the same latents.
+
+  Raises:
+    ValueError: its latents would not be those that the model was trained on.
+  """
+  other = pretrained.load(pipeline.find(folder), parts=("vae",))
+  old, new = ([m.latent_mean, m.latent_std, *(
+      m.vae.params[name] for name in ("encoder", "quant_conv"))]
+              for m in (model, other))
+  same = jax.tree.structure(old) == jax.tree.structure(new) and all(
+      np.array_equal(a, b) for a, b in zip(*map(jax.tree.leaves, (old, new))))
+  if not same:
+    raise ValueError(f"--vae={folder} makes other latents than the VAE of the "
+                     "model: train the transformer on latents of its own")
+  return dataclasses.replace(model, vae=other.vae)

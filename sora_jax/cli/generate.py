@@ -1,96 +1,106 @@
-"""`sora-jax generate`: a prompt becomes a video or an image file."""
+"""`sora-jax generate`: a prompt becomes a video or an image file.
 
+--prompts=FILE.jsonl draws many, one file each in the folder --out. A line holds
+{"prompt": ..} and, where it differs from the flags, seed, size, frames and fps.
+The name of a file follows from its line, so what exists is skipped and a run
+that was stopped goes on.
+"""
+
+import hashlib
+import json
 import os
 import re
-import sys
-import time
 
 from absl import flags
-import jax
-import jax.numpy as jnp
 
-from sora_jax import mesh as mesh_lib
-from sora_jax.data import video_io
+from sora_jax.cli import sampling
 from sora_jax.generation import pipeline
-from sora_jax.generation import settings
 
-DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
-ENDINGS = (".mp4", ".gif", ".webp", ".png")
+KEYS = {"prompt": str, "seed": int, "size": str, "frames": int,
+        "fps": (int, float)}
 
 
 def run(argv: list[str]) -> int:
   """Runs the verb."""
-  f = flags.FlagValues()
-  text = lambda *a: flags.DEFINE_string(*a, flag_values=f)
-  text("prompt", None, "What to show.")
-  text("out", None, "FILE.mp4, .gif, .webp or .png (a contact sheet, or the "
-       "image if --frames=1).")
-  text("size", None, "WxH in pixels, any; by default what the model states, as "
-       "for every flag without a default.")
-  text("negative", "", "A prompt to stay away from.")
-  text("model", "tiny", "A model of this package, a model folder, or a "
-       "repository ORG/NAME of Hugging Face.")
-  text("image", None, "A file whose first frame begins the video.")
-  flags.DEFINE_enum("dtype", "float32", DTYPES, "Of the computation and the "
-                    "weights.", flag_values=f)
-  flags.DEFINE_enum("method", None, settings.METHODS, "The solver.",
-                    flag_values=f)
-  whole = lambda *a, **k: flags.DEFINE_integer(*a, flag_values=f, **k)
-  whole("frames", None, "Number of frames; 1 makes an image.")
-  whole("seed", 0, "Seed of the noise.", lower_bound=0)
-  whole("steps", None, "Evaluations of the transformer.", lower_bound=1)
-  whole("count", 1, "How many videos, with seeds from --seed on.",
-        lower_bound=1)
-  whole("fsdp", 1, "Devices that the weights are spread over.", lower_bound=1)
-  number = lambda *a: flags.DEFINE_float(*a, flag_values=f)
-  number("fps", None, "Frames per second that the motion is made for.")
-  number("guidance", None, "Scale of classifier-free guidance; 1 is none.")
-  f(argv)
-  if not f.prompt or not f.prompt.strip():
+  f = sampling.define()
+  sampling.frames_flag(f, None, "Number of frames; 1 makes an image.")
+  flags.DEFINE_string("prompts", None, "A file of prompts, one JSON object a "
+                      "line, instead of --prompt; --out is then a folder.",
+                      flag_values=f)
+  sampling.parse(f, argv)
+  if f.prompts:
+    return _many(f, argv)
+  if not f.prompt.strip():
     raise ValueError("--prompt is empty: say what to show")
-  if not f.out or not f.out.lower().endswith(ENDINGS):
-    raise ValueError(f"--out={f.out}: name a file that ends in "
-                     f"{', '.join(ENDINGS)}")
-  size = f.size and parse_size(f.size)
-  image = f.image and video_io.read(f.image, 1)[0][0]
-  if f.fsdp > len(jax.devices()):
-    raise ValueError(f"--fsdp={f.fsdp}: there are {len(jax.devices())} devices")
-  mesh = mesh_lib.make_mesh(fsdp=f.fsdp, devices=jax.devices()[:f.fsdp])
-  model = pipeline.load(f.model, DTYPES[f.dtype], mesh)
-  fps = model.settings["fps"] if f.fps is None else f.fps
-  for i in range(f.count):
-    seed = f.seed + i
-    stem, ending = os.path.splitext(f.out)
-    path = f.out if f.count == 1 else f"{stem}-{seed}{ending}"
-    video = model.generate(
-        f.prompt, size, f.frames, fps, seed, f.negative, f.steps, f.guidance,
-        f.method, Progress(f"sampling {path}"), image)
-    video_io.write(path, video, fps, metadata={
-        "ai_generated": True, "generator": "sora_jax",
-        "model": model.model.digest, "prompt": f.prompt, "seed": seed})
-    print(f"{path}: {len(video)} frames of {video.shape[2]}x{video.shape[1]} at "
-          f"{fps:g} fps, seed {seed}")
+  sampling.ending(f)
+  size = sampling.parse_size(f.size)
+  model = sampling.load(f)
+  sampling.make(f, argv, model, model.text(size, f.frames, f.fps))
   return 0
 
 
-def parse_size(text: str) -> tuple[int, int]:
-  """'128x72' to (128, 72)."""
-  match = re.fullmatch(r"(\d+)[xX](\d+)", text)
-  if not match:
-    raise ValueError(f"--size={text}: give WxH in pixels, such as 128x72")
-  return int(match[1]), int(match[2])
+def _many(f, argv: list[str]) -> int:
+  """Draws every line of a file that has not been drawn."""
+  if f.prompt or f.grid or f.count > 1 or not f.out:
+    raise ValueError("--prompts=FILE goes with --out=FOLDER and without "
+                     "--prompt, --count and --grid")
+  lines = [parse_line(text, f"{f.prompts}:{i}") for i, text in enumerate(
+      open_text(f.prompts), 1) if text.strip()]
+  if not lines:
+    raise ValueError(f"{f.prompts} holds no prompt")
+  os.makedirs(f.out, exist_ok=True)
+  model, done = sampling.load(f), 0
+  for i, line in enumerate(lines):
+    path = os.path.join(f.out, name_of(line, f, model))
+    if os.path.exists(path):
+      done += 1
+      continue
+    get = lambda key, line=line: line.get(key, getattr(f, key))
+    canvas = model.text(sampling.parse_size(get("size")), get("frames"),
+                        get("fps"))
+    result = sampling.draw(f, model, canvas, line["prompt"], get("seed"),
+                           f"{i + 1} of {len(lines)}")
+    sampling.write(path, argv, model, canvas, result.frames(), line["prompt"],
+                   get("seed"))
+  print(f"{f.out}: {len(lines)} prompts, {done} were there already")
+  return 0
 
 
-class Progress:
-  """A line with the step and the time left, where someone is watching."""
+def open_text(path: str) -> list[str]:
+  """The lines of a file."""
+  try:
+    with open(path, encoding="utf-8") as file:
+      return file.read().splitlines()
+  except UnicodeDecodeError as e:
+    raise ValueError(f"{path} is no text: {e}") from e
 
-  def __init__(self, what: str):
-    self.what, self.start = what, time.monotonic()
 
-  def __call__(self, step: int, steps: int) -> None:
-    if not sys.stderr.isatty():
-      return
-    left = (time.monotonic() - self.start) / step * (steps - step)
-    end = "\n" if step == steps else ""
-    print(f"\r{self.what}: step {step}/{steps}, {left:.0f} s left ", end=end,
-          file=sys.stderr, flush=True)
+def parse_line(text: str, where: str) -> dict:
+  """A line of a batch file.
+
+  Raises:
+    ValueError: not an object with a prompt, or a key that is not one of KEYS.
+  """
+  try:
+    line = json.loads(text)
+  except json.JSONDecodeError as e:
+    raise ValueError(f"{where}: is no JSON: {e}") from e
+  if not isinstance(line, dict) or not str(line.get("prompt", "")).strip():
+    raise ValueError(f'{where}: write {{"prompt": "what to show"}}')
+  for key, value in line.items():
+    if key not in KEYS:
+      raise ValueError(f"{where}: there is no key {key!r}: {', '.join(KEYS)}")
+    if not isinstance(value, KEYS[key]) or isinstance(value, bool):
+      raise ValueError(f"{where}: {key} is {value!r}")
+  return line
+
+
+def name_of(line: dict, f, model: pipeline.Pipeline) -> str:
+  """The file of a line: words of its prompt, and a hash of all it depends on."""
+  words = re.sub(r"[^a-z0-9]+", "-", line["prompt"].lower()).strip("-")[:48]
+  keys = ("seed", "size", "frames", "fps", "negative", "steps", "guidance",
+          "method", "window", "dtype")
+  fields = {k: getattr(f, k) for k in keys} | line
+  told = json.dumps([model.model.digest, fields], sort_keys=True)
+  ending = ".png" if fields["frames"] == 1 else ".mp4"
+  return f"{words}-{hashlib.sha256(told.encode()).hexdigest()[:12]}{ending}"

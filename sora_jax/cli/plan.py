@@ -19,11 +19,11 @@ from absl import flags
 
 from sora_jax import mesh as mesh_lib
 from sora_jax.cli import config as config_lib
-from sora_jax.cli import generate
 from sora_jax.cli import parts
 from sora_jax.cli import plan_compile
 from sora_jax.cli import plan_programs as shapes
 from sora_jax.cli import plan_report
+from sora_jax.cli import sampling
 from sora_jax.data import shards
 from sora_jax.training import tpu
 
@@ -56,7 +56,7 @@ def run(argv: list[str]) -> int:
   vae = f.vae or cfg.get("compressor")
   request = shapes.Request(
       cfg, " ".join(a for a in argv if a.startswith("--config")), f.what,
-      f.size and generate.parse_size(f.size), f.frames,
+      sampling.parse_size(f.size), f.frames,
       vae and parts.vae_of(config_lib.load(vae)))
   devices = tpu.devices(topology, f.slices)
   found = plan_compile.plan(request, topology, devices, axes)

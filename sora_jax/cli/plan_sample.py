@@ -12,8 +12,8 @@ from sora_jax.cli import parts
 from sora_jax.cli import plan_programs as shapes
 from sora_jax.diffusion import process as process_lib
 from sora_jax.diffusion import solvers
-from sora_jax.generation import pipeline
 from sora_jax.generation import pixels
+from sora_jax.generation import sampler
 from sora_jax.models import dit
 from sora_jax.models import pretrained
 from sora_jax.models import vae
@@ -49,7 +49,7 @@ def sample(request: shapes.Request, mesh) -> list[shapes.Program]:
       jax.ShapeDtypeStruct((1, limit), np.int32)), mesh)
   step = jax.jit(
       mesh_lib.on(mesh, functools.partial(
-          pipeline.advance, network, process_lib.Process(**cfg.process),
+          sampler.advance, network, process_lib.Process(**cfg.process),
           cfg.sampling.guidance, tuple(cfg.sampling.guidance_interval))),
       donate_argnums=1, out_shardings=jax.tree.map(lambda x: x.sharding, carry))
   one = [(length, limit)]
@@ -62,27 +62,36 @@ def sample(request: shapes.Request, mesh) -> list[shapes.Program]:
       f"{width}x{height}, {frames} frames", length, work, chips,
       functools.partial(step.lower, params, carry,
                         shapes.whole(array(solvers.COLUMNS), mesh),
-                        lie(array(length, 3), mesh), text, text, None),
+                        lie(array(length, 3), mesh), text, text, None, None),
       cfg.sampling.steps)]
 
 
 def decode(request: shapes.Request, mesh) -> list[shapes.Program]:
-  """The decoder over one video, a latent at a time."""
+  """The decoder: the first latent of a video, and one that follows."""
   module, size = parts.vae_of(request.cfg), video_size(request)
-  t, h, w = tokens_lib.latent_size(size, vae.stride(module), parts.PATCH)
-  z = shapes.along(jax.ShapeDtypeStruct((1, t, h, w, module.z), np.float32),
-                   mesh, 3)
   params = shapes.whole(jax.eval_shape(functools.partial(vae.init, module),
-                                jax.random.key(0)), mesh)
-  flops, padded = (shapes.on_chip(mesh, cost.decode_flops)(module, size, lanes)
-                   for lanes in (1, cost.LANES))
-  run = jax.jit(mesh_lib.on(mesh, functools.partial(
-      pixels.decode_array, module, True)),
-                out_shardings=shapes.along(jax.ShapeDtypeStruct(
-                    (1, *size, 3), np.float32), mesh, 3).sharding)
-  return [shapes.Program(named(request), int(np.prod(size)),
-                  cost.Work(flops, padded, 0), mesh.shape["context"],
-                  functools.partial(run.lower, params, z))]
+                                       jax.random.key(0)), mesh)
+  t, h, w = tokens_lib.latent_size(size, vae.stride(module), parts.PATCH)
+  st = vae.stride(module)[0]
+  z = shapes.along(jax.ShapeDtypeStruct((1, 1, h, w, module.z), np.float32),
+                   mesh, 3)
+  run = jax.jit(mesh_lib.on(mesh, functools.partial(pixels.decode_part, module)),
+                donate_argnums=2)
+  _, ctx = jax.eval_shape(run, params, z, None)
+  ctx = jax.tree.map(lambda x: shapes.along(x, mesh, 3), ctx)
+  count = lambda frames, lanes: shapes.on_chip(mesh, cost.decode_flops)(
+      module, (frames, *size[1:]), lanes)
+  area = size[1] * size[2]
+  works = [cost.Work(*(count(1, k) for k in (1, cost.LANES)), 0), cost.Work(
+      *(count(1 + 4 * st, k) - count(1 + 3 * st, k) for k in (1, cost.LANES)),
+      0)]
+  found = [shapes.Program(
+      f"{named(request)}: {frames} of them", frames * area, work,
+      mesh.shape["context"], functools.partial(run.lower, params, z, before),
+      runs)
+           for frames, work, before, runs in zip((1, st), works, (None, ctx),
+                                                 (1, t - 1))]
+  return found if t > 1 else found[:1]
 
 
 def encode(request: shapes.Request, mesh) -> list[shapes.Program]:

@@ -55,8 +55,9 @@ def run(argv: list[str]) -> int:
       "sources": {"data": os.path.abspath(f.data),
                   "vae": f.vae and os.path.abspath(f.vae)}}
   host = mesh_lib.host(mesh)
+  threads = max(1, min(8, (os.cpu_count() or 1) // 2))
   loop.train(
-      program, lambda start: pipeline.batches(task.plan, start, host),
+      program, lambda start: pipeline.batches(task.plan, start, host, threads),
       steps=cfg.steps, workdir=f.workdir, config=record, key=key,
       hooks=[loop.Hook(cfg.loop.preview_every, task.preview)],
       place=lambda batch: task.prepare(mesh_lib.to_global(mesh, batch)),

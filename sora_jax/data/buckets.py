@@ -38,6 +38,7 @@ class PixelConfig:
       about the same everywhere: `report` prints it.
     candidates: places drawn for a crop, of which the one with the most contrast
       is taken; 1 takes crops evenly.
+    cache_bytes: of decoded clips that are kept in memory.
     seed: of everything that is drawn.
   """
 
@@ -45,6 +46,7 @@ class PixelConfig:
                     (9, 48, 48, 2, 0.2), (17, 32, 48, 2, 0.2),
                     (17, 48, 32, 2, 0.2))
   candidates: int = 1
+  cache_bytes: int = 2 ** 30
   seed: int = 0
 
   def __post_init__(self):
@@ -72,6 +74,11 @@ class PixelPlan:
       default_factory=collections.Counter)
   memory: memo.Memo = dataclasses.field(
       default_factory=lambda: memo.Memo(16), repr=False)
+
+  @functools.cached_property
+  def videos(self) -> memo.Memo:
+    """Decoded clips by their place in the manifest."""
+    return memo.Memo(self.cfg.cache_bytes)
 
   @functools.cached_property
   def digest(self) -> str:

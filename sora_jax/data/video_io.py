@@ -5,6 +5,7 @@ provenance: `metadata` goes into the container as JSON (mp4 and gif: comment;
 png: a text chunk; webp: the EXIF description).
 """
 
+from collections.abc import Iterator
 import contextlib
 import fractions
 import io
@@ -111,7 +112,7 @@ def metadata(source) -> dict:
     return value if isinstance(value, dict) else {}
 
 
-def write(target, video: np.ndarray, fps: float, metadata: dict | None = None,
+def write(target, video, fps: float, metadata: dict | None = None,
           crf: int = 18, ending: str | None = None) -> None:
   """Writes a video as its ending says: .mp4, .gif, .webp or .png.
 
@@ -121,7 +122,8 @@ def write(target, video: np.ndarray, fps: float, metadata: dict | None = None,
 
   Args:
     target: a path, or a writable binary buffer.
-    video: uint8 [T, H, W, 3] or [H, W, 3].
+    video: uint8 [T, H, W, 3] or [H, W, 3], or an iterator of frames [H, W, 3],
+      of which an .mp4 needs one at a time.
     fps: frames per second.
     metadata: JSON-able provenance stored in the container.
     crf: H.264 quality, lower is better.
@@ -130,12 +132,6 @@ def write(target, video: np.ndarray, fps: float, metadata: dict | None = None,
   Raises:
     ValueError: not uint8 [T, H, W, 3], or an unknown ending.
   """
-  video = np.asarray(video)
-  video = video[None] if video.ndim == 3 else video
-  if video.dtype != np.uint8 or video.ndim != 4 or video.shape[-1] != 3 or (
-      0 in video.shape):
-    raise ValueError(f"cannot write {video.dtype} {video.shape} as a video: it "
-                     "must be uint8 [T, H, W, 3] and not empty")
   path = target if isinstance(target, (str, os.PathLike)) else None
   ending = ending or (os.path.splitext(os.fspath(path))[1] if path else ".mp4")
   writers = {".mp4": _write_mp4, ".gif": _write_gif, ".webp": _write_webp,
@@ -143,6 +139,14 @@ def write(target, video: np.ndarray, fps: float, metadata: dict | None = None,
   if ending.lower() not in writers:
     raise ValueError(f"cannot write {path or 'a video'} as {ending!r}: the file "
                      f"must end in {', '.join(writers)}")
+  if not isinstance(video, Iterator):
+    video = np.asarray(video)
+    video = _checked(video[None] if video.ndim == 3 else video)
+  elif ending.lower() == ".mp4":
+    first = _checked(np.asarray(next(video))[None])[0]
+    video = itertools.chain([first], video)
+  else:
+    video = _checked(np.stack(list(video)))
   text = json.dumps({**(metadata or {}), "fps": fps})
   buffer = io.BytesIO()
   writers[ending.lower()](buffer, video, fps, text, crf)
@@ -153,6 +157,14 @@ def write(target, video: np.ndarray, fps: float, metadata: dict | None = None,
   with open(aside, "wb") as f:
     f.write(buffer.getvalue())
   os.replace(aside, path)
+
+
+def _checked(video: np.ndarray) -> np.ndarray:
+  if video.dtype != np.uint8 or video.ndim != 4 or video.shape[-1] != 3 or (
+      0 in video.shape):
+    raise ValueError(f"cannot write {video.dtype} {video.shape} as a video: it "
+                     "must be uint8 [T, H, W, 3] and not empty")
+  return video
 
 
 def pack(video: np.ndarray, fps: float) -> bytes:
@@ -241,7 +253,8 @@ def _write_mp4(buffer, video, fps, text, crf, codec="libx264", pixels=None,
       container.metadata["comment"] = text
     stream = container.add_stream(
         codec, rate=fractions.Fraction(fps).limit_denominator(1001),
-        options={"crf": str(crf), **(options or {})})
+        # Without mbtree equal frames give equal bytes.
+        options={"crf": str(crf), "x264-params": "mbtree=0", **(options or {})})
     stream.width, stream.height = width, height
     stream.pix_fmt = pixels or ("yuv444p" if odd else "yuv420p")
     stream.codec_context.thread_count = 1

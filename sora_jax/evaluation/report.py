@@ -30,13 +30,13 @@ def wilson(right: int, n: int) -> tuple[float, float]:
   return min(max(centre - half, 0.0), p), max(min(centre + half, 1.0), p)
 
 
-def bootstrap(values: Sequence[float], seed: int = 0,
-              draws: int = 2000) -> tuple[float, float]:
+def bootstrap(values: Sequence[float], seed: int = 0, draws: int = 2000,
+              of=np.mean) -> tuple[float, float]:
   """The 95 % percentile interval of the mean, values resampled with return."""
   values = np.asarray(values, np.float64)
   picks = np.random.default_rng(seed).integers(
       0, len(values), (draws, len(values)))
-  low, high = np.percentile(values[picks].mean(1), (2.5, 97.5))
+  low, high = np.percentile(of(values[picks], 1), (2.5, 97.5))
   return float(low), float(high)
 
 
@@ -48,13 +48,16 @@ def share(answers: Iterable[bool]) -> dict:
   return {"value": right / n if n else None, "low": low, "high": high, "n": n}
 
 
-def mean(values: Sequence[float], seed: int = 0) -> dict:
-  """{value, low, high, n} of a mean over clips; value None without any."""
+def mean(values: Sequence[float], seed: int = 0, of=np.mean) -> dict:
+  """{value, low, high, n} of a mean over clips; value None without any.
+
+  `of` is np.mean or another statistic of (values, axis), such as np.median.
+  """
   values = [float(v) for v in values]
   if not values:
     return {"value": None, "low": None, "high": None, "n": 0}
-  low, high = bootstrap(values, seed)
-  return {"value": float(np.mean(values)), "low": low, "high": high,
+  low, high = bootstrap(values, seed, of=of)
+  return {"value": float(of(values, 0)), "low": low, "high": high,
           "n": len(values)}
 
 

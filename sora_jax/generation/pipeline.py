@@ -4,32 +4,27 @@ Report: "we can control the size of generated videos by arranging
 randomly-initialized patches in an appropriately-sized grid." A sample of any
 size and length is a row of noise patches of its own; the solver takes it to
 clean patches and the decoder of the VAE to pixels. One frame makes an image.
+Every other verb prompts with an image or a video (prompting.py).
 """
 
 import dataclasses
-import functools
 import os
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-import PIL.Image
 
-from sora_jax import tokens as tokens_lib
-from sora_jax import types
 from sora_jax.data import tokenizer as tokenizer_lib
-from sora_jax.diffusion import guidance as guidance_lib
-from sora_jax.diffusion import process as process_lib
-from sora_jax.diffusion import solvers
+from sora_jax.generation import canvas as canvas_lib
 from sora_jax.generation import pixels
+from sora_jax.generation import prompting
+from sora_jax.generation import result as result_lib
+from sora_jax.generation import sampler
 from sora_jax.generation import settings as settings_lib
-from sora_jax.models import dit
 from sora_jax.models import hub
 from sora_jax.models import pretrained
-from sora_jax.models import vae
 
-PATCH = (1, 2, 2)
 WEIGHTS = os.path.join(os.path.dirname(os.path.dirname(__file__)), "weights")
+Size = tuple[int, int] | None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -49,12 +44,8 @@ class Pipeline:
     """The defaults of sampling, as `settings.of` states them."""
     return settings_lib.of(self.model)
 
-  def generate(self, prompt: str, size: tuple[int, int] | None = None,
-               frames: int | None = None, fps: float | None = None,
-               seed: int = 0,
-               negative: str = "", steps: int | None = None,
-               guidance: float | None = None, method: str | None = None,
-               report=None, image: np.ndarray | None = None) -> np.ndarray:
+  def generate(self, prompt: str, size: Size = None, frames: int | None = None,
+               fps: float | None = None, **how) -> np.ndarray:
     """Makes one video from a prompt; the model states what is not given.
 
     Args:
@@ -62,122 +53,126 @@ class Pipeline:
       size: (W, H) in pixels, any.
       frames: number of frames, any; 1 makes an image.
       fps: frames per second that the motion is made for.
-      seed: of the noise; the same seed gives the same video.
-      negative: a prompt to stay away from.
-      steps: evaluations of the transformer.
-      guidance: scale of classifier-free guidance; 1 is none.
-      method: the solver, "euler", "ab2" (second order) or "folder", the one
-        that the model folder's scheduler_config.json describes.
-      report: called with (step, steps) as sampling goes on.
-      image: uint8 [H, W, 3], the first frame; scaled to `size`.
+      **how: seed, negative, steps, guidance, method, window and report, as in
+        sampler.Sampling; every other verb takes them too.
 
     Returns:
-      uint8 [T, H, W, 3].
+      uint8 [T, H, W, 3], as of every other verb.
 
     Raises:
       ValueError: a prompt, size or length that cannot be made, with the limits.
     """
-    return self.generate_batch([prompt], size, frames, fps, [seed], negative,
-                               steps, guidance, method, report, image)[0]
+    return self.draw(self.text(size, frames, fps), prompt, **how).video()
 
-  def generate_batch(self, prompts: list[str],
-                     size: tuple[int, int] | None = None,
+  def generate_batch(self, prompts: list[str], size: Size = None,
                      frames: int | None = None, fps: float | None = None,
-                     seeds: list[int] | None = None, negative: str = "",
-                     steps: int | None = None, guidance: float | None = None,
-                     method: str | None = None, report=None,
-                     image: np.ndarray | None = None) -> np.ndarray:
+                     seeds: list[int] | None = None, **how) -> np.ndarray:
     """Makes a video of one size from each prompt: uint8 [N, T, H, W, 3].
 
     A sample depends on its own prompt and seed alone, not on its neighbours.
     The arguments are those of `generate`.
     """
+    canvas = self.text(size, frames, fps)
+    made = self.draw_batch([canvas] * len(prompts), prompts, seeds, **how)
+    return np.stack([result.video() for result in made])
+
+  def animate(self, image: np.ndarray, prompt: str = "",
+              frames: int | None = None, at: int = 0, size: Size = None,
+              fps: float | None = None, **how) -> np.ndarray:
+    """Makes a video of which frame `at` is an image, uint8 [H, W, 3]."""
     cfg = self.settings
-    size = cfg["size"] if size is None else size
-    frames = cfg["frames"] if frames is None else frames
-    grid = self._grid(size, frames)
-    fps = cfg["fps"] if fps is None else fps
-    if fps <= 0:
-      raise ValueError(f"fps {fps} must be above 0")
-    scale = float(cfg["guidance"] if guidance is None else guidance)
-    seeds = list(range(len(prompts))) if seeds is None else seeds
-    length = int(np.prod(grid))
-    rows = settings_lib.rows(self.model, length, steps, method)
-    known = None if image is None else self._known(image, size, grid)
+    return self.draw(prompting.animate(
+        self.model, image, frames or cfg["frames"], fps or cfg["fps"], at,
+        size), prompt, **how).video()
 
-    noise = jnp.concatenate([
-        tokens_lib.noise(jax.random.key(seed), length,
-                         self.model.transformer.module.patch_channels)
-        for seed in seeds])
-    pos_t = tokens_lib.time_positions(grid[0], fps, cfg["f_ref"])
-    pos = jnp.asarray(tokens_lib.positions(grid, pos_t))
-    texts = [self._encode(prompts), self._encode([negative] * len(prompts))]
-    interval = tuple(cfg["guidance_interval"])
-    step = lambda carry, row: advance(
-        self.model.transformer.module, settings_lib.process(self.model), scale,
-        interval, self.model.transformer.params, carry, row, pos, *texts, known)
-    x = solvers.drive(step, solvers.begin(noise, known), rows, report)
-    z = tokens_lib.unpatchify(
-        x, tuple(n * p for n, p in zip(grid, PATCH)), PATCH)
-    video = np.concatenate([self.decode(z[i:i + 1]) for i in range(len(z))])
-    return video[:, :frames, :size[1], :size[0]]
+  def extend(self, video: np.ndarray, prompt: str = "", frames: int = 16,
+             direction: str = "forward", size: Size = None,
+             fps: float | None = None, **how) -> np.ndarray:
+    """Goes on with a video: `frames` more at its end, beginning or both.
 
-  def decode(self, z: jax.Array) -> np.ndarray:
-    """Normalised latents [B, t, h, w, C] to video, uint8 [B, T, H, W, 3]."""
-    part = self.model.vae
-    raw = vae.denormalise(z, self.model.latent_mean, self.model.latent_std)
-    return pixels.decode(part, raw)
+    The frames of the video come back through the VAE.
+    """
+    return self.draw(prompting.extend(
+        self.model, video, frames, fps or self.settings["fps"], direction,
+        size), prompt, **how).video()
+
+  def connect(self, a: np.ndarray, b: np.ndarray, prompt: str = "",
+              frames: int = 16, size: Size = None, fps: float | None = None,
+              **how) -> np.ndarray:
+    """Makes a gradual transition of `frames` (in fours) from a to b."""
+    return self.draw(prompting.connect(
+        self.model, a, b, frames, fps or self.settings["fps"], size), prompt,
+                     **how).video()
+
+  def loop(self, video: np.ndarray | None = None, prompt: str = "",
+           frames: int = 16, size: Size = None, fps: float | None = None,
+           **how) -> np.ndarray:
+    """Makes a loop without a seam, of a video or of a prompt alone.
+
+    Args:
+      video: is led back to its beginning by `frames` more (in fours); without
+        it the loop has `frames` (in fours) in all.
+      prompt: what to show.
+      frames: as above.
+      size: of the result.
+      fps: of the result.
+      **how: as in `generate`.
+    """
+    fps = fps or self.settings["fps"]
+    if video is None:
+      canvas = prompting.text_loop(
+          self.model, size or tuple(self.settings["size"]), frames, fps)
+    else:
+      canvas = prompting.loop(self.model, video, frames, fps, size)
+    return self.draw(canvas, prompt, **how).video()
+
+  def edit(self, video: np.ndarray, prompt: str = "", strength: float = 0.7,
+           size: Size = None, fps: float | None = None, **how) -> np.ndarray:
+    """Draws a video anew from itself at noise level `strength` (SDEdit)."""
+    return self.draw(prompting.edit(
+        self.model, video, strength, fps or self.settings["fps"], size),
+                     prompt, **how).video()
+
+  def upscale(self, video: np.ndarray, size: tuple[int, int],
+              prompt: str = "", strength: float = 0.5,
+              fps: float | None = None, **how) -> np.ndarray:
+    """Draws a small video at a larger size in the same composition."""
+    return self.edit(video, prompt, strength, size, fps, **how)
+
+  def inpaint(self, video: np.ndarray, region, prompt: str = "",
+              size: Size = None, fps: float | None = None,
+              **how) -> np.ndarray:
+    """Draws a box of a video anew: region x, y, w, h[, t0, t1]."""
+    return self.draw(prompting.inpaint(
+        self.model, video, region, fps or self.settings["fps"], size), prompt,
+                     **how).video()
+
+  def text(self, size: Size = None, frames: int | None = None,
+           fps: float | None = None) -> canvas_lib.Canvas:
+    """The canvas of `generate`."""
+    cfg = self.settings
+    return prompting.text(
+        self.model, tuple(cfg["size"] if size is None else size),
+        cfg["frames"] if frames is None else frames,
+        cfg["fps"] if fps is None else fps)
+
+  def draw(self, canvas: canvas_lib.Canvas, prompt: str = "", seed: int = 0,
+           **how) -> result_lib.Result:
+    """Draws a canvas of prompting.py; its frames are decoded when asked for."""
+    return self.draw_batch([canvas], [prompt], [seed], **how)[0]
+
+  def draw_batch(self, canvases, prompts: list[str],
+                 seeds: list[int] | None = None,
+                 **how) -> list[result_lib.Result]:
+    """Draws canvases of one shape together, as sampler.sample."""
+    z = sampler.sample(self.model, self.tokenizer, canvases, prompts,
+                       range(len(prompts)) if seeds is None else seeds,
+                       sampler.Sampling(**how))
+    return [result_lib.Result(self.model, c, x) for c, x in zip(canvases, z)]
 
   def reconstruct(self, video: np.ndarray) -> np.ndarray:
     """A video through the VAE and back, as `pixels.reconstruct`."""
     return pixels.reconstruct(self.model.vae, video)
-
-  def _grid(self, size, frames):
-    """The patches along (t, h, w) of a sample; an error says the limits."""
-    stride = vae.stride(self.model.vae.module)
-    width, height = size
-    least = stride[1] * PATCH[1]
-    limit = self.settings["max_tokens"]
-    if min(size) < least:
-      raise ValueError(f"size {width}x{height} is below one patch: each side "
-                       f"must be at least {least}")
-    if frames < 1:
-      raise ValueError(f"frames {frames}: a video has at least 1 frame")
-    latent = tokens_lib.latent_size((frames, height, width), stride, PATCH)
-    grid = tokens_lib.grid_size(latent, PATCH)
-    if np.prod(grid) > limit:
-      raise ValueError(
-          f"{width}x{height} with {frames} frames is {np.prod(grid)} tokens, "
-          f"the limit of this model is {limit}: make it smaller or shorter")
-    return grid
-
-  def _known(self, image: np.ndarray, size, grid):
-    """A first frame as known tokens: (x [1, L, P], mask [1, L])."""
-    if not self.model.expand_timesteps:
-      raise ValueError("this model takes no first image: its transformer was "
-                       "not trained with a time per token (expand_timesteps)")
-    frame = np.asarray(PIL.Image.fromarray(image).resize(
-        size, PIL.Image.Resampling.LANCZOS))[None]
-    z = vae.normalise(pixels.encode(self.model.vae, frame),
-                      self.model.latent_mean, self.model.latent_std)
-    first = tokens_lib.patchify(z, PATCH).x
-    count, length = first.shape[1], int(np.prod(grid))
-    x = jnp.pad(first, ((0, 0), (0, length - count), (0, 0)))
-    return x, jnp.arange(length)[None] < count
-
-  def _encode(self, prompts: list[str]) -> types.TextStates:
-    """Encodes prompts, one a row."""
-    limit, pad = self.settings["text_limit"], self.settings["text_pad"]
-    ids = np.full((len(prompts), limit), self.tokenizer.pad, np.int32)
-    seg = np.zeros((len(prompts), limit), np.int32)
-    for i, prompt in enumerate(prompts):
-      row = self.tokenizer.encode(tokenizer_lib.clean(prompt) if pad else prompt, limit)
-      ids[i, :len(row)], seg[i, :len(row)] = row, 1
-    part = self.model.text_encoder
-    # Through the host: the encoder may lie on other devices.
-    states = jax.device_get(_encode_text(part.module, part.params,
-                                         types.Text(ids=ids, seg=seg)))
-    return states.replace(seg=np.ones_like(seg)) if pad else states
 
 
 def find(name_or_dir: str) -> str:
@@ -220,32 +215,3 @@ def load(name_or_dir: str = "tiny", dtype=jnp.float32, mesh=None) -> Pipeline:
   source = model.tokenizer
   return Pipeline(model, tokenizer_lib.load(source) if isinstance(
       source, bytes) else tokenizer_lib.open_folder(source))
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _encode_text(module, params, text):
-  return module.apply({"params": params}, text)
-
-
-@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3), donate_argnums=5)
-def advance(module, process, scale, interval, params, carry, row, pos, text,
-             null, known):
-  """One step of the solver for a batch of samples, one a row."""
-  b, length = carry[0].shape[:2]
-  ones = jnp.ones((b, length), jnp.int32)
-  pos = jnp.broadcast_to(pos, (b, *pos.shape))
-  # Known tokens are at time 0, in column 0 (types.Times).
-  time = row[:1] if known is None else jnp.stack([0. * row[0], row[0]])
-  tid = 0 * ones if known is None else jnp.where(known[1], 0, ones)
-  time = types.Times(t=jnp.broadcast_to(time, (b, len(time))), tid=tid)
-
-  def predict(states):
-    def denoise(x_t, t):
-      out = dit.denoise(module, params, types.Tokens(x_t, pos, ones), time,
-                        states)
-      return process_lib.convert(process.prediction, out, x_t, t,
-                                 process.t_min)["x0"]
-    return denoise
-
-  denoise = guidance_lib.guided(predict(text), predict(null), scale, interval)
-  return solvers.step(denoise, carry, row, known)

@@ -11,6 +11,7 @@ and widths, what is beyond a clip is masked in the network, and time is encoded
 as a first frame and further chunks of `stride` frames.
 """
 
+from concurrent import futures
 import dataclasses
 import functools
 import hashlib
@@ -30,7 +31,6 @@ from sora_jax.models import pretrained
 from sora_jax.models import vae
 
 MAX_SHAPES = 8
-LEAD_IN = 5  # repetitions of a tail's first frame: two latents
 PATCH = (1, 2, 2)
 
 
@@ -44,7 +44,7 @@ class Job:
 
 def encode(model: pretrained.Model, data, out, *, seed: int = 0, tails: int = 2,
            stills: int = 2, batch: int = 16, fit: fit_lib.Fit | None = None,
-           report=None) -> dict:
+           part: tuple[int, int] | None = None, report=None) -> dict | None:
   """Writes the latents of every split of a prepared data set.
 
   Goes on where it was stopped: a shard is the unit of work.
@@ -58,10 +58,12 @@ def encode(model: pretrained.Model, data, out, *, seed: int = 0, tails: int = 2,
     stills: single frames stored of a video.
     batch: videos encoded at once.
     fit: the sizes that clips are encoded at; their own by default.
+    part: (i, n): only every n-th shard from the i-th on, 0 <= i < n, for n
+      processes side by side; a call without it finishes the data set.
     report: called with (clips done, clips in all).
 
   Returns:
-    dataset.json of the latents.
+    dataset.json of the latents; None for a part.
 
   Raises:
     ValueError: no data set, or `out` holds the latents of another one.
@@ -83,17 +85,27 @@ def encode(model: pretrained.Model, data, out, *, seed: int = 0, tails: int = 2,
   run = Encoder(model, shapes(map(tuple, np.unique(sizes, axis=0).tolist()),
                               stride), batch, fit)
   words = tokenizer.of(manifests["train"])
-  total, count = sum(len(m) for m in manifests.values()), 0
-  for split, manifest in manifests.items():
-    for shard in range(manifest.info["shards"][split]):
-      rows = np.flatnonzero(manifest.rows["shard"] == shard)
-      if not shards.is_written(out, split, shard):
-        rejects = []
-        written = _shard(run, manifest, rows, words, info, rejects)
-        shards.write_shard(out, split, shard, written, latents.LATENTS, rejects)
-      count += len(rows)
+  todo = [(split, shard) for split, m in manifests.items()
+          for shard in range(m.info["shards"][split])]
+  todo = todo[part[0]::part[1]] if part else todo
+  rows = {(split, shard): np.flatnonzero(manifests[split].rows["shard"] == shard)
+          for split, shard in todo}
+  missing = [job for job in todo if not shards.is_written(out, *job)]
+  total = sum(map(len, rows.values()))
+  count = total - sum(len(rows[job]) for job in missing)
+  with futures.ThreadPoolExecutor() as pool:
+    read = lambda job: _read(pool, manifests[job[0]], rows[job], run.fit, stride)
+    ahead = read(missing[0]) if missing else []  # decoded while others encode
+    for job, after in zip(missing, [*missing[1:], None]):
+      clips, ahead = list(ahead), read(after) if after else []
+      rejects = []
+      written = _shard(run, clips, words, info, rejects)
+      shards.write_shard(out, *job, written, latents.LATENTS, rejects)
+      count += len(rows[job])
       if report:
         report(count, total)
+  if part:
+    return None
   counts = {split: m.info["shards"][split] for split, m in manifests.items()}
   return shards.finish(out, shards.collect(out, counts, info))
 
@@ -179,8 +191,8 @@ class Encoder:
     for start in [0, *range(1, frames, stride[0])]:
       chunk = video[:, start:start + (stride[0] if start else 1)]
       mean, ctx = encode_part(part.module, part.params, chunk, ctx, sizes)
-      means.append(np.asarray(mean))
-    z = np.concatenate(means, axis=1)
+      means.append(mean)  # read only when all are under way
+    z = np.concatenate([np.asarray(mean) for mean in means], axis=1)
     z = vae.normalise(z, np.asarray(self.model.latent_mean, np.float32),
                       np.asarray(self.model.latent_std, np.float32))
     for row, (size, job) in enumerate(members):
@@ -196,28 +208,43 @@ def encode_part(module, params, video, ctx, size):
   return mean, ctx
 
 
-def _shard(run: Encoder, manifest, rows, words, info: dict, rejects: list):
-  """Yields the records of a shard and their manifest rows."""
-  strides = vae.stride(run.model.vae.module)
-  stride = strides[0]
-  clips, jobs = [], []
+def _read(pool, manifest, rows, fit: fit_lib.Fit, stride):
+  """Decodes the clips of a shard in the threads of a pool.
+
+  Returns:
+    An iterator of (item, video uint8 [T, H, W, 3], how often it is there), or
+    of the reject where a clip cannot be read.
+  """
+
+  def one(row, count):
+    try:
+      item = records.read(manifest, row)
+      video = video_io.read(item.data)[0]
+      return item, fit_lib.apply(video, fit, stride, PATCH), count
+    except ValueError as e:
+      return {"item": row, "reason": str(e)}
+
   # A clip of a weighted mixture has several rows and one record.
   _, once, times = np.unique(manifest.rows["record"][rows], return_index=True,
                              return_counts=True)
-  for i, count in zip(rows[once], times.tolist()):
-    try:
-      item = records.read(manifest, int(i))
-      video = fit_lib.apply(video_io.read(item.data)[0], run.fit, strides,
-                            PATCH)
-    except ValueError as e:
-      rejects.append({"item": int(i), "reason": str(e)})
+  return pool.map(one, rows[once].tolist(), times.tolist())
+
+
+def _shard(run: Encoder, found, words, info: dict, rejects: list):
+  """Yields the records of a shard and their manifest rows, given `_read`."""
+  stride = vae.stride(run.model.vae.module)[0]
+  clips, jobs = [], []
+  for clip in found:
+    if isinstance(clip, dict):
+      rejects.append(clip)
       continue
+    item, video, count = clip
     cuts, frames = choose(info["latent_seed"], item.key, len(video), stride,
                           info["tails"], info["stills"])
     last = tokens_lib.extend(video, (-(-(len(video) - 1) // stride) * stride + 1,
                                      *video.shape[1:3]))
     whole = Job(video, [])
-    ends = [Job(lead_in(last[stride * (c - 1) + 1:]), []) for c in cuts]
+    ends = [Job(tokens_lib.lead_in(last[stride * (c - 1) + 1:]), []) for c in cuts]
     singles = [Job(video[f:f + 1], []) for f in frames]
     clips.append((item, video.shape[:3], whole, cuts, ends, frames, singles,
                   count))
@@ -226,7 +253,7 @@ def _shard(run: Encoder, manifest, rows, words, info: dict, rejects: list):
   for item, size, whole, cuts, ends, frames, singles, count in clips:
     record = latents.Record(
         z=whole.done[0], captions=item.captions, fps=item.fps, size=size,
-        tails={c: job.done[0][2:] for c, job in zip(cuts, ends)},
+        tails={c: job.done[0][tokens_lib.LEAD:] for c, job in zip(cuts, ends)},
         stills={f: job.done[0] for f, job in zip(frames, singles)})
     yield latents.encode(record), latents.row(record, words), count
 
@@ -241,8 +268,3 @@ def choose(seed: int, key: str, frames: int, stride: int, tails: int,
       rng.choice(values, min(n, len(values)), replace=False).tolist())
   return (pick(np.arange(1, count), tails),
           pick(np.arange(1, frames), stills))
-
-
-def lead_in(video: np.ndarray) -> np.ndarray:
-  """A tail's frames behind its first one, repeated: 4 n to 4 n + 5 frames."""
-  return np.concatenate([np.repeat(video[:1], LEAD_IN, axis=0), video])

@@ -47,6 +47,9 @@ class Optimizer:
     accumulate: parts that a batch is cut into, whose gradients are summed one
       after the other: the memory of activations is that of a part.
     offload: keep the state of the optimiser in the memory of the host.
+    frozen: a regular expression that the paths of parameters match that stay as
+      they are, bit for bit; "" is none. Their objective should give them no
+      gradient either, as that counts in the norm.
   """
 
   name: str = "adamw"
@@ -66,6 +69,7 @@ class Optimizer:
   spike_warm: int = 200
   accumulate: int = 1
   offload: bool = False
+  frozen: str = ""
 
   def __post_init__(self):
     if self.name not in ("adamw", "muon"):
@@ -106,9 +110,11 @@ def make(cfg: Optimizer) -> optax.GradientTransformation:
   else:
     update = optax.adamw(schedule(cfg), cfg.b1, cfg.b2, cfg.eps,
                          weight_decay=cfg.weight_decay, mask=_decay_mask)
-  return optax.chain(
-      optax.masked(optax.clip_by_global_norm(cfg.clip), _model_mask),
-      optax.masked(optax.clip_by_global_norm(cfg.clip), _side_mask), update)
+  chain = [optax.masked(optax.clip_by_global_norm(cfg.clip), _model_mask),
+           optax.masked(optax.clip_by_global_norm(cfg.clip), _side_mask), update]
+  if cfg.frozen:
+    chain.append(optax.masked(optax.set_to_zero(), _frozen_mask(cfg.frozen)))
+  return optax.chain(*chain)
 
 
 def norm(grads) -> jax.Array:
@@ -153,6 +159,11 @@ def _decay_mask(params):
   return jax.tree_util.tree_map_with_path(
       lambda path, _: not _side(path)
       and mesh_lib.path_name(path).endswith("kernel"), params)
+
+
+def _frozen_mask(frozen: str):
+  return lambda params: jax.tree_util.tree_map_with_path(
+      lambda path, _: bool(re.search(frozen, mesh_lib.path_name(path))), params)
 
 
 def _model_mask(params):

@@ -38,6 +38,8 @@ class VaeLoss:
     critic_width: channels of the critic's first level.
     critic_limit: a critic whose loss or gradient norm passes this is dropped
       for the step.
+    decoder_only: decode the mean, without noise, of an encoder that gets no
+      gradient: latents that were made with it stay valid.
   """
 
   l1: float = 1.0
@@ -49,6 +51,7 @@ class VaeLoss:
   adversarial_start: int = 0
   critic_width: int = 32
   critic_limit: float = 100.0
+  decoder_only: bool = False
 
 
 def critic_of(cfg: VaeLoss) -> discriminator.Discriminator:
@@ -81,6 +84,9 @@ def make(encode: Callable, decode: Callable, cfg: VaeLoss):
     def forward(model):
       mean, logvar = encode(model, x)
       mean, logvar = mean.astype(jnp.float32), logvar.astype(jnp.float32)
+      if cfg.decoder_only:
+        mean, logvar = jax.lax.stop_gradient((mean, logvar))
+        return decode(model, mean).astype(jnp.float32), mean, logvar
       z = mean + jnp.exp(logvar / 2) * jax.random.normal(key, mean.shape)
       return decode(model, z).astype(jnp.float32), mean, logvar
 

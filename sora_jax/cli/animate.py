@@ -1,0 +1,25 @@
+"""`sora-jax animate IMAGE`: an image becomes a video."""
+
+from absl import flags
+
+from sora_jax.cli import sampling
+from sora_jax.data import video_io
+from sora_jax.generation import prompting
+
+
+def run(argv: list[str]) -> int:
+  """Runs the verb."""
+  f = sampling.define()
+  sampling.frames_flag(f, None, "Number of frames.")
+  flags.DEFINE_integer("at", 0, "The frame that the image is.", flag_values=f)
+  path, = sampling.parse(f, argv, "IMAGE")
+  sampling.ending(f)
+  size = sampling.parse_size(f.size)
+  image = video_io.read(path, 1)[0][0]
+  model = sampling.load(f)
+  cfg = model.settings
+  canvas = prompting.animate(
+      model.model, image, cfg["frames"] if f.frames is None else f.frames,
+      f.fps or cfg["fps"], f.at, size)
+  sampling.make(f, argv, model, canvas)
+  return 0

@@ -1,0 +1,30 @@
+"""`sora-jax connect A B`: a gradual transition between two videos."""
+
+import numpy as np
+
+from sora_jax.cli import sampling
+from sora_jax.generation import prompting
+
+
+def run(argv: list[str]) -> int:
+  """Runs the verb."""
+  f = sampling.define()
+  sampling.frames_flag(f, 16, "Frames of the transition, in fours.")
+  first, second = sampling.parse(f, argv, "A", "B")
+  sampling.ending(f)
+  size = sampling.parse_size(f.size)
+  model = sampling.load(f)
+  a, fps = sampling.read(first, f, model)
+  b, other = sampling.read(second, f, model)
+  sampling.make(f, argv, model, prompting.connect(
+      model.model, a, at_rate(b, other, fps), f.frames, fps, size))
+  return 0
+
+
+def at_rate(video: np.ndarray, fps: float, new: float) -> np.ndarray:
+  """A video at another frame rate, its motion as fast as it was."""
+  if fps == new:
+    return video
+  count = max(round(len(video) * new / fps), 1)
+  index = np.round(np.arange(count) * fps / new).astype(int)
+  return video[np.minimum(index, len(video) - 1)]

@@ -1,0 +1,38 @@
+"""`sora-jax inpaint VIDEO --region=x,y,w,h[,t0,t1]`: a box drawn anew."""
+
+from absl import flags
+
+from sora_jax.cli import sampling
+from sora_jax.generation import pixels
+from sora_jax.generation import prompting
+
+
+def run(argv: list[str]) -> int:
+  """Runs the verb."""
+  f = sampling.define()
+  flags.DEFINE_string("region", None, "x,y,w,h in pixels of the result, or "
+                      "x,y,w,h,t0,t1 with its frames, t1 not included.",
+                      flag_values=f)
+  path, = sampling.parse(f, argv, "VIDEO")
+  sampling.ending(f)
+  region = parse_region(f.region)
+  size = sampling.parse_size(f.size)
+  model = sampling.load(f)
+  video, fps = sampling.read(path, f, model)
+  video = pixels.cover(video, size)
+  canvas = prompting.inpaint(model.model, video, region, fps)
+  x, y, w, h, t0, t1 = prompting.widened(model.model, video.shape[:3], region)
+  print(f"drawing {w}x{h} at {x},{y}, frames {t0} to {t1 - 1}")
+  sampling.make(f, argv, model, canvas)
+  return 0
+
+
+def parse_region(text: str | None) -> tuple[int, ...]:
+  """'8,8,32,16' to (8, 8, 32, 16)."""
+  try:
+    region = tuple(int(n) for n in (text or "").split(","))
+  except ValueError:
+    region = ()
+  if len(region) not in (4, 6):
+    raise ValueError(f"--region={text}: give x,y,w,h or x,y,w,h,t0,t1")
+  return region

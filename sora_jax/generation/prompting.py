@@ -1,0 +1,240 @@
+"""The ways of prompting, each as the canvas that it comes to.
+
+Known latents are encoded without seeing what is unknown. The VAE is causal, so
+the head of a clip is as it is; a clip that something comes before is encoded as
+a tail, behind its first frame repeated (tokens.lead_in). Training drew the same
+(data/masks.py). Frames that do not fill a latent are filled up by repeating
+the first or last one on the side away from what is drawn, and are not shown.
+
+Videos are uint8 [T, H, W, 3] of any size, scaled to cover `size` (W, H), which
+is their own by default; fps is that of the result.
+"""
+
+import numpy as np
+
+from sora_jax import tokens as tokens_lib
+from sora_jax.generation import canvas as canvas_lib
+from sora_jax.generation import pixels
+from sora_jax.generation import settings as settings_lib
+from sora_jax.models import pretrained
+from sora_jax.models import vae
+
+PATCH = canvas_lib.PATCH
+DIRECTIONS = ("forward", "backward", "both")
+
+
+def text(model: pretrained.Model, size: tuple[int, int], frames: int,
+         fps: float) -> canvas_lib.Canvas:
+  """Nothing is known."""
+  grid = _grid(model, size, frames, fps)
+  return canvas_lib.blank(grid, model.vae.module.z, fps=fps, size=size,
+                          frames=frames)
+
+
+def animate(model: pretrained.Model, image: np.ndarray, frames: int, fps: float,
+            at: int = 0, size: tuple[int, int] | None = None):
+  """An image [H, W, 3] is frame `at` of a video of `frames`."""
+  if not 0 <= at < frames:
+    raise ValueError(f"--at={at}: a video of {frames} frames has the frames 0 to "
+                     f"{frames - 1}")
+  video = pixels.cover(image[None], size)
+  size = video.shape[2], video.shape[1]
+  grid = _grid(model, size, frames, fps)
+  still = pixels.latents(model, video)
+  fields = dict(fps=fps, size=size, frames=frames)
+  if at == 0:
+    return canvas_lib.of_parts([still, grid[0] - 1] if grid[0] > 1 else [still],
+                               **fields)
+  return canvas_lib.blank(grid, model.vae.module.z, stills=((at, still),),
+                          **fields)
+
+
+def extend(model: pretrained.Model, video: np.ndarray, frames: int, fps: float,
+           direction: str = "forward", size: tuple[int, int] | None = None):
+  """`frames` more at the end of a video, at its beginning, or at both."""
+  if direction not in DIRECTIONS:
+    raise ValueError(f"--direction={direction} is none of "
+                     f"{', '.join(DIRECTIONS)}")
+  if frames < 1:
+    raise ValueError(f"--frames={frames}: extend by at least 1 frame")
+  video = pixels.cover(video, size)
+  st, (count, height, width) = _stride(model, video), video.shape[:3]
+  fields = dict(fps=fps, size=(width, height))
+  if direction == "forward":
+    video, lead = _whole(video, st)
+    return canvas_lib.of_parts(
+        [pixels.latents(model, video), -(-frames // st)], lead=lead,
+        frames=count + frames, **fields)
+  more, odd = frames, 0
+  if direction == "both":  # the clip is drawn on both sides of whole latents
+    odd = count % st if count > st else 0
+    video, more = video[odd:], frames + odd
+  before = -(-(more - 1) // st) + 1
+  parts = [before, pixels.latents(model, _filled(video, st), tail=True)]
+  total = count + frames
+  if direction == "both":
+    total += frames + (-len(video) % st)
+    parts.append(-(-frames // st))
+  return canvas_lib.of_parts(parts, lead=(before - 1) * st + 1 - more,
+                             frames=total, **fields)
+
+
+def connect(model: pretrained.Model, a: np.ndarray, b: np.ndarray, frames: int,
+            fps: float, size: tuple[int, int] | None = None):
+  """Video a, a transition of `frames` (in fours), and video b."""
+  if frames < 1:
+    raise ValueError(f"--frames={frames}: a transition has at least 1 frame")
+  a = pixels.cover(a, size)
+  size = a.shape[2], a.shape[1]
+  b, st = pixels.cover(b, size), _stride(model, a)
+  whole, lead = _whole(a, st)
+  new = -(-frames // st)
+  return canvas_lib.of_parts(
+      [pixels.latents(model, whole), new,
+       pixels.latents(model, _filled(b, st), tail=True)],
+      fps=fps, size=size, lead=lead, frames=len(a) + st * new + len(b))
+
+
+def loop(model: pretrained.Model, video: np.ndarray, frames: int, fps: float,
+         size: tuple[int, int] | None = None):
+  """A video and `frames` (in fours) that lead from its end to its beginning.
+
+  Of the video as many frames are taken as fill whole latents.
+  """
+  if frames < 1:
+    raise ValueError(f"--frames={frames}: a way back has at least 1 frame")
+  video = pixels.cover(video, size)
+  st = _stride(model, video)
+  video = _filled(video[:max(len(video) // st, 1) * st], st)
+  new = -(-frames // st)
+  return canvas_lib.of_parts(
+      [pixels.latents(model, video, tail=True), new], fps=fps,
+      size=(video.shape[2], video.shape[1]), frames=len(video) + st * new,
+      wraps=True)
+
+
+def text_loop(model: pretrained.Model, size: tuple[int, int], frames: int,
+              fps: float):
+  """A loop of `frames` (in fours) of which nothing is known."""
+  st = vae.stride(model.vae.module)[0]
+  count = -(-frames // st)
+  _, h, w = _grid(model, size, frames, fps)
+  return canvas_lib.blank((count, h, w), model.vae.module.z, fps=fps, size=size,
+                          frames=st * count, wraps=True)
+
+
+def edit(model: pretrained.Model, video: np.ndarray, strength: float, fps: float,
+         size: tuple[int, int] | None = None):
+  """A video as it is at noise level `strength` (SDEdit, arXiv 2108.01073).
+
+  At 1 nothing is left of it, at 0 all of it.
+  """
+  if not 0 <= strength <= 1:
+    raise ValueError(f"--strength={strength:g} must lie between 0 (the video as "
+                     "it is) and 1 (nothing of it)")
+  video = pixels.cover(video, size)
+  _stride(model, video)
+  z = pixels.latents(model, video)
+  known = np.full((len(z), *(n // p for n, p in zip(z.shape[1:], PATCH[1:]))),
+                  strength == 0)
+  return canvas_lib.Canvas(
+      z, known, fps=fps, size=(video.shape[2], video.shape[1]),
+      frames=len(video), start=strength)
+
+
+def inpaint(model: pretrained.Model, video: np.ndarray, region, fps: float,
+            size: tuple[int, int] | None = None):
+  """A video of which a box is drawn anew.
+
+  Args:
+    model: the networks.
+    video: the video.
+    region: (x, y, w, h) or (x, y, w, h, t0, t1) in pixels and frames of the
+      result, t1 not included. It is widened to whole tokens (`widened`).
+    fps: of the result.
+    size: of the result.
+  """
+  video = pixels.cover(video, size)
+  _stride(model, video)
+  x, y, w, h, t0, t1 = widened(model, video.shape[:3], region)
+  st, sh, sw = (s * p for s, p in zip(vae.stride(model.vae.module), PATCH))
+  # What was in the box must not shine through the known tokens around it.
+  blind = video.copy()
+  blind[t0:t1, y:y + h, x:x + w] = _ground(video, (x, y, w, h, t0, t1))
+  z = pixels.latents(model, blind)
+  known = np.ones((len(z), z.shape[1] // PATCH[1], z.shape[2] // PATCH[2]), bool)
+  known[-(-t0 // st):-(-(t1 - 1) // st) + 1, y // sh:-(-(y + h) // sh),
+        x // sw:-(-(x + w) // sw)] = False
+  return canvas_lib.Canvas(z, known, fps=fps, frames=len(video),
+                           size=(video.shape[2], video.shape[1]))
+
+
+def widened(model: pretrained.Model, shape: tuple[int, int, int], region):
+  """A region (x, y, w, h, t0, t1) as whole tokens, cut to a video (T, H, W).
+
+  Raises:
+    ValueError: a region that is empty or outside.
+  """
+  frames, height, width = shape
+  x, y, w, h, t0, t1 = (*region, 0, frames)[:6] if len(region) == 4 else region
+  if min(x, y, t0) < 0 or w < 1 or h < 1 or t1 <= t0 or (
+      x >= width or y >= height or t0 >= frames):
+    raise ValueError(
+        f"--region={','.join(map(str, region))} holds nothing of {width}x"
+        f"{height} with {frames} frames: give x,y,w,h or x,y,w,h,t0,t1")
+  st, sh, sw = (s * p for s, p in zip(vae.stride(model.vae.module), PATCH))
+  down = lambda n, m: n // m * m
+  up = lambda n, m, most: min(-(-n // m) * m, most)
+  # Latent 0 is frame 0, latent i the frames 4 i - 3 to 4 i.
+  t0 = 0 if t0 == 0 else down(t0 - 1, st) + 1
+  t1 = min(up(t1 - 1, st, frames) + 1, frames)
+  return (down(x, sw), down(y, sh), up(x + w, sw, width) - down(x, sw),
+          up(y + h, sh, height) - down(y, sh), t0, t1)
+
+
+def _ground(video, box):
+  """The median colour [T, 1, 1, 3] of each frame just around a box."""
+  x, y, w, h, t0, t1 = box
+  around = np.zeros(video.shape[1:3], bool)
+  around[max(y - 4, 0):y + h + 4, max(x - 4, 0):x + w + 4] = True
+  around[y:y + h, x:x + w] = False
+  if not around.any():
+    return np.full((t1 - t0, 1, 1, 3), 128, np.uint8)
+  return np.median(video[t0:t1, around], axis=1)[:, None, None].astype(np.uint8)
+
+
+def _grid(model, size, frames, fps):
+  """The tokens along (t, h, w) of a video; an error says the limits."""
+  stride, (width, height) = vae.stride(model.vae.module), size
+  least = stride[1] * PATCH[1]
+  if min(size) < least:
+    raise ValueError(f"size {width}x{height} is below one patch: each side "
+                     f"must be at least {least}")
+  if frames < 1:
+    raise ValueError(f"frames {frames}: a video has at least 1 frame")
+  if fps <= 0:
+    raise ValueError(f"fps {fps} must be above 0")
+  t, h, w = tokens_lib.grid_size(tokens_lib.latent_size(
+      (frames, height, width), stride, PATCH), PATCH)
+  # A longer video is drawn in windows of three latents or more.
+  if (count := min(t, 3) * h * w) > (most := settings_lib.of(model)["max_tokens"]):
+    raise ValueError(f"{width}x{height} is {count} tokens at once, the limit of "
+                     f"this model is {most}: make it smaller")
+  return t, h, w
+
+
+def _stride(model, video) -> int:
+  """Frames of a latent; an error where a video is below one patch."""
+  _grid(model, (video.shape[2], video.shape[1]), len(video), 1.0)
+  return vae.stride(model.vae.module)[0]
+
+
+def _whole(video, st):
+  """A video of 4 k + 1 frames, the first repeated, and how often it was."""
+  lead = -(len(video) - 1) % st
+  return np.concatenate([np.repeat(video[:1], lead, 0), video]), lead
+
+
+def _filled(video, st):
+  """A video of 4 k frames, the last repeated."""
+  return np.concatenate([video, np.repeat(video[-1:], -len(video) % st, 0)])

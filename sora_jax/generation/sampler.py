@@ -1,0 +1,211 @@
+"""Draws what is unknown of canvases, whatever they prompt with."""
+
+from collections.abc import Sequence
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sora_jax import tokens as tokens_lib
+from sora_jax import types
+from sora_jax.data import tokenizer as tokenizer_lib
+from sora_jax.diffusion import guidance as guidance_lib
+from sora_jax.diffusion import process as process_lib
+from sora_jax.diffusion import solvers
+from sora_jax.generation import canvas as canvas_lib
+from sora_jax.generation import settings as settings_lib
+from sora_jax.models import dit
+from sora_jax.models import pretrained
+from sora_jax.models import vae
+
+PATCH = canvas_lib.PATCH
+
+
+@dataclasses.dataclass(frozen=True)
+class Sampling:
+  """How a canvas is drawn; the model states what is None.
+
+  Attributes:
+    negative: a prompt to stay away from.
+    steps: evaluations of the transformer.
+    guidance: scale of classifier-free guidance; 1 is none.
+    method: the solver, "euler", "ab2" (second order) or "folder", the one that
+      the model folder's scheduler_config.json describes.
+    window: frames that are seen at once, of a video that is longer. By default
+      a prompted video is drawn in windows as long as what the model was trained
+      on, and one from text alone in one piece as far as max_tokens allows.
+    report: called with (step, steps) as sampling goes on.
+  """
+
+  negative: str = ""
+  steps: int | None = None
+  guidance: float | None = None
+  method: str | None = None
+  window: int | None = None
+  report: object = None
+
+
+def sample(model: pretrained.Model, tokenizer: tokenizer_lib.Tokenizer,
+           canvases: Sequence[canvas_lib.Canvas], prompts: Sequence[str],
+           seeds: Sequence[int], how: Sampling) -> list[np.ndarray]:
+  """Draws canvases of one shape together, one a row.
+
+  A sample depends on its own canvas, prompt and seed alone.
+
+  Args:
+    model: the networks.
+    tokenizer: of the prompts.
+    canvases: whose whole latents, stills and start lie alike.
+    prompts: what each shows.
+    seeds: of the noise of each; the same seed gives the same video.
+    how: everything else.
+
+  Returns:
+    Latents [t, h, w, C] of each canvas, bit-equal to it where it is known.
+
+  Raises:
+    ValueError: a canvas that this model cannot draw, with the limits.
+  """
+  first = canvases[0]
+  check(model, first)
+  windows = canvas_lib.windows(first, window(model, first, how.window))
+  cfg = settings_lib.of(model)
+  per = int(np.prod(first.grid[1:]))
+  tables = [settings_lib.rows(model, per * len(w), how.steps, how.method,
+                              first.start) for w in windows]
+  over = max([per * (len(w) + len(canvas_lib.stills(first, w)))
+              for w in windows], default=0)
+  if over > cfg["max_tokens"]:
+    raise ValueError(
+        f"{first.size[0]}x{first.size[1]} with {first.frames} frames is {over} "
+        f"tokens, the limit of this model is {cfg['max_tokens']}: make it "
+        "smaller or shorter, or give --window")
+  scale = cfg["guidance"] if how.guidance is None else how.guidance
+  if all(prompt == how.negative for prompt in prompts):
+    scale = 1.0  # there is nothing to be guided away from
+  channels = model.transformer.module.patch_channels
+  eps = np.concatenate([np.asarray(tokens_lib.noise(
+      jax.random.key(seed), int(np.prod(first.grid)), channels))
+                        for seed in seeds])
+  shape = (len(canvases), first.grid[0], per, -1)  # tokens of each latent
+  x = np.concatenate([tokens_lib.patchify(c.z[None], PATCH).x
+                      for c in canvases]).reshape(shape).copy()
+  known = np.stack([c.known for c in canvases]).reshape(shape[:3]).copy()
+  eps, texts, done = eps.reshape(shape), {}, 0
+  total = sum(map(len, tables))
+  for index, rows in zip(windows, tables):
+    cont = canvas_lib.continues(first, index)
+    if cont not in texts:
+      texts[cont] = [encode_text(model, tokenizer, p, cont) for p in (
+          prompts, [how.negative] * len(prompts))]
+    extras = [np.concatenate([tokens_lib.patchify(z[None], PATCH).x
+                              for _, z in canvas_lib.stills(c, index)], 1)
+              for c in canvases if canvas_lib.stills(c, index)]
+    # A loop is seen from another offset at every step.
+    rolls = (np.random.default_rng(seeds[0]).integers(
+        len(index), size=len(rows)) * per
+             if first.wraps and not known.any() else None)
+    tell = how.report and (lambda i, _, d=done: how.report(d + i, total))
+    x[:, index] = _window(
+        model, x[:, index], known[:, index], eps[:, index],
+        np.concatenate(extras) if extras else None,
+        canvas_lib.positions(first, index, cfg["f_ref"]), texts[cont], rows,
+        rolls, float(scale), tuple(cfg["guidance_interval"]), tell)
+    known[:, index] = True
+    done += len(rows)
+  return list(tokens_lib.unpatchify(x.reshape(len(x), -1, x.shape[-1]),
+                                    first.z.shape[:3], PATCH))
+
+
+def check(model: pretrained.Model, canvas: canvas_lib.Canvas) -> None:
+  """Raises ValueError where a model cannot take what is known."""
+  if (canvas.known.any() or canvas.stills) and not model.expand_timesteps:
+    raise ValueError("this model takes no image or video: its transformer was "
+                     "not trained with a time per token (expand_timesteps)")
+
+
+def window(model: pretrained.Model, canvas: canvas_lib.Canvas,
+           frames: int | None) -> int:
+  """The most latents that are seen at once."""
+  cfg, stride = settings_lib.of(model), vae.stride(model.vae.module)[0]
+  most = cfg["max_tokens"] // int(np.prod(canvas.grid[1:]))
+  if frames is None and canvas.known.any():
+    frames = cfg["window"]
+  if frames is None:
+    return most if len(canvas.z) > most > 2 else len(canvas.z)
+  if frames < 1:
+    raise ValueError(f"--window={frames}: a window has at least 1 frame")
+  return min(-(-(frames - 1) // stride) + 1, max(most, 1))
+
+
+def _window(model, x, known, eps, extra, pos, texts, rows, rolls, scale,
+            interval, report):
+  """x [B, t, n, P] of one window with what was unknown drawn."""
+  shape, t = x.shape, float(rows[0, 1]) if len(rows) else 0.0
+  flat = lambda a: a.reshape(shape[0], -1, *a.shape[3:])
+  start = eps if t == 1 else (1 - t) * x + t * eps
+  x, known, start = flat(x), flat(known), flat(start)
+  length = x.shape[1]
+  if extra is not None:
+    x, start = (np.concatenate([a, extra], 1) for a in (x, start))
+    known = np.concatenate([known, np.ones(extra.shape[:2], bool)], 1)
+  given = (jnp.asarray(x), jnp.asarray(known)) if known.any() else None
+  part, process = model.transformer, settings_lib.process(model)
+  turns = iter(rolls) if rolls is not None else None
+  step = lambda carry, row: advance(
+      part.module, process, scale, interval, part.params, carry, row,
+      jnp.asarray(pos), *texts, given, next(turns) if turns else None)
+  x = solvers.drive(step, solvers.begin(jnp.asarray(start), given), rows,
+                    report)
+  return np.asarray(x)[:, :length].reshape(shape)
+
+
+def encode_text(model: pretrained.Model, tokenizer, prompts: Sequence[str],
+                continues: bool = False) -> types.TextStates:
+  """Encodes prompts, one a row; open models do not know of <continues>."""
+  cfg = settings_lib.of(model)
+  limit, pad = cfg["text_limit"], cfg["text_pad"]
+  ids = np.full((len(prompts), limit), tokenizer.pad, np.int32)
+  seg = np.zeros((len(prompts), limit), np.int32)
+  for i, prompt in enumerate(prompts):
+    row = (tokenizer.encode(tokenizer_lib.clean(prompt), limit) if pad else
+           tokenizer.encode(prompt, limit, continues))
+    ids[i, :len(row)], seg[i, :len(row)] = row, 1
+  part = model.text_encoder
+  # Through the host: the encoder may lie on other devices.
+  states = jax.device_get(_encode_text(part.module, part.params,
+                                       types.Text(ids=ids, seg=seg)))
+  return states.replace(seg=np.ones_like(seg)) if pad else states
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _encode_text(module, params, text):
+  return module.apply({"params": params}, text)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3), donate_argnums=5)
+def advance(module, process, scale, interval, params, carry, row, pos, text,
+            null, known, roll):
+  """One step of the solver for a batch of samples, one a row."""
+  b, length = carry[0].shape[:2]
+  ones = jnp.ones((b, length), jnp.int32)
+  pos = jnp.broadcast_to(pos, (b, *pos.shape))
+  # Known tokens are at time 0, in column 0 (types.Times).
+  time = row[:1] if known is None else jnp.stack([0. * row[0], row[0]])
+  tid = 0 * ones if known is None else jnp.where(known[1], 0, ones)
+  time = types.Times(t=jnp.broadcast_to(time, (b, len(time))), tid=tid)
+
+  def predict(states):
+    def denoise(x_t, t):
+      seen = x_t if roll is None else jnp.roll(x_t, roll, 1)
+      out = dit.denoise(module, params, types.Tokens(seen, pos, ones), time,
+                        states)
+      out = process_lib.convert(process.prediction, out, seen, t,
+                                process.t_min)["x0"]
+      return out if roll is None else jnp.roll(out, -roll, 1)
+    return denoise
+
+  denoise = guidance_lib.guided(predict(text), predict(null), scale, interval)
+  return solvers.step(denoise, carry, row, known)
