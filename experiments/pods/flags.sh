@@ -5,8 +5,8 @@
 #   . experiments/pods/flags.sh v5p
 #
 # sets LIBTPU_INIT_ARGS, which every later sora-jax command reads, `plan` too.
-# That the compiler takes every list was tried (table.md); how fast they are was
-# not: there was no TPU.
+# That the compiler takes the flags of v4, v5e and v5p was tried on a small program;
+# how fast they are was not: there was no TPU.
 
 case "${1:-}" in
   v4 | v5e)
