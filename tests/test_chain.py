@@ -19,6 +19,7 @@ import pytest
 import sora_jax
 from sora_jax import main
 from sora_jax.data import shards
+from sora_jax.data import tokenizer
 from sora_jax.data import video_io
 from sora_jax.models import pretrained
 from sora_jax.training import checkpoint
@@ -228,6 +229,16 @@ def test_latents_of_another_vae_are_refused(chain, tmp_path, capsys):
   command("train", DIT, f"--data={chain}/latents", f"--vae={folder}",
           f"--workdir={tmp_path}/w", code=2)
   assert "latents of the VAE" in capsys.readouterr().err
+
+
+def test_a_model_that_reads_otherwise_is_refused(chain, tmp_path, capsys):
+  model = shutil.copytree(chain / "model", tmp_path / "model")
+  tokenizer.train(["another text", "and one more of them"],
+                  str(model / "tokenizer" / "tokenizer.model"), 40)
+  (model / "SHA256SUMS").unlink()
+  command("train", DIT, f"--data={chain}/latents", f"--vae={chain}/vae",
+          f"--config.init_from={model}", f"--workdir={tmp_path}/run", code=2)
+  assert "has another tokenizer" in capsys.readouterr().err
 
 
 def test_an_unknown_verb_names_the_nearest(capsys):

@@ -21,10 +21,15 @@ from sora_jax.evaluation import report
 
 BALL = '--prompt="a large red ball moves to the right on a plain black background"'
 STRIPS = [
-    ("From text, wide and tall",
-     [f"generate {BALL} --size=128x72 --seed=1 --out=wide.mp4",
-      'generate --prompt="a blue square moves up" --size=56x96 --seed=2 '
-      "--out=tall.mp4"], ["wide.mp4", "tall.mp4"]),
+    ("From text",
+     ['generate --prompt="a red ball moves to the right" --out=right.mp4',
+      'generate --prompt="a blue square moves up" --size=56x96 --out=tall.mp4',
+      'generate --prompt="a large yellow disc moves down" --size=128x72 '
+      "--out=wide.mp4",
+      'generate --prompt="a green triangle moves to the left" --out=left.mp4',
+      'generate --prompt="a purple ball passes behind a wall, moving right" '
+      "--out=wall.mp4"],
+     ["right.mp4", "tall.mp4", "wide.mp4", "left.mp4", "wall.mp4"]),
     ("Several seeds", [f"generate {BALL} --count=4 --grid --out=seeds.mp4"],
      ["seeds.mp4"]),
     ("Animate an image",

@@ -49,8 +49,15 @@ def trained(cfg, manifest, mesh) -> Prompts:
   if words.vocab_size > encoder.vocab:
     raise ValueError(f"the tokenizer has {words.vocab_size} ids and "
                      f"config.text_encoder.vocab is {encoder.vocab}: raise it")
-  given = lambda: {
-      "text_encoder": parts.initial(cfg, "text_encoder", encoder, mesh)}
+
+  def given():
+    first = pretrained.load(pipeline.find(cfg.init_from), parts=())
+    if first.tokenizer != words.model:
+      raise ValueError(
+          f"config.init_from={cfg.init_from} has another tokenizer than "
+          f"{manifest.root}: prepare the data by the command of its card")
+    return {"text_encoder": parts.initial(cfg, "text_encoder", encoder, mesh)}
+
   return Prompts(words, words.model, lambda key: text_encoder.init(encoder, key),
                  given, lambda p, text: text_encoder.encode(encoder, p, text))
 
