@@ -104,6 +104,17 @@ def test_a_known_tail_has_not_seen_what_comes_before(ours):
   assert np.abs(both[-2:] - tail).max() > .05
 
 
+def test_a_transition_starts_from_a_cross_fade(ours):
+  make = lambda **how: prompting.connect(
+      ours.model, clip(5), clip(8, seed=1), 8, 8., **how)
+  z = make().z
+  np.testing.assert_allclose(z[2], (z[1] + z[4]) / 2, atol=1e-6)
+  np.testing.assert_allclose(z[3], z[4], atol=1e-6)
+  np.testing.assert_allclose(ours.draw(make(strength=0.)).z, z, atol=1e-6)
+  with pytest.raises(ValueError, match="--strength=1.5"):
+    make(strength=1.5)
+
+
 def test_a_known_head_has_not_seen_what_comes_after(ours):
   video = clip(13)
   head = pixels.latents(ours.model, video[:9])

@@ -1,5 +1,6 @@
 """`sora-jax connect A B`: a gradual transition between two videos."""
 
+from absl import flags
 import numpy as np
 
 from sora_jax.cli import sampling
@@ -10,6 +11,8 @@ def run(argv: list[str]) -> int:
   """Runs the verb."""
   f = sampling.define()
   sampling.frames_flag(f, 16, "Frames of the transition, in fours.")
+  flags.DEFINE_float("strength", 0.4, "0 is a cross-fade, 1 all the model's "
+                     "own.", flag_values=f)
   first, second = sampling.parse(f, argv, "A", "B")
   sampling.ending(f)
   size = sampling.parse_size(f.size)
@@ -17,7 +20,7 @@ def run(argv: list[str]) -> int:
   a, fps = sampling.read(first, f, model)
   b, other = sampling.read(second, f, model)
   sampling.make(f, argv, model, prompting.connect(
-      model.model, a, at_rate(b, other, fps), f.frames, fps, size))
+      model.model, a, at_rate(b, other, fps), f.frames, fps, size, f.strength))
   return 0
 
 

@@ -33,7 +33,8 @@ from sora_jax.worlds import facts as facts_lib
 from sora_jax.worlds import parse
 
 HEAD, NEW = 9, 8  # frames that are given of a clip, and new ones
-STRENGTHS = (0.3, 0.5, 0.6, 0.7, 0.8, 0.9)
+BETWEEN = 16  # frames of a transition
+STRENGTHS = (0.5, 0.6, 0.7, 0.75, 0.8, 0.9)
 LONG = 961
 
 
@@ -171,9 +172,9 @@ def connect(model, case: cases.Case, other: cases.Case, how) -> Scores:
   # b is wider than it is high: it is scaled and cut to the size of a.
   a, b = _longer(case, HEAD), _longer(other, NEW)[:, 4:-4]
   prompt = f"{case.prompt} {other.prompt}"
-  video = model.connect(a, b, prompt, NEW, fps=case.fps, **how)
+  video = model.connect(a, b, prompt, BETWEEN, fps=case.fps, **how)
   b = pixels.cover(b, case.cell.size)
-  end = HEAD + NEW
+  end = HEAD + BETWEEN
   cut = np.concatenate([a, b])
   through = model.reconstruct(a)
   jumps = continuity.jumps(video)[HEAD - 1:end]
@@ -185,13 +186,16 @@ def connect(model, case: cases.Case, other: cases.Case, how) -> Scores:
                  reconstruction.psnr(a, through), None),
       "b_psnr": (reconstruction.psnr(b, video[end:]),
                  reconstruction.psnr(b, model.reconstruct(b)), None),
+      "b_later_psnr": (reconstruction.psnr(b[4:], video[end + 4:]),
+                       reconstruction.psnr(b[4:], model.reconstruct(b)[4:]),
+                       None),
       # Among the jumps of the transition, which are larger than the clips'.
       "a_seam_ratio": (continuity.seam_ratio(video[HEAD - 1:end], 1), best,
                        floor),
-      "b_seam_ratio": (continuity.seam_ratio(video[HEAD:end + 1], NEW), best,
+      "b_seam_ratio": (continuity.seam_ratio(video[HEAD:end + 1], BETWEEN), best,
                        floor),
       "monotone": (continuity.passage(video[HEAD:end], a[-1], b[0]), 1., 0.),
-      "largest_jump": (float(jumps.max() / max(whole, 1.)), 1 / (NEW + 1), 1.)},
+      "largest_jump": (float(jumps.max() / max(whole, 1.)), 1 / (BETWEEN + 1), 1.)},
                 video, prompt)
 
 

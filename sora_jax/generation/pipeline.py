@@ -98,11 +98,11 @@ class Pipeline:
 
   def connect(self, a: np.ndarray, b: np.ndarray, prompt: str = "",
               frames: int = 16, size: Size = None, fps: float | None = None,
-              **how) -> np.ndarray:
+              strength: float = 0.4, **how) -> np.ndarray:
     """Makes a gradual transition of `frames` (in fours) from a to b."""
     return self.draw(prompting.connect(
-        self.model, a, b, frames, fps or self.settings["fps"], size), prompt,
-                     **how).video()
+        self.model, a, b, frames, fps or self.settings["fps"], size, strength),
+                     prompt, **how).video()
 
   def loop(self, video: np.ndarray | None = None, prompt: str = "",
            frames: int = 16, size: Size = None, fps: float | None = None,

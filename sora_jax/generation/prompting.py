@@ -80,19 +80,31 @@ def extend(model: pretrained.Model, video: np.ndarray, frames: int, fps: float,
 
 
 def connect(model: pretrained.Model, a: np.ndarray, b: np.ndarray, frames: int,
-            fps: float, size: tuple[int, int] | None = None):
-  """Video a, a transition of `frames` (in fours), and video b."""
+            fps: float, size: tuple[int, int] | None = None,
+            strength: float = 0.4):
+  """Video a, a transition of `frames` (in fours), and video b.
+
+  Training knows of no change of scene: from noise alone the transition stays in
+  one of the two and jumps. So it begins at noise level `strength` from latents
+  that go evenly from the last of a to the first of b, and are there before b
+  begins, since the causal decoder sees what comes before it.
+  """
   if frames < 1:
     raise ValueError(f"--frames={frames}: a transition has at least 1 frame")
+  _check_strength(strength)
   a = pixels.cover(a, size)
   size = a.shape[2], a.shape[1]
   b, st = pixels.cover(b, size), _stride(model, a)
   whole, lead = _whole(a, st)
   new = -(-frames // st)
-  return canvas_lib.of_parts(
-      [pixels.latents(model, whole), new,
-       pixels.latents(model, _filled(b, st), tail=True)],
-      fps=fps, size=size, lead=lead, frames=len(a) + st * new + len(b))
+  before = pixels.latents(model, whole)
+  after = pixels.latents(model, _filled(b, st), tail=True)
+  canvas = canvas_lib.of_parts(
+      [before, new, after], fps=fps, size=size, lead=lead, start=strength,
+      frames=len(a) + st * new + len(b))
+  way = np.linspace(0, 1, new + 1, dtype=np.float32)[1:, None, None, None]
+  canvas.z[len(before):-len(after)] = before[-1] + way * (after[0] - before[-1])
+  return canvas
 
 
 def loop(model: pretrained.Model, video: np.ndarray, frames: int, fps: float,
@@ -129,14 +141,12 @@ def edit(model: pretrained.Model, video: np.ndarray, strength: float, fps: float
 
   At 1 nothing is left of it, at 0 all of it.
   """
-  if not 0 <= strength <= 1:
-    raise ValueError(f"--strength={strength:g} must lie between 0 (the video as "
-                     "it is) and 1 (nothing of it)")
+  _check_strength(strength)
   video = pixels.cover(video, size)
   _stride(model, video)
   z = pixels.latents(model, video)
-  known = np.full((len(z), *(n // p for n, p in zip(z.shape[1:], PATCH[1:]))),
-                  strength == 0)
+  known = np.zeros((len(z), *(n // p for n, p in zip(z.shape[1:], PATCH[1:]))),
+                   bool)
   return canvas_lib.Canvas(
       z, known, fps=fps, size=(video.shape[2], video.shape[1]),
       frames=len(video), start=strength)
@@ -221,6 +231,12 @@ def _grid(model, size, frames, fps):
     raise ValueError(f"{width}x{height} is {count} tokens at once, the limit of "
                      f"this model is {most}: make it smaller")
   return t, h, w
+
+
+def _check_strength(strength: float) -> None:
+  if not 0 <= strength <= 1:
+    raise ValueError(f"--strength={strength:g} must lie between 0 (what it starts "
+                     "from) and 1 (nothing of it)")
 
 
 def _stride(model, video) -> int:
