@@ -52,12 +52,13 @@ class Tokens:
   Attributes:
     x: [B, L, P] float32, patch vectors in the order (pt, ph, pw, C).
     pos: [B, L, 3] float32, positions (pos_t, pos_y, pos_x).
-    seg: [B, L] int32, the segment of each token; 0 is padding.
+    seg: [B, L] int32, the segment of each token; 0 is padding. In sampling None
+      where every row is one clip without padding.
   """
 
   x: Array
   pos: Array
-  seg: Array
+  seg: Array | None
 
 
 @flax.struct.dataclass

@@ -129,6 +129,14 @@ def test_a_clip_alone_is_a_clip_packed(params):
     close(alone, packed[:, mine])
 
 
+def test_a_row_of_one_clip_needs_no_segments(params):
+  tokens, time, text = inputs()
+  ones = tokens.replace(seg=np.ones_like(tokens.seg))
+  first = text.replace(seg=np.asarray(text.seg == 1, np.int32))
+  close(run(params, tokens.replace(seg=None), time, first),
+        run(params, ones, time, first))
+
+
 def test_a_time_for_each_token_is_a_table_of_times(params):
   tokens, time, text = inputs()
   wanted = run(params, tokens, time, text)

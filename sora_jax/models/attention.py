@@ -78,11 +78,12 @@ def blocks(q_seg, kv_seg, heads: int, backend: str = AUTO, split: str = ""):
   """What `attend` can know of the segments before the layers; None if nothing.
 
   Args:
-    q_seg, kv_seg: [B, L] and [B, S] int32.
+    q_seg, kv_seg: [B, L] and [B, S] int32, or None.
     heads: N of the attention.
     backend, split: as in `attend`.
   """
-  if backend == "splash" or (backend == AUTO and mesh_lib.platform() == "tpu"):
+  if q_seg is not None and (backend == "splash" or (
+      backend == AUTO and mesh_lib.platform() == "tpu")):
     make = functools.partial(splash.make_blocks, own=q_seg is kv_seg)
     return context.blocks(make, split, q_seg, kv_seg, heads)
   return None

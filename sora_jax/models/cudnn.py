@@ -1,7 +1,7 @@
 """Attention on GPU by cuDNN's kernel.
 
 Through jax.nn.dot_product_attention, in bfloat16 or float16, for attention
-without segments: the frames of the VAE. Packed rows take flash or dense there:
+without segments: a sample that is one clip. Packed rows take flash or dense there:
 the kernel's own packed form has no public entry and keeps a log-sum-exp of the
 whole row for each segment.
 

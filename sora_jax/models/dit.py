@@ -78,6 +78,7 @@ class CrossAttention(nn.Module):
   @nn.compact
   def __call__(self, x, seg, text, text_seg, blocks):
     width = x.shape[-1]
+    seg = _segments(x, seg)
     q = QueryKey(self.heads, self.eps, self.dtype, name="q")(x)
     k = QueryKey(self.heads, self.eps, self.dtype, name="k")(text)
     v = layers_lib.Dense(width, self.dtype, name="v")(text)
@@ -203,8 +204,10 @@ class DiT(nn.Module):
     rope = layers_lib.rotations(_along(tokens.pos), self.head_size)
     # Made once here and not in every layer.
     blocks = tuple(
-        attention.blocks(tokens.seg, seg, self.heads, self.attention, split)
-        for seg, split in ((tokens.seg, "all"), (text.seg, "queries")))
+        attention.blocks(*segs, self.heads, self.attention, split)
+        for *segs, split in (
+            (tokens.seg, tokens.seg, "all"),
+            (_segments(x, tokens.seg), text.seg, "queries")))
 
     block = Block(self.heads, self.ffn, self.eps, self.dtype, self.attention,
                   parent=None)
@@ -237,6 +240,11 @@ def scan(block: Block, stack, x: jax.Array, args, remat: str) -> jax.Array:
   if remat != "none":
     layer = jax.checkpoint(layer, policy=POLICIES[remat], prevent_cse=False)
   return jax.lax.scan(layer, x, stack)[0]
+
+
+def _segments(x: jax.Array, seg: jax.Array | None) -> jax.Array:
+  """seg, or the segments of rows x [B, L, ..] of one clip without padding."""
+  return jnp.ones(x.shape[:2], jnp.int32) if seg is None else seg
 
 
 def _along(x: jax.Array) -> jax.Array:
@@ -276,6 +284,7 @@ def denoise(dit: DiT, params, tokens: types.Tokens, time: types.Times,
   extra = -length % mesh_lib.size(mesh_lib.TOKENS)
   if extra:  # padding, so that any length divides over any mesh
     fill = lambda x: jnp.pad(x, [(0, 0), (0, extra)] + [(0, 0)] * (x.ndim - 2))
+    tokens = tokens.replace(seg=_segments(tokens.x, tokens.seg))
     tokens, time = jax.tree.map(fill, tokens), time.replace(tid=fill(time.tid))
   return dit.apply({"params": params}, tokens, time, text)[:, :length]
 
