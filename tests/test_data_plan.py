@@ -157,17 +157,17 @@ def test_a_new_process_on_other_hosts_goes_on_alike(cached):
   assert out == here[3:] and len(set(here)) == 6
 
 
-def test_a_clip_alone_in_a_row_is_a_clip_packed(cached, monkeypatch):
+def test_a_clip_alone_in_a_row_is_a_clip_packed(cached):
   """Attention, outputs and loss of clips of a planned row."""
   attend = functools.partial(attention.attend, backend="flash")
-  monkeypatch.setattr(attention, "attend", attend)
   batch = plan_lib.token_plan(cached, CONFIG).batch(3)
   row = int(np.argmax(batch.tokens.seg.max(1)))
   batch = jax.tree.map(lambda x: x[row:row + 1], batch)
   seg, count = batch.tokens.seg[0], int(batch.tokens.seg.max())
   assert count >= 3
   network = dit.DiT(layers=1, heads=2, head_size=16, ffn=48, patch_channels=8,
-                    out_channels=8, text_width=16, freq_dim=16)
+                    out_channels=8, text_width=16, freq_dim=16,
+                    attention="flash")
   words = text_encoder.TextEncoder(vocab=512, width=16, layers=1, heads=2,
                                    ffn=32)
   rng = np.random.default_rng(0)

@@ -20,6 +20,7 @@ from sora_jax.cli import task_text
 from sora_jax.data import plan as plan_lib
 from sora_jax.data import shards
 from sora_jax.generation import pipeline
+from sora_jax.generation import sampler
 from sora_jax.models import dit_names
 from sora_jax.models import networks
 from sora_jax.models import pretrained
@@ -123,7 +124,7 @@ def test_a_run_starts_from_a_folder_and_exports(tmp_path, capsys):
                  getattr(found.model, part).params)
   assert found.settings["text_pad"] and found.settings["text_limit"] == 32
   assert found.settings["process"]["prediction"] == "velocity"
-  states = found._encode(["a  cat"])
+  states = sampler.encode_text(found.model, found.tokenizer, ["a  cat"])
   assert isinstance(states, types.TextStates) and states.seg.all()
 
 
