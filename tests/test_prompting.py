@@ -220,8 +220,8 @@ def test_video_by_parts_is_the_whole(ours, monkeypatch):
 
 
 def test_frames_are_decoded_as_they_are_asked_for(ours, monkeypatch):
-  calls, run = [], pixels._decode_part
-  monkeypatch.setattr(pixels, "_decode_part",
+  calls, run = [], pixels.decode_part
+  monkeypatch.setattr(pixels, "decode_part",
                       lambda *a: calls.append(1) or run(*a))
   frames = ours.draw(ours.text(SIZE, 41), window=17).frames()
   next(frames)
