@@ -88,7 +88,7 @@ def get_config(variant: str = "tiny") -> ml_collections.ConfigDict:
                "a yellow disc moves down"))
 
   if variant == "tiny_cpu":
-    cfg.data.shapes = ((10, 256), (4, 640))
+    cfg.data.update(shapes=((10, 256), (4, 640)), cache_bytes=2**31)
   elif variant == "test":
     cfg.steps = 20
     cfg.transformer.update(layers=2, heads=2, head_size=16, ffn=64,

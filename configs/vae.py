@@ -46,6 +46,7 @@ def get_config(variant: str = "tiny") -> ml_collections.ConfigDict:
   if variant in ("tiny_cpu", "tiny_decoder"):
     cfg.data.buckets = ((1, 32, 32, 48, 0.25), (5, 32, 32, 10, 0.25),
                         (9, 32, 32, 5, 0.25), (17, 32, 32, 3, 0.25))
+    cfg.data.cache_bytes = 2**31
     if variant == "tiny_decoder":
       cfg.steps = 6_000
       cfg.objective.update(decoder_only=True, kl=0.0, edges_start=0)
