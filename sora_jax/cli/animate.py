@@ -12,9 +12,7 @@ def run(argv: list[str]) -> int:
   f = sampling.define()
   sampling.frames_flag(f, None, "Number of frames.")
   flags.DEFINE_integer("at", 0, "The frame that the image is.", flag_values=f)
-  path, = sampling.parse(f, argv, "IMAGE")
-  sampling.ending(f)
-  size = sampling.parse_size(f.size)
+  (path,), size = sampling.begin(f, argv, "IMAGE")
   image = video_io.read(path, 1)[0][0]
   model = sampling.load(f)
   cfg = model.settings

@@ -13,9 +13,7 @@ def run(argv: list[str]) -> int:
   sampling.frames_flag(f, 16, "Frames of the transition, in fours.")
   flags.DEFINE_float("strength", 0.4, "0 is a cross-fade, 1 all the model's "
                      "own.", flag_values=f)
-  first, second = sampling.parse(f, argv, "A", "B")
-  sampling.ending(f)
-  size = sampling.parse_size(f.size)
+  (first, second), size = sampling.begin(f, argv, "A", "B")
   model = sampling.load(f)
   a, fps = sampling.read(first, f, model)
   b, other = sampling.read(second, f, model)

@@ -11,9 +11,7 @@ def run(argv: list[str]) -> int:
   f = sampling.define()
   flags.DEFINE_float("strength", 0.7, "0 keeps the video, 1 nothing of it.",
                      flag_values=f)
-  path, = sampling.parse(f, argv, "VIDEO")
-  sampling.ending(f)
-  size = sampling.parse_size(f.size)
+  (path,), size = sampling.begin(f, argv, "VIDEO")
   model = sampling.load(f)
   video, fps = sampling.read(path, f, model)
   sampling.make(f, argv, model, prompting.edit(model.model, video, f.strength,

@@ -16,9 +16,7 @@ def run(argv: list[str]) -> int:
                        "--direction=both.")
   flags.DEFINE_enum("direction", "forward", prompting.DIRECTIONS,
                     "Where the new frames are.", flag_values=f)
-  path, = sampling.parse(f, argv, "VIDEO")
-  sampling.ending(f)
-  size = sampling.parse_size(f.size)
+  (path,), size = sampling.begin(f, argv, "VIDEO")
   model = sampling.load(f)
   video, fps = sampling.read(path, f, model)
   sampling.make(f, argv, model, prompting.extend(

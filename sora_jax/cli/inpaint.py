@@ -13,10 +13,8 @@ def run(argv: list[str]) -> int:
   flags.DEFINE_string("region", None, "x,y,w,h in pixels of the result, or "
                       "x,y,w,h,t0,t1 with its frames, t1 not included.",
                       flag_values=f)
-  path, = sampling.parse(f, argv, "VIDEO")
-  sampling.ending(f)
+  (path,), size = sampling.begin(f, argv, "VIDEO")
   region = parse_region(f.region)
-  size = sampling.parse_size(f.size)
   model = sampling.load(f)
   video, fps = sampling.read(path, f, model)
   video = pixels.cover(video, size)

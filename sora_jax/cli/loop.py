@@ -12,11 +12,9 @@ def run(argv: list[str]) -> int:
   f = sampling.define()
   sampling.frames_flag(f, 16, "Of a video: new frames from its end back to its "
                        "beginning. Of a prompt: frames in all. In fours.")
-  paths = sampling.parse(f, argv, "[VIDEO]")
-  sampling.ending(f)
+  paths, size = sampling.begin(f, argv, "[VIDEO]")
   if not paths and not f.prompt.strip():
     raise ValueError("--prompt is empty: say what to show, or give a video")
-  size = sampling.parse_size(f.size)
   model = sampling.load(f)
   if paths:
     video, fps = sampling.read(paths[0], f, model)

@@ -90,6 +90,17 @@ def ending(f: flags.FlagValues) -> None:
                      f"{', '.join(ENDINGS)}")
 
 
+def begin(f: flags.FlagValues, argv: list[str], *inputs: str):
+  """The inputs of a verb that writes one --out, and --size as (W, H) or None.
+
+  Raises:
+    ValueError: as `parse`, or an --out or --size that is none.
+  """
+  paths = parse(f, argv, *inputs)
+  ending(f)
+  return paths, parse_size(f.size)
+
+
 def load(f: flags.FlagValues) -> pipeline.Pipeline:
   """The model of the flags."""
   if f.fsdp > len(jax.devices()):

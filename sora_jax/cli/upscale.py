@@ -15,9 +15,7 @@ def run(argv: list[str]) -> int:
   f = sampling.define()
   flags.DEFINE_float("strength", 0.5, "0 only enlarges, 1 keeps nothing.",
                      flag_values=f)
-  path, = sampling.parse(f, argv, "VIDEO")
-  sampling.ending(f)
-  size = sampling.parse_size(f.size)
+  (path,), size = sampling.begin(f, argv, "VIDEO")
   if size is None:
     raise ValueError("--size=WxH is needed: the size to draw the video at")
   model = sampling.load(f)
