@@ -35,7 +35,9 @@ LENGTH = {"tiny": 256, "s": 16_384, "b": 16_384, "l": 16_384, "xl": 32_768,
 SHORTER = {("14b", "v4-128"): 8192, ("14b", "v5e-256"): 8192}
 # How many chips share the tokens of a row; the others take rows of their own.
 CONTEXT = {("xl", "v5e-256"): 4, ("3b", "v4-128"): 4, ("3b", "v5e-256"): 4,
-           ("14b", "v5e-256"): 2, ("14b", "v5p-128"): 4, ("14b", "v5p-512"): 4}
+           ("14b", "v5p-128"): 4, ("14b", "v5p-512"): 4}
+# And how many share the heads and hidden units.
+TENSOR = {("14b", "v5e-256"): 4}
 SPLIT = ("l", "xl", "3b", "14b")  # parameters lie over all rows, by fsdp
 PAPER = {"s": (33, 6.06), "b": (130, 23.0), "l": (458, 80.7),
          "xl": (675, 118.6)}  # millions, Gflops: Table 4 of arXiv 2212.09748
@@ -82,10 +84,13 @@ def rows() -> list[tuple[str, str, list[str]]]:
 def training(model, kind, chips, length, slices=1):
   """A row of training."""
   context = CONTEXT.get((model, kind), 1)
+  tensor = TENSOR.get((model, kind), 1)
   length = SHORTER.get((model, kind), length)
-  rows = chips // context
+  rows = chips // context // tensor
   split = "fsdp" if model in SPLIT else "data"
-  mesh = f"{split}={rows}" + (f",context={context}" if context > 1 else "")
+  mesh = ",".join(f"{name}={n}" for name, n in (
+      (split, rows), ("context", context), ("tensor", tensor))
+                  if n > 1 or name == split)
   args = [f"--config=configs/dit.py:{model}", f"--topology={SLICES[kind]}",
           f"--config.data.shapes=(({slices * rows},{length}),)"]
   if slices > 1:
