@@ -171,8 +171,8 @@ def connect(model, case: cases.Case, other: cases.Case, how) -> Scores:
   """A clip passes into another of another subject and size."""
   # b is wider than it is high: it is scaled and cut to the size of a.
   a, b = _longer(case, HEAD), _longer(other, NEW)[:, 4:-4]
-  prompt = f"{case.prompt} {other.prompt}"
-  video = model.connect(a, b, prompt, BETWEEN, fps=case.fps, **how)
+  prompts = case.prompt, other.prompt
+  video = model.connect(a, b, prompts, BETWEEN, fps=case.fps, **how)
   b = pixels.cover(b, case.cell.size)
   end = HEAD + BETWEEN
   cut = np.concatenate([a, b])
@@ -196,7 +196,7 @@ def connect(model, case: cases.Case, other: cases.Case, how) -> Scores:
                        floor),
       "monotone": (continuity.passage(video[HEAD:end], a[-1], b[0]), 1., 0.),
       "largest_jump": (float(jumps.max() / max(whole, 1.)), 1 / (BETWEEN + 1), 1.)},
-                video, prompt)
+                video, " | ".join(prompts))
 
 
 def inpaint(model, case: cases.Case, other: cases.Case, how) -> Scores:

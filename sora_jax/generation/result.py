@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 import dataclasses
+import itertools
 
 import numpy as np
 
@@ -37,13 +38,60 @@ class Result:
     if self.canvas.wraps:  # what comes before the first latent is the last ones
       z = np.concatenate([z[np.arange(-tokens_lib.LEAD, 0) % len(z)], z])
       lead += tokens_lib.LEAD_IN
-    raw = vae.denormalise(z[None], self.model.latent_mean, self.model.latent_std)
-    width, height = self.canvas.size
-    at, end = 0, lead + self.canvas.frames
-    for part in pixels.decode_parts(self.model.vae, raw.astype(np.float32)):
-      yield from part[0, max(lead - at, 0):end - at, :height, :width]
-      at += part.shape[1]
+    return _decode(self.model, z, self.canvas, lead, self.canvas.frames)
 
   def video(self) -> np.ndarray:
     """All frames, uint8 [T, H, W, 3]."""
     return np.stack(list(self.frames()))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Passage:
+  """What was made of a canvas.Transition: one result passes into another.
+
+  Where both are, frame i of n is a cross-fade at w = i / (n + 1). The decoder
+  sees what it decoded before, so that the second video comes out behind its
+  new frames other than alone. Alone it is shown; the difference at its first
+  frame is handed over at the same w, and nothing jumps.
+
+  Attributes:
+    first: goes on from the one video.
+    second: leads to the other.
+    canvas: what was asked for.
+  """
+
+  first: Result
+  second: Result
+  canvas: canvas_lib.Transition
+
+  def frames(self) -> Iterator[np.ndarray]:
+    """The frames uint8 [H, W, 3]; those of the transition are held in memory."""
+    count, first = self.canvas.frames, self.first.frames()
+    yield from itertools.islice(first, self.first.canvas.frames - count)
+    two = self.second.canvas
+    alone = np.concatenate([self.canvas.lead_in, two.z[two.whole]])
+    last = _decode(self.first.model, alone, two, tokens_lib.LEAD_IN,
+                   two.frames - count)
+    head = next(last)
+    *new, seen = itertools.islice(self.second.frames(), count + 1)
+    over = head.astype(np.float32) - seen
+    for i, (a, b) in enumerate(zip(first, new), 1):
+      w = i / (count + 1)
+      mixed = (1 - w) * a + w * (b + w * over)
+      yield np.clip(np.round(mixed), 0, 255).astype(np.uint8)
+    yield head
+    yield from last
+
+  def video(self) -> np.ndarray:
+    """All frames, uint8 [T, H, W, 3]."""
+    return np.stack(list(self.frames()))
+
+
+def _decode(model, z, canvas, lead: int, frames: int) -> Iterator[np.ndarray]:
+  """`frames` frames of latents z, of the size of a canvas, behind `lead`."""
+  raw = vae.denormalise(z[None], model.latent_mean, model.latent_std)
+  width, height = canvas.size
+  at, end = 0, lead + frames
+  for part in pixels.decode_parts(model.vae, raw.astype(np.float32)):
+    yield from part[0, max(lead - at, 0):end - at, :height, :width]
+    at += part.shape[1]
