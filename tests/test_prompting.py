@@ -54,8 +54,6 @@ MODES = {
     "backward, odd": (lambda m: prompting.extend(m, clip(6), 9, 8., "backward"),
                       15, [3, 4]),
     "both": (lambda m: prompting.extend(m, clip(9), 4, 8., "both"), 17, [2, 3]),
-    "connect": (lambda m: prompting.connect(m, clip(5), clip(6, (40, 40), 1), 3,
-                                            8.), 15, [0, 1, 3, 4]),
     "loop": (lambda m: prompting.loop(m, clip(9), 4, 8.), 12, [0, 1]),
     "loop of a prompt": (lambda m: prompting.text_loop(m, SIZE, 18, 8.), 20, []),
     "edit": (lambda m: prompting.edit(m, clip(15), .5, 8.), 15, []),
@@ -91,10 +89,7 @@ def test_the_same_seed_draws_the_same(ours, mode):
 
 
 def test_a_known_tail_has_not_seen_what_comes_before(ours):
-  make = lambda a: prompting.connect(ours.model, a, clip(8, seed=1), 4, 8.)
-  one, two = make(clip(5)), make(clip(5, seed=9))
-  np.testing.assert_array_equal(one.z[-2:], two.z[-2:])
-  assert (one.z[:2] != two.z[:2]).any()
+  one = prompting.extend(ours.model, clip(8, seed=1), 4, 8., "backward")
   # As training stores it (training/cache.py): behind its first frame repeated.
   lead = np.repeat(clip(8, seed=1)[:1], 5, 0)
   tail = pixels.latents(ours.model, np.concatenate([lead, clip(8, seed=1)]))[2:]
@@ -104,15 +99,32 @@ def test_a_known_tail_has_not_seen_what_comes_before(ours):
   assert np.abs(both[-2:] - tail).max() > .05
 
 
-def test_a_transition_starts_from_a_cross_fade(ours):
-  make = lambda **how: prompting.connect(
-      ours.model, clip(5), clip(8, seed=1), 8, 8., **how)
-  z = make().z
-  np.testing.assert_allclose(z[2], (z[1] + z[4]) / 2, atol=1e-6)
-  np.testing.assert_allclose(z[3], z[4], atol=1e-6)
-  np.testing.assert_allclose(ours.draw(make(strength=0.)).z, z, atol=1e-6)
-  with pytest.raises(ValueError, match="--strength=1.5"):
-    make(strength=1.5)
+def test_a_transition_passes_from_one_video_into_the_other(ours):
+  canvas = prompting.connect(ours.model, clip(9), clip(6, (40, 40), 1), 8, 8.)
+  made = ours.draw(canvas, (tiny_model.PROMPT, ""), seed=2)
+  video = made.video()
+  assert video.shape == (23, 32, 48, 3)
+  for one, drawn in ((canvas.first, made.first), (canvas.second, made.second)):
+    np.testing.assert_array_equal(drawn.z[one.whole], one.z[one.whole])
+  # The ends are those of the videos alone, through the VAE.
+  near = lambda a, b: np.abs(a.astype(int) - b).max() <= 1
+  assert near(video[:9], ours.reconstruct(clip(9)))
+  b = pixels.cover(clip(6, (40, 40), 1), SIZE)
+  alone = ours.reconstruct(tokens_lib.lead_in(b))[5:]
+  assert near(video[17:], alone)
+  # In between it is evenly of both, and ends where the second begins.
+  one, two = made.first.video()[9:], made.second.video()
+  way = np.arange(1, 9)[:, None, None, None] / 9
+  over = alone[0] - two[8].astype(float)
+  mixed = (1 - way) * one + way * (two[:8] + way * over)
+  assert near(video[9:17], mixed.clip(0, 255).round())
+  assert not near(two[8:], alone)
+  # Each goes on by its own prompt.
+  other = ours.draw(canvas, ("", ""), seed=2)
+  np.testing.assert_array_equal(other.second.z, made.second.z)
+  assert (other.first.z != made.first.z).any()
+  assert (ours.draw(canvas, tiny_model.PROMPT, seed=2).second.z
+          != made.second.z).any()
 
 
 def test_a_known_head_has_not_seen_what_comes_after(ours):

@@ -99,6 +99,17 @@ def test_upscale_takes_prompt_and_seed_from_the_file(at, tmp_path):
   assert (said["prompt"], said["seed"]) == ("", 2)
 
 
+def test_connect_takes_each_prompt_from_its_file(at, tmp_path):
+  for name in "xy":
+    command(at, "generate", f"--prompt=a {name}", "--size=48x32", "--frames=17",
+            f"--out={tmp_path}/{name}.mp4")
+  command(at, "connect", f"{tmp_path}/x.mp4", f"{tmp_path}/y.mp4",
+          "--frames=4", f"--out={tmp_path}/z.mp4")
+  said = video_io.metadata(str(tmp_path / "z.mp4"))
+  assert said["prompt"] == "a x a y"
+  assert len(video_io.read(str(tmp_path / "z.mp4"))[0]) == 38
+
+
 def test_seeds_beside_each_other(at, tmp_path, capsys):
   argv = ["generate", "--prompt=a", f"--size={SIZE}", "--frames=17", "--count=3"]
   command(at, *argv, "--grid", f"--out={tmp_path}/g.mp4")

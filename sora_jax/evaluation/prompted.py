@@ -186,9 +186,6 @@ def connect(model, case: cases.Case, other: cases.Case, how) -> Scores:
                  reconstruction.psnr(a, through), None),
       "b_psnr": (reconstruction.psnr(b, video[end:]),
                  reconstruction.psnr(b, model.reconstruct(b)), None),
-      "b_later_psnr": (reconstruction.psnr(b[4:], video[end + 4:]),
-                       reconstruction.psnr(b[4:], model.reconstruct(b)[4:]),
-                       None),
       # Among the jumps of the transition, which are larger than the clips'.
       "a_seam_ratio": (continuity.seam_ratio(video[HEAD - 1:end], 1), best,
                        floor),
