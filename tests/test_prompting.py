@@ -243,10 +243,10 @@ def test_frames_are_decoded_as_they_are_asked_for(ours, monkeypatch):
 
 def test_a_loop_is_decoded_behind_its_end(ours):
   result = ours.draw(MODES["loop"][0](ours.model))
-  z = np.concatenate([result.z[-2:], result.z])
+  z = np.concatenate([result.z[-2:], *[result.z] * 3])  # of three latents
   mean, std = ours.model.latent_mean, ours.model.latent_std
   video = pixels.decode(ours.model.vae, (z * std + mean)[None])[0]
-  np.testing.assert_array_equal(result.video(), video[5:])
+  np.testing.assert_array_equal(result.video(), video[29:])
 
 
 def test_a_batch_draws_what_each_alone_does(ours):
@@ -255,6 +255,14 @@ def test_a_batch_draws_what_each_alone_does(ours):
   alone = ours.draw(make(1), "", seed=4)
   np.testing.assert_allclose(two.z, alone.z, atol=1e-4)
   assert np.abs(one.z - two.z).max() > .1
+
+
+def test_a_single_clip_is_sampled_without_segments(ours, monkeypatch):
+  seen, run = [], sampler.dit.denoise
+  monkeypatch.setattr(sampler.dit, "denoise", lambda module, params, tokens, *a: (
+      seen.append(tokens.seg), run(module, params, tokens, *a))[1])
+  ours.draw(ours.text((16, 16), 1))  # a size that no other test draws
+  assert seen and all(seg is None for seg in seen)
 
 
 def test_scaling_covers_and_cuts_alike():
