@@ -12,6 +12,7 @@ from sora_jax.generation import canvas as canvas_lib
 from sora_jax.generation import pipeline
 from sora_jax.generation import pixels
 from sora_jax.generation import prompting
+from sora_jax.generation import result as result_lib
 from sora_jax.generation import sampler
 from sora_jax.models import pretrained
 
@@ -99,8 +100,10 @@ def test_a_known_tail_has_not_seen_what_comes_before(ours):
   assert np.abs(both[-2:] - tail).max() > .05
 
 
-def test_a_transition_passes_from_one_video_into_the_other(ours):
+def test_a_transition_passes_from_one_video_into_the_other(
+    ours, monkeypatch):
   canvas = prompting.connect(ours.model, clip(9), clip(6, (40, 40), 1), 8, 8.)
+  monkeypatch.setattr(result_lib, "OVER", 4)
   made = ours.draw(canvas, (tiny_model.PROMPT, ""), seed=2)
   video = made.video()
   assert video.shape == (23, 32, 48, 3)
@@ -116,7 +119,8 @@ def test_a_transition_passes_from_one_video_into_the_other(ours):
   one, two = made.first.video()[9:], made.second.video()
   way = np.arange(1, 9)[:, None, None, None] / 9
   over = alone[0] - two[8].astype(float)
-  mixed = (1 - way) * one + way * (two[:8] + way * over)
+  late = np.array([0, 0, 0, 0, 1, 2, 3, 4])[:, None, None, None] / 5
+  mixed = (1 - way) * one + way * (two[:8] + late * over)
   assert near(video[9:17], mixed.clip(0, 255).round())
   assert not near(two[8:], alone)
   # Each goes on by its own prompt.

@@ -15,6 +15,7 @@ from sora_jax.models import vae
 # Latents in front of a loop. The decoder remembers: behind two of them the jump
 # from the last frame to the first was 1.5 to 2 times the others.
 AROUND = 8
+OVER = 8  # frames; more show outlines of what comes, fewer jump
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -56,7 +57,7 @@ class Passage:
   Where both are, frame i of n is a cross-fade at w = i / (n + 1). The decoder
   sees what it decoded before, so that the second video comes out behind its
   new frames other than alone. Alone it is shown; the difference at its first
-  frame is handed over at the same w, and nothing jumps.
+  frame is handed over evenly in the OVER frames before it, and nothing jumps.
 
   Attributes:
     first: goes on from the one video.
@@ -69,7 +70,7 @@ class Passage:
   canvas: canvas_lib.Transition
 
   def frames(self) -> Iterator[np.ndarray]:
-    """The frames uint8 [H, W, 3]; those of the transition are held in memory."""
+    """The frames uint8 [H, W, 3], one after the other."""
     count, first = self.canvas.frames, self.first.frames()
     yield from itertools.islice(first, self.first.canvas.frames - count)
     two = self.second.canvas
@@ -77,18 +78,25 @@ class Passage:
     last = _decode(self.first.model, alone, two, tokens_lib.LEAD_IN,
                    two.frames - count)
     head = next(last)
-    *new, seen = itertools.islice(self.second.frames(), count + 1)
+    ahead, late = self.second.frames(), min(OVER, count)
+    for i in range(1, count - late + 1):
+      yield _mixed(next(first), next(ahead), i / (count + 1))
+    *new, seen = itertools.islice(ahead, late + 1)
     over = head.astype(np.float32) - seen
-    for i, (a, b) in enumerate(zip(first, new), 1):
-      w = i / (count + 1)
-      mixed = (1 - w) * a + w * (b + w * over)
-      yield np.clip(np.round(mixed), 0, 255).astype(np.uint8)
+    for i, b in enumerate(new, 1):
+      yield _mixed(next(first), b + i / (late + 1) * over,
+                   (count - late + i) / (count + 1))
     yield head
     yield from last
 
   def video(self) -> np.ndarray:
     """All frames, uint8 [T, H, W, 3]."""
     return np.stack(list(self.frames()))
+
+
+def _mixed(a, b, w: float) -> np.ndarray:
+  """uint8 frame that is 1 - w of one and w of the other."""
+  return np.clip(np.round((1 - w) * a + w * b), 0, 255).astype(np.uint8)
 
 
 def _decode(model, z, canvas, lead: int, frames: int) -> Iterator[np.ndarray]:
