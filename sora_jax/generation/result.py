@@ -13,7 +13,7 @@ from sora_jax.models import pretrained
 from sora_jax.models import vae
 
 # Latents in front of a loop. The decoder remembers: behind two of them the jump
-# from the last frame to the first was 1.5 to 2 times the others.
+# from the last frame to the first was a fifth larger (experiments/prompting).
 AROUND = 8
 OVER = 8  # frames; more show outlines of what comes, fewer jump
 
