@@ -60,13 +60,32 @@ def audio_only():
   """An mp4 of silence."""
   buffer = io.BytesIO()
   with av.open(buffer, "w", format="mp4") as container:
-    stream = container.add_stream("aac", rate=8000)
-    frame = av.AudioFrame.from_ndarray(
-        np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
-    frame.sample_rate = 8000
-    container.mux(stream.encode(frame))
-    container.mux(stream.encode())
+    _silence(container, container.add_stream("aac", rate=8000))
   return buffer.getvalue()
+
+
+def talking(*size):
+  """A small video with an audio track."""
+  buffer = io.BytesIO()
+  with av.open(io.BytesIO(mp4(0, *size))) as source, av.open(
+      buffer, "w", format="mp4") as container:
+    video = container.add_stream_from_template(source.streams.video[0])
+    audio = container.add_stream("aac", rate=8000)
+    for packet in source.demux(video=0):
+      if packet.dts is not None:
+        packet.stream = video
+        container.mux(packet)
+    _silence(container, audio)
+  return buffer.getvalue()
+
+
+def _silence(container, stream):
+  """Writes a frame of silence."""
+  frame = av.AudioFrame.from_ndarray(
+      np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+  frame.sample_rate = 8000
+  container.mux(stream.encode(frame))
+  container.mux(stream.encode())
 
 
 def rotated(seed):

@@ -12,6 +12,7 @@ from sora_jax.generation import canvas as canvas_lib
 from sora_jax.generation import pipeline
 from sora_jax.generation import pixels
 from sora_jax.generation import prompting
+from sora_jax.generation import result as result_lib
 from sora_jax.generation import sampler
 from sora_jax.models import pretrained
 
@@ -54,8 +55,6 @@ MODES = {
     "backward, odd": (lambda m: prompting.extend(m, clip(6), 9, 8., "backward"),
                       15, [3, 4]),
     "both": (lambda m: prompting.extend(m, clip(9), 4, 8., "both"), 17, [2, 3]),
-    "connect": (lambda m: prompting.connect(m, clip(5), clip(6, (40, 40), 1), 3,
-                                            8.), 15, [0, 1, 3, 4]),
     "loop": (lambda m: prompting.loop(m, clip(9), 4, 8.), 12, [0, 1]),
     "loop of a prompt": (lambda m: prompting.text_loop(m, SIZE, 18, 8.), 20, []),
     "edit": (lambda m: prompting.edit(m, clip(15), .5, 8.), 15, []),
@@ -91,10 +90,7 @@ def test_the_same_seed_draws_the_same(ours, mode):
 
 
 def test_a_known_tail_has_not_seen_what_comes_before(ours):
-  make = lambda a: prompting.connect(ours.model, a, clip(8, seed=1), 4, 8.)
-  one, two = make(clip(5)), make(clip(5, seed=9))
-  np.testing.assert_array_equal(one.z[-2:], two.z[-2:])
-  assert (one.z[:2] != two.z[:2]).any()
+  one = prompting.extend(ours.model, clip(8, seed=1), 4, 8., "backward")
   # As training stores it (training/cache.py): behind its first frame repeated.
   lead = np.repeat(clip(8, seed=1)[:1], 5, 0)
   tail = pixels.latents(ours.model, np.concatenate([lead, clip(8, seed=1)]))[2:]
@@ -104,15 +100,35 @@ def test_a_known_tail_has_not_seen_what_comes_before(ours):
   assert np.abs(both[-2:] - tail).max() > .05
 
 
-def test_a_transition_starts_from_a_cross_fade(ours):
-  make = lambda **how: prompting.connect(
-      ours.model, clip(5), clip(8, seed=1), 8, 8., **how)
-  z = make().z
-  np.testing.assert_allclose(z[2], (z[1] + z[4]) / 2, atol=1e-6)
-  np.testing.assert_allclose(z[3], z[4], atol=1e-6)
-  np.testing.assert_allclose(ours.draw(make(strength=0.)).z, z, atol=1e-6)
-  with pytest.raises(ValueError, match="--strength=1.5"):
-    make(strength=1.5)
+def test_a_transition_passes_from_one_video_into_the_other(
+    ours, monkeypatch):
+  canvas = prompting.connect(ours.model, clip(9), clip(6, (40, 40), 1), 8, 8.)
+  monkeypatch.setattr(result_lib, "OVER", 4)
+  made = ours.draw(canvas, (tiny_model.PROMPT, ""), seed=2)
+  video = made.video()
+  assert video.shape == (23, 32, 48, 3)
+  for one, drawn in ((canvas.first, made.first), (canvas.second, made.second)):
+    np.testing.assert_array_equal(drawn.z[one.whole], one.z[one.whole])
+  # The ends are those of the videos alone, through the VAE.
+  near = lambda a, b: np.abs(a.astype(int) - b).max() <= 1
+  assert near(video[:9], ours.reconstruct(clip(9)))
+  b = pixels.cover(clip(6, (40, 40), 1), SIZE)
+  alone = ours.reconstruct(tokens_lib.lead_in(b))[5:]
+  assert near(video[17:], alone)
+  # In between it is evenly of both, and ends where the second begins.
+  one, two = made.first.video()[9:], made.second.video()
+  way = np.arange(1, 9)[:, None, None, None] / 9
+  over = alone[0] - two[8].astype(float)
+  late = np.array([0, 0, 0, 0, 1, 2, 3, 4])[:, None, None, None] / 5
+  mixed = (1 - way) * one + way * (two[:8] + late * over)
+  assert near(video[9:17], mixed.clip(0, 255).round())
+  assert not near(two[8:], alone)
+  # Each goes on by its own prompt.
+  other = ours.draw(canvas, ("", ""), seed=2)
+  np.testing.assert_array_equal(other.second.z, made.second.z)
+  assert (other.first.z != made.first.z).any()
+  assert (ours.draw(canvas, tiny_model.PROMPT, seed=2).second.z
+          != made.second.z).any()
 
 
 def test_a_known_head_has_not_seen_what_comes_after(ours):
@@ -231,10 +247,10 @@ def test_frames_are_decoded_as_they_are_asked_for(ours, monkeypatch):
 
 def test_a_loop_is_decoded_behind_its_end(ours):
   result = ours.draw(MODES["loop"][0](ours.model))
-  z = np.concatenate([result.z[-2:], result.z])
+  z = np.concatenate([result.z[-2:], *[result.z] * 3])  # of three latents
   mean, std = ours.model.latent_mean, ours.model.latent_std
   video = pixels.decode(ours.model.vae, (z * std + mean)[None])[0]
-  np.testing.assert_array_equal(result.video(), video[5:])
+  np.testing.assert_array_equal(result.video(), video[29:])
 
 
 def test_a_batch_draws_what_each_alone_does(ours):
@@ -243,6 +259,14 @@ def test_a_batch_draws_what_each_alone_does(ours):
   alone = ours.draw(make(1), "", seed=4)
   np.testing.assert_allclose(two.z, alone.z, atol=1e-4)
   assert np.abs(one.z - two.z).max() > .1
+
+
+def test_a_single_clip_is_sampled_without_segments(ours, monkeypatch):
+  seen, run = [], sampler.dit.denoise
+  monkeypatch.setattr(sampler.dit, "denoise", lambda module, params, tokens, *a: (
+      seen.append(tokens.seg), run(module, params, tokens, *a))[1])
+  ours.draw(ours.text((16, 16), 1))  # a size that no other test draws
+  assert seen and all(seg is None for seg in seen)
 
 
 def test_scaling_covers_and_cuts_alike():

@@ -29,7 +29,10 @@ def at(tmp_path_factory):
     video_io.write(str(at / f"{name}.mp4"), bad_files.moving(*size, seed=seed),
                    8.)
   (at / "a.png").write_bytes(bad_files.picture("RGBA", (255, 0, 0, 60)))
-  video_io.write(str(at / "a.gif"), bad_files.moving(9, 32, 48), 12.)
+  for name, frames in (("a", 9), ("c", 16)):
+    video_io.write(str(at / f"{name}.gif"), bad_files.moving(frames, 32, 48),
+                   12.)
+  (at / "talk.mp4").write_bytes(bad_files.talking(17, 32, 48))
   return at
 
 
@@ -80,6 +83,26 @@ def test_a_verb_makes_the_same_file_again(at, tmp_path, capsys, argv):
   assert "--out" not in said["command"] and "--seed=3" in said["command"]
 
 
+# What is no usual clip: one frame, a gif, a picture with alpha, an audio track.
+ODD = {
+    ("animate", "@c.gif"): (17, 8),
+    ("extend", "@one.mp4", "--direction=backward", "--frames=13"): (14, 8),
+    ("loop", "@one.mp4", "--frames=16"): (20, 8),
+    ("connect", "@one.mp4", "@a.png", "--frames=13"): (15, 8),
+    ("edit", "@talk.mp4", "--prompt=a", "--strength=0.5"): (17, 8),
+    ("inpaint", "@c.gif", "--region=4,4,20,9"): (16, 12),
+    ("upscale", "@one.mp4", "--size=48x32"): (1, 8),
+}
+
+
+@pytest.mark.parametrize("argv", ODD, ids=" ".join)
+def test_a_verb_takes_other_files(at, tmp_path, argv):
+  frames, fps = ODD[argv]
+  command(at, *argv, f"--out={tmp_path}/x.mp4")
+  video, rate = video_io.read(str(tmp_path / "x.mp4"))
+  assert video.shape == (frames, 32, 48, 3) and rate == fps
+
+
 def test_inpaint_prints_the_box_and_keeps_the_rest(at, tmp_path, capsys):
   command(at, "inpaint", "@c.mp4", "--region=4,4,20,9,3,4",
           f"--out={tmp_path}/x.png")
@@ -97,6 +120,17 @@ def test_upscale_takes_prompt_and_seed_from_the_file(at, tmp_path):
           "--seed=2", f"--out={tmp_path}/other.mp4")
   said = video_io.metadata(str(tmp_path / "other.mp4"))
   assert (said["prompt"], said["seed"]) == ("", 2)
+
+
+def test_connect_takes_each_prompt_from_its_file(at, tmp_path):
+  for name in "xy":
+    command(at, "generate", f"--prompt=a {name}", "--size=48x32", "--frames=17",
+            f"--out={tmp_path}/{name}.mp4")
+  command(at, "connect", f"{tmp_path}/x.mp4", f"{tmp_path}/y.mp4",
+          "--frames=4", f"--out={tmp_path}/z.mp4")
+  said = video_io.metadata(str(tmp_path / "z.mp4"))
+  assert said["prompt"] == "a x a y"
+  assert len(video_io.read(str(tmp_path / "z.mp4"))[0]) == 38
 
 
 def test_seeds_beside_each_other(at, tmp_path, capsys):
@@ -186,6 +220,20 @@ def test_bad_input_is_one_line(bad, tmp_path, capsys, what):
   command(bad, *argv, *out, code=2)
   error = capsys.readouterr().err.strip()
   assert what in error and "\n" not in error, error
+  assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("verb", [
+    ("animate",), ("extend",), ("loop",), ("connect", "@a.mp4"), ("edit",),
+    ("inpaint", "--region=0,0,9,9"), ("upscale", "--size=48x32")],
+                         ids=lambda verb: verb[0])
+def test_no_verb_takes_a_file_that_cannot_be_used(bad, tmp_path, capsys, verb):
+  for name, word in (("noise.mp4", "Invalid data"), ("sound.mp4", "no video"),
+                     ("long.mp4", "10000"), ("gone.mp4", "no such file")):
+    command(bad, verb[0], *verb[1:], f"@{name}", f"--out={tmp_path}/x.mp4",
+            code=2)
+    error = capsys.readouterr().err.strip()
+    assert word in error and name in error and "\n" not in error, error
   assert not list(tmp_path.iterdir())
 
 

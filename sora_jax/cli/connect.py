@@ -1,6 +1,9 @@
-"""`sora-jax connect A B`: a gradual transition between two videos."""
+"""`sora-jax connect A B`: a gradual transition between two videos.
 
-from absl import flags
+Videos of ours say in their files what they show: that is the default of
+--prompt, for each of them its own.
+"""
+
 import numpy as np
 
 from sora_jax.cli import sampling
@@ -10,15 +13,14 @@ from sora_jax.generation import prompting
 def run(argv: list[str]) -> int:
   """Runs the verb."""
   f = sampling.define()
-  sampling.frames_flag(f, 16, "Frames of the transition, in fours.")
-  flags.DEFINE_float("strength", 0.4, "0 is a cross-fade, 1 all the model's "
-                     "own.", flag_values=f)
+  sampling.frames_flag(f, 16, "Frames of the transition.")
   (first, second), size = sampling.begin(f, argv, "A", "B")
   model = sampling.load(f)
   a, fps = sampling.read(first, f, model)
   b, other = sampling.read(second, f, model)
   sampling.make(f, argv, model, prompting.connect(
-      model.model, a, at_rate(b, other, fps), f.frames, fps, size, f.strength))
+      model.model, a, at_rate(b, other, fps), f.frames, fps, size),
+                tuple(sampling.told(f, path)[0] for path in (first, second)))
   return 0
 
 

@@ -132,7 +132,8 @@ def told(f: flags.FlagValues, path: str) -> tuple[str, int]:
 
 
 def make(f: flags.FlagValues, argv: list[str], model: pipeline.Pipeline,
-         canvas: canvas_lib.Canvas, prompt: str | None = None,
+         canvas: canvas_lib.Canvas | canvas_lib.Transition,
+         prompt: str | tuple[str, str] | None = None,
          seed: int | None = None) -> None:
   """Draws a canvas for every seed, and writes and prints what was made."""
   prompt = f.prompt if prompt is None else prompt
@@ -183,8 +184,9 @@ def write(path, argv, model, canvas, frames, prompt, seed) -> None:
       shape, count = frame.shape, count + 1
       yield frame
 
+  said = prompt if isinstance(prompt, str) else " ".join(filter(None, prompt))
   video_io.write(path, counted(), canvas.fps, metadata={
-      "ai_generated": True, "generator": "sora_jax", "prompt": prompt,
+      "ai_generated": True, "generator": "sora_jax", "prompt": said,
       "model": model.model.digest, "seed": seed,
       "command": shlex.join(["sora-jax", *command])})
   print(f"{path}: {count} frames of {shape[1]}x{shape[0]} at {canvas.fps:g} fps, "

@@ -85,10 +85,12 @@ def summary(scores: Sequence[prompted.Scores]) -> dict:
 
 def tables(result: dict) -> str:
   """The scores as Markdown."""
+  fewer = ", ".join(f"{name} one in {n}" for name, n in DEAR.items())
   text = [f"# {result['count']} cases, seed {result['seed']}, model "
           f"{result['model_digest'][:12]}\n",
           "psnr in dB, drift in 255ths, ratios are medians, all else shares or "
-          "means; with the 95 % interval.\n"]
+          "means; with the 95 % interval. n is the number of cases: of the dear "
+          f"modes fewer ({fewer}).\n"]
   for mode, metrics in result["modes"].items():
     form = lambda v: "-" if v is None else f"{v:.3g}"
     rows = [(name, form(m["value"]), f"{form(m['low'])} to {form(m['high'])}",

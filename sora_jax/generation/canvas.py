@@ -60,6 +60,29 @@ class Canvas:
     return self.known.all((1, 2))
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Transition:
+  """A video that passes into another over `frames`.
+
+  Attributes:
+    first: the one video, which goes on for `frames`.
+    second: the other, which has `frames` in front.
+    lead_in: [2, h, w, C] latents behind which what is known of `second` is
+      decoded as it was encoded (tokens.lead_in).
+    frames: how many are of both.
+  """
+
+  first: Canvas
+  second: Canvas
+  lead_in: np.ndarray
+  frames: int
+
+  @property
+  def fps(self) -> float:
+    """Frames per second of the result."""
+    return self.first.fps
+
+
 def blank(grid: tuple[int, int, int], channels: int, **fields) -> Canvas:
   """A canvas of `grid` tokens on which nothing is known."""
   t, h, w = grid

@@ -96,13 +96,17 @@ class Pipeline:
         self.model, video, frames, fps or self.settings["fps"], direction,
         size), prompt, **how).video()
 
-  def connect(self, a: np.ndarray, b: np.ndarray, prompt: str = "",
-              frames: int = 16, size: Size = None, fps: float | None = None,
-              strength: float = 0.4, **how) -> np.ndarray:
-    """Makes a gradual transition of `frames` (in fours) from a to b."""
+  def connect(self, a: np.ndarray, b: np.ndarray,
+              prompt: str | tuple[str, str] = "", frames: int = 16,
+              size: Size = None, fps: float | None = None,
+              **how) -> np.ndarray:
+    """Makes a gradual transition of `frames` from a to b.
+
+    The prompt says what a and b show: one for both, or one of each.
+    """
     return self.draw(prompting.connect(
-        self.model, a, b, frames, fps or self.settings["fps"], size, strength),
-                     prompt, **how).video()
+        self.model, a, b, frames, fps or self.settings["fps"], size), prompt,
+                     **how).video()
 
   def loop(self, video: np.ndarray | None = None, prompt: str = "",
            frames: int = 16, size: Size = None, fps: float | None = None,
@@ -156,10 +160,19 @@ class Pipeline:
         cfg["frames"] if frames is None else frames,
         cfg["fps"] if fps is None else fps)
 
-  def draw(self, canvas: canvas_lib.Canvas, prompt: str = "", seed: int = 0,
-           **how) -> result_lib.Result:
-    """Draws a canvas of prompting.py; its frames are decoded when asked for."""
-    return self.draw_batch([canvas], [prompt], [seed], **how)[0]
+  def draw(self, canvas: canvas_lib.Canvas | canvas_lib.Transition,
+           prompt: str | tuple[str, str] = "", seed: int = 0,
+           **how) -> result_lib.Result | result_lib.Passage:
+    """Draws a canvas of prompting.py; its frames are decoded when asked for.
+
+    The prompt of a transition may be two, one of each of its videos.
+    """
+    if isinstance(canvas, canvas_lib.Canvas):
+      return self.draw_batch([canvas], [prompt], [seed], **how)[0]
+    prompts = (prompt, prompt) if isinstance(prompt, str) else prompt
+    first, second = (self.draw(c, p, seed, **how) for c, p in zip(
+        (canvas.first, canvas.second), prompts))
+    return result_lib.Passage(first, second, canvas)
 
   def draw_batch(self, canvases, prompts: list[str],
                  seeds: list[int] | None = None,

@@ -80,31 +80,20 @@ def extend(model: pretrained.Model, video: np.ndarray, frames: int, fps: float,
 
 
 def connect(model: pretrained.Model, a: np.ndarray, b: np.ndarray, frames: int,
-            fps: float, size: tuple[int, int] | None = None,
-            strength: float = 0.4):
-  """Video a, a transition of `frames` (in fours), and video b.
+            fps: float, size: tuple[int, int] | None = None):
+  """Video a, a transition of `frames`, and video b.
 
-  Training knows of no change of scene: from noise alone the transition stays in
-  one of the two and jumps. So it begins at noise level `strength` from latents
-  that go evenly from the last of a to the first of b, and are there before b
-  begins, since the causal decoder sees what comes before it.
+  Over the transition a goes on and passes into what leads to b (result.Passage).
+  Both are extended alone: a causal decoder that has seen no change of scene
+  keeps the colours of a all through the transition and beyond it.
   """
   if frames < 1:
     raise ValueError(f"--frames={frames}: a transition has at least 1 frame")
-  _check_strength(strength)
   a = pixels.cover(a, size)
-  size = a.shape[2], a.shape[1]
-  b, st = pixels.cover(b, size), _stride(model, a)
-  whole, lead = _whole(a, st)
-  new = -(-frames // st)
-  before = pixels.latents(model, whole)
-  after = pixels.latents(model, _filled(b, st), tail=True)
-  canvas = canvas_lib.of_parts(
-      [before, new, after], fps=fps, size=size, lead=lead, start=strength,
-      frames=len(a) + st * new + len(b))
-  way = np.linspace(0, 1, new + 1, dtype=np.float32)[1:, None, None, None]
-  canvas.z[len(before):-len(after)] = before[-1] + way * (after[0] - before[-1])
-  return canvas
+  b = pixels.cover(b, (a.shape[2], a.shape[1]))
+  return canvas_lib.Transition(
+      extend(model, a, frames, fps), extend(model, b, frames, fps, "backward"),
+      pixels.latents(model, np.repeat(b[:1], tokens_lib.LEAD_IN, 0)), frames)
 
 
 def loop(model: pretrained.Model, video: np.ndarray, frames: int, fps: float,

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 import dataclasses
+import itertools
 
 import numpy as np
 
@@ -10,6 +11,11 @@ from sora_jax.generation import canvas as canvas_lib
 from sora_jax.generation import pixels
 from sora_jax.models import pretrained
 from sora_jax.models import vae
+
+# Latents in front of a loop. The decoder remembers: behind two of them the jump
+# from the last frame to the first was a fifth larger (experiments/prompting).
+AROUND = 8
+OVER = 8  # frames; more show outlines of what comes, fewer jump
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -35,15 +41,69 @@ class Result:
     """
     z, lead = self.z, self.canvas.lead
     if self.canvas.wraps:  # what comes before the first latent is the last ones
-      z = np.concatenate([z[np.arange(-tokens_lib.LEAD, 0) % len(z)], z])
-      lead += tokens_lib.LEAD_IN
-    raw = vae.denormalise(z[None], self.model.latent_mean, self.model.latent_std)
-    width, height = self.canvas.size
-    at, end = 0, lead + self.canvas.frames
-    for part in pixels.decode_parts(self.model.vae, raw.astype(np.float32)):
-      yield from part[0, max(lead - at, 0):end - at, :height, :width]
-      at += part.shape[1]
+      z = np.concatenate([z[np.arange(-AROUND, 0) % len(z)], z])
+      lead += 1 + (AROUND - 1) * vae.stride(self.model.vae.module)[0]
+    return _decode(self.model, z, self.canvas, lead, self.canvas.frames)
 
   def video(self) -> np.ndarray:
     """All frames, uint8 [T, H, W, 3]."""
     return np.stack(list(self.frames()))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Passage:
+  """What was made of a canvas.Transition: one result passes into another.
+
+  Where both are, frame i of n is a cross-fade at w = i / (n + 1). The decoder
+  sees what it decoded before, so that the second video comes out behind its
+  new frames other than alone. Alone it is shown; the difference at its first
+  frame is handed over evenly in the OVER frames before it, and nothing jumps.
+
+  Attributes:
+    first: goes on from the one video.
+    second: leads to the other.
+    canvas: what was asked for.
+  """
+
+  first: Result
+  second: Result
+  canvas: canvas_lib.Transition
+
+  def frames(self) -> Iterator[np.ndarray]:
+    """The frames uint8 [H, W, 3], one after the other."""
+    count, first = self.canvas.frames, self.first.frames()
+    yield from itertools.islice(first, self.first.canvas.frames - count)
+    two = self.second.canvas
+    alone = np.concatenate([self.canvas.lead_in, two.z[two.whole]])
+    last = _decode(self.first.model, alone, two, tokens_lib.LEAD_IN,
+                   two.frames - count)
+    head = next(last)
+    ahead, late = self.second.frames(), min(OVER, count)
+    for i in range(1, count - late + 1):
+      yield _mixed(next(first), next(ahead), i / (count + 1))
+    *new, seen = itertools.islice(ahead, late + 1)
+    over = head.astype(np.float32) - seen
+    for i, b in enumerate(new, 1):
+      yield _mixed(next(first), b + i / (late + 1) * over,
+                   (count - late + i) / (count + 1))
+    yield head
+    yield from last
+
+  def video(self) -> np.ndarray:
+    """All frames, uint8 [T, H, W, 3]."""
+    return np.stack(list(self.frames()))
+
+
+def _mixed(a, b, w: float) -> np.ndarray:
+  """uint8 frame that is 1 - w of one and w of the other."""
+  return np.clip(np.round((1 - w) * a + w * b), 0, 255).astype(np.uint8)
+
+
+def _decode(model, z, canvas, lead: int, frames: int) -> Iterator[np.ndarray]:
+  """`frames` frames of latents z, of the size of a canvas, behind `lead`."""
+  raw = vae.denormalise(z[None], model.latent_mean, model.latent_std)
+  width, height = canvas.size
+  at, end = 0, lead + frames
+  for part in pixels.decode_parts(model.vae, raw.astype(np.float32)):
+    yield from part[0, max(lead - at, 0):end - at, :height, :width]
+    at += part.shape[1]

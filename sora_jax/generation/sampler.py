@@ -202,7 +202,8 @@ def advance(module, process, scale, interval, params, carry, row, pos, text,
   def predict(states):
     def denoise(x_t, t):
       seen = x_t if roll is None else jnp.roll(x_t, roll, 1)
-      out = dit.denoise(module, params, types.Tokens(seen, pos, ones), time,
+      # A row is one clip without padding: no segments, so nothing to mask.
+      out = dit.denoise(module, params, types.Tokens(seen, pos, None), time,
                         states)
       out = process_lib.convert(process.prediction, out, seen, t,
                                 process.t_min)["x0"]
