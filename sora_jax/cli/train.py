@@ -1,20 +1,24 @@
 """`sora-jax train`: trains the VAE or the diffusion transformer.
 
 The same command goes on where a run was stopped, by a signal, by --max_seconds
-or by a crash.
+or by a crash. On several hosts every host runs it, with --processes.
 """
 
 import importlib
 import os
+import sys
+import traceback
 
 from absl import flags
 import jax
 
+from sora_jax import main
 from sora_jax import mesh as mesh_lib
 from sora_jax.cli import config as config_lib
 from sora_jax.cli import parts
 from sora_jax.data import pipeline
 from sora_jax.data import shards
+from sora_jax.mesh import processes
 from sora_jax.training import checkpoint
 from sora_jax.training import loop
 from sora_jax.training import state as state_lib
@@ -37,10 +41,34 @@ def run(argv: list[str]) -> int:
                      "command goes on.", lower_bound=0, flag_values=f)
   flags.DEFINE_bool("tensorboard", False, "Also write TensorBoard events (needs "
                     "the extra log).", flag_values=f)
+  text("processes", "", "Of a run on several hosts: auto on TPU slices, GKE, "
+       "SLURM and Open MPI, elsewhere INDEX/COUNT@HOST:PORT, with an address of "
+       "process 0.")
   f(argv)
   for name in ("data", "workdir"):
     if not f[name].value:
       raise ValueError(f"--{name}=DIR is needed")
+  processes.begin(f.processes)
+  try:
+    train(f)
+  except BaseException as error:
+    if processes.count() == 1:
+      raise
+    _leave(processes.explain(error))
+  return 0
+
+
+def _leave(error: BaseException):
+  """Ends one of several processes, whose usual exit would wait for the others."""
+  if os.environ.get("SORA_JAX_TRACEBACK"):
+    traceback.print_exception(error)
+  code = main.report("train", error)
+  sys.stderr.flush()
+  os._exit(code)
+
+
+def train(f: flags.FlagValues) -> None:
+  """Trains by the flags of the verb."""
   cfg = f.config
   manifest = shards.open_manifest(f.data)
   mesh = mesh_lib.make_mesh(**cfg.mesh)
@@ -64,4 +92,3 @@ def run(argv: list[str]) -> int:
       count=task.count, unit=task.unit, log_every=cfg.loop.log_every,
       save_every=cfg.loop.save_every, free=FREE, max_seconds=f.max_seconds,
       tensorboard=f.tensorboard)
-  return 0
