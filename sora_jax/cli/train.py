@@ -4,6 +4,7 @@ The same command goes on where a run was stopped, by a signal, by --max_seconds
 or by a crash. On several hosts every host runs it, with --processes.
 """
 
+from collections.abc import Callable
 import importlib
 import os
 import sys
@@ -48,23 +49,28 @@ def run(argv: list[str]) -> int:
   for name in ("data", "workdir"):
     if not f[name].value:
       raise ValueError(f"--{name}=DIR is needed")
-  processes.begin(f.processes)
+  return together(f.processes, lambda: train(f))
+
+
+def together(where: str, work: Callable[[], object]) -> int:
+  """Does `work` as one of several processes, `where` as in processes.begin.
+
+  Whatever ends one of several ends it here and at once: the usual exit of jax
+  would wait for the others.
+  """
+  processes.begin(where)
   try:
-    train(f)
+    work()
   except BaseException as error:
     if processes.count() == 1:
       raise
-    _leave(processes.explain(error))
+    error = processes.explain(error)
+    if os.environ.get("SORA_JAX_TRACEBACK"):
+      traceback.print_exception(error)
+    code = main.report("train", error)
+    sys.stderr.flush()
+    os._exit(code)
   return 0
-
-
-def _leave(error: BaseException):
-  """Ends one of several processes, whose usual exit would wait for the others."""
-  if os.environ.get("SORA_JAX_TRACEBACK"):
-    traceback.print_exception(error)
-  code = main.report("train", error)
-  sys.stderr.flush()
-  os._exit(code)
 
 
 def train(f: flags.FlagValues) -> None:

@@ -84,7 +84,9 @@ def gone() -> str:
 def explain(error: BaseException) -> BaseException:
   """The error, or what it means if it comes of a process that is gone."""
   if isinstance(error, (ValueError, RuntimeError)) and _GONE.search(str(error)):
-    return RuntimeError(gone())
+    lost = RuntimeError(gone())
+    lost.__cause__ = error
+    return lost
   return error
 
 
@@ -153,21 +155,21 @@ def _one_line_on_abort(told: list[str]) -> None:
   was another one.
   """
   seen = os.fdopen(os.dup(2), "w", buffering=1)
-  log = tempfile.NamedTemporaryFile(  # noqa: SIM115: it lives as we do
-      prefix="sora_jax_", suffix=".log")
+  number, name = tempfile.mkstemp(prefix="sora_jax_", suffix=".log")
   sys.stderr.flush()
-  os.dup2(log.fileno(), 2)
+  os.dup2(number, 2)
   sys.stderr = seen
 
   def handle(number):
-    with open(log.name, "rb") as f:
+    with open(name, "rb") as f:
       report = f.read()
     if b"distributed service detected fatal" in report:
-      report = f"sora-jax {sys.argv[1]}: {told[0]}\n".encode()
+      report = f"sora-jax: {told[0]}\n".encode()
     os.write(seen.fileno(), report)
+    os.remove(name)
     os._exit(1)
 
   handler = ctypes.CFUNCTYPE(None, ctypes.c_int)(handle)
   ctypes.CDLL(None).signal(signal.SIGABRT, handler)
-  _kept.extend((seen, log, handler))
-  atexit.register(log.close)
+  _kept.extend((seen, handler))
+  atexit.register(os.remove, name)
