@@ -83,7 +83,7 @@ def gone() -> str:
 
 def explain(error: BaseException) -> BaseException:
   """The error, or what it means if it comes of a process that is gone."""
-  if isinstance(error, (ValueError, RuntimeError)) and _GONE.search(str(error)):
+  if _GONE.search(str(error)):
     lost = RuntimeError(gone())
     lost.__cause__ = error
     return lost
