@@ -36,27 +36,33 @@ def lines(workdir):
           for line in text.splitlines() if line.endswith("}")]
 
 
+def free_address():
+  with socket.socket() as s:
+    s.bind(("127.0.0.1", 0))
+    return f"127.0.0.1:{s.getsockname()[1]}"
+
+
+def start(*argv):
+  """A Python process on one CPU device."""
+  env = {**os.environ, "JAX_PLATFORMS": "cpu"}
+  env.pop("XLA_FLAGS", None)
+  return subprocess.Popen([sys.executable, *map(str, argv)], env=env, text=True,
+                          stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
+
 def together(workdir, count, number, to, *axes):
   """Runs `count` processes, signals process `to` after some steps.
 
   Returns:
     For each process (exit code, stderr), and the seconds that all took to end.
   """
-  with socket.socket() as s:
-    s.bind(("127.0.0.1", 0))
-    port = s.getsockname()[1]
-  env = {**os.environ, "JAX_PLATFORMS": "cpu"}
-  env.pop("XLA_FLAGS", None)
-  had = len(lines(workdir))
-  runs = [subprocess.Popen(
-      [sys.executable, HERE / "toy_hosts.py", workdir, str(FOREVER),
-       f"{i}/{count}@127.0.0.1:{port}", "5", *axes], env=env,
-      stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-          for i in range(count)]
+  had, address = len(lines(workdir)), free_address()
+  runs = [start(HERE / "toy_hosts.py", workdir, FOREVER, f"{i}/{count}@{address}",
+                5, *axes) for i in range(count)]
   try:
     begun = time.monotonic()
     while len(lines(workdir)) < max(had, 5) + 6:
-      assert time.monotonic() - begun < 300
+      assert time.monotonic() - begun < 600
       assert all(r.poll() is None for r in runs), [
           r.stderr.read() for r in runs if r.poll() is not None]
       time.sleep(.02)
@@ -118,6 +124,36 @@ def test_a_run_moves_over_processes_and_loses_nothing(tmp_path):
       a, b, rtol=1e-4, atol=1e-5), again.state.params, alone.state.params)
 
 
+MEETING = """
+import sys, time
+from sora_jax.cli import train
+from sora_jax.mesh import processes
+processes.START = processes.PATIENCE = 5
+def work():
+  processes.exchange()
+  time.sleep(60 * int(sys.argv[2]))
+  processes.exchange()
+train.together(sys.argv[1], work)
+"""
+
+
+def test_nobody_waits_for_ever():
+  """Neither for one that never comes, nor for one that lives and is late."""
+  first, second, both = (free_address() for _ in range(3))
+  runs = [start("-c", MEETING, f"0/2@{first}", 0),
+          start("-c", MEETING, f"1/2@{second}", 0),
+          start("-c", MEETING, f"0/2@{both}", 0),
+          start("-c", MEETING, f"1/2@{both}", 1)]
+  try:
+    for run, text in zip(runs, ("did not find each other", "did not find each "
+                                "other", "did not come to the next step")):
+      assert run.wait(300) == 1
+      assert text in one_line(run.stderr.read())
+  finally:
+    for run in runs:
+      run.kill()
+
+
 @pytest.mark.parametrize("where", ["2/2@h:1", "0/2", "0/2@h", "all", "auto"])
 def test_what_says_no_processes_is_refused(where, capsys):
   for name in ("SLURM_JOB_ID", "OMPI_MCA_orte_hnp_uri", "KUBERNETES_SERVICE_HOST"):
@@ -125,6 +161,14 @@ def test_what_says_no_processes_is_refused(where, capsys):
   argv = ["train", "--config=configs/vae.py:test", "--data=d", "--workdir=w"]
   assert main.main([*argv, f"--processes={where}"]) == 2
   assert "INDEX/COUNT@HOST:PORT" in capsys.readouterr().err
+
+
+def test_a_host_of_a_slice_alone_is_refused(monkeypatch):
+  processes.check()
+  # As on a slice, whose devices tell the number of hosts.
+  monkeypatch.setattr(jax, "process_count", lambda: 16)
+  with pytest.raises(ValueError, match="16 processes: give --processes=auto"):
+    processes.check()
 
 
 def test_one_process_exchanges_with_nobody():

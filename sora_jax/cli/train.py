@@ -77,6 +77,7 @@ def train(f: flags.FlagValues) -> None:
   """Trains by the flags of the verb."""
   cfg = f.config
   manifest = shards.open_manifest(f.data)
+  processes.check()
   mesh = mesh_lib.make_mesh(**cfg.mesh)
   task = importlib.import_module(TASKS[cfg.kind]).make(
       cfg, manifest, f.workdir, f.vae, mesh)

@@ -10,7 +10,6 @@ A process that ends is noticed after HEARTBEAT seconds at the latest, one that i
 alive and does not come to the next step after PATIENCE.
 """
 
-import atexit
 import ctypes
 import itertools
 import os
@@ -72,6 +71,14 @@ def begin(where: str) -> None:
     raise ValueError("--processes=auto finds no TPU slice, GKE, SLURM or Open MPI "
                      f"here ({e}): give INDEX/COUNT@HOST:PORT") from e
   told[0] = gone()
+
+
+def check() -> None:
+  """Raises ValueError if the devices belong to more processes than were joined."""
+  if jax.process_count() != count():
+    raise ValueError(
+        f"the devices here belong to {jax.process_count()} processes: give "
+        "--processes=auto, and the same command on every host")
 
 
 def gone() -> str:
@@ -155,21 +162,18 @@ def _one_line_on_abort(told: list[str]) -> None:
   was another one.
   """
   seen = os.fdopen(os.dup(2), "w", buffering=1)
-  number, name = tempfile.mkstemp(prefix="sora_jax_", suffix=".log")
+  log = tempfile.TemporaryFile()  # noqa: SIM115
   sys.stderr.flush()
-  os.dup2(number, 2)
+  os.dup2(log.fileno(), 2)
   sys.stderr = seen
 
   def handle(number):
-    with open(name, "rb") as f:
-      report = f.read()
+    report = os.pread(log.fileno(), 2**20, 0)
     if b"distributed service detected fatal" in report:
       report = f"sora-jax: {told[0]}\n".encode()
     os.write(seen.fileno(), report)
-    os.remove(name)
     os._exit(1)
 
   handler = ctypes.CFUNCTYPE(None, ctypes.c_int)(handle)
   ctypes.CDLL(None).signal(signal.SIGABRT, handler)
-  _kept.extend((seen, handler))
-  atexit.register(os.remove, name)
+  _kept.extend((seen, log, handler))
