@@ -117,7 +117,8 @@ def compiled(lowered, topology: str, slices: list[int]) -> tpu.Compiled:
   versions = [importlib.metadata.version(p) for p in ("jax", "libtpu")]
   flags = [os.environ.get(k, "") for k in ("LIBTPU_INIT_ARGS", "XLA_FLAGS")]
   word = "\n".join([topology, str(slices), *versions, *flags,
-                    inspect.getsource(hlo), lowered.as_text()])
+                    inspect.getsource(hlo), inspect.getsource(tpu),
+                    lowered.as_text()])
   path = os.path.join(
       os.environ.get("XDG_CACHE_HOME", os.path.expanduser("~/.cache")),
       "sora_jax", "plans", hashlib.sha256(word.encode()).hexdigest() + ".json")

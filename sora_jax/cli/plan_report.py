@@ -47,8 +47,8 @@ def _bucket(b: dict, found: dict) -> list[str]:
       f"{number(b['flops'] / b['units'])}FLOP a {unit[:-1]}, "
       f"{number(b['flops'])}FLOP a step",
       f"  memory of a chip: {needed:.2f} of {hbm:.2f} GiB"
-      + ("" if b["fits"] else ", DOES NOT FIT") + "".join(
-          f", {name} {n / GIB:.2f}" for name, n in b["memory"].items())]
+      + (f", arguments {b['memory']['arguments'] / GIB:.2f}" if b["fits"]
+         else ", DOES NOT FIT")]
   for c in b["collectives"]:
     over = "network" if c["network"] else "links"
     lines.append(f"  {c['kind']} over the {over}: {c['count']:,} times, a chip "

@@ -61,9 +61,10 @@ class Compiled:
 
   Attributes:
     seconds: that it took to compile.
-    needed: bytes of memory.
-    memory: their parts: arguments, outputs, aliased (both, counted once),
-      temporaries and code. Empty where the program does not fit.
+    needed: bytes of memory at the program's peak.
+    memory: what is allocated: arguments, outputs, aliased (both, counted once),
+      temporaries and code; more than the peak, as temporaries that share memory
+      are counted apart. Empty where the program does not fit.
     collectives: what the chip sends. Empty where the program does not fit.
     fits: whether the memory is there.
   """
@@ -135,8 +136,7 @@ def compile_for(lowered, slices: list[int]) -> Compiled:
             "aliased": stats.alias_size_in_bytes,
             "temporaries": stats.temp_size_in_bytes,
             "code": stats.generated_code_size_in_bytes}
-  needed = sum(memory.values()) - 2 * memory["aliased"]
-  return Compiled(seconds, needed, memory,
+  return Compiled(seconds, stats.peak_memory_in_bytes, memory,
                   hlo.collectives(done.as_text(), slices), True)
 
 
