@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -58,6 +59,15 @@ def test_five_and_five_steps_equal_ten(prog, whole, tmp_path):
   toy_run.same(state, whole[0])
   assert lines(tmp_path) == lines(whole[1])
   assert [line["step"] for line in lines(tmp_path)] == list(range(1, 11))
+
+
+def test_a_run_with_its_optimizer_on_the_host_goes_on(whole, tmp_path):
+  """And its moments are restored to the host."""
+  toy_run.train(tmp_path, 5, toy_run.program(offload=True))
+  state = toy_run.train(tmp_path, 10, toy_run.program(offload=True)).state
+  kinds = {x.sharding.memory_kind for x in jax.tree.leaves(state.opt_state)}
+  assert kinds == {"pinned_host"}
+  toy_run.same(state, whole[0])
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
