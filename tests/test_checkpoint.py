@@ -122,8 +122,8 @@ def test_a_killed_run_goes_on(whole, tmp_path):
       [sys.executable, HERE / "toy_run.py", tmp_path, "100000"],
       env={**os.environ, "JAX_PLATFORMS": "cpu"}, stderr=subprocess.PIPE,
       text=True)
-  for line in run.stderr:  # until it is in its save loop
-    if "clips/s" in line:
+  for line in run.stderr:  # by then the first save is whole
+    if "step 3/" in line:
       break
   time.sleep(random.Random(0).uniform(0, 1))
   run.kill()

@@ -154,13 +154,20 @@ def test_nobody_waits_for_ever():
       run.kill()
 
 
-@pytest.mark.parametrize("where", ["2/2@h:1", "0/2", "0/2@h", "all", "auto"])
+TRAIN = ("train", f"--config={HERE.parent}/configs/vae.py:test", "--data=d",
+         "--workdir=w")
+
+
+@pytest.mark.parametrize("where", ["2/2@h:1", "0/2", "0/2@h", "all"])
 def test_what_says_no_processes_is_refused(where, capsys):
-  for name in ("SLURM_JOB_ID", "OMPI_MCA_orte_hnp_uri", "KUBERNETES_SERVICE_HOST"):
-    assert name not in os.environ
-  argv = ["train", "--config=configs/vae.py:test", "--data=d", "--workdir=w"]
-  assert main.main([*argv, f"--processes={where}"]) == 2
+  assert main.main([*TRAIN, f"--processes={where}"]) == 2
   assert "INDEX/COUNT@HOST:PORT" in capsys.readouterr().err
+
+
+def test_auto_where_there_is_nothing_to_be_found_is_refused():
+  run = start("-m", "sora_jax", *TRAIN, "--processes=auto")
+  assert run.wait(300) == 2
+  assert "finds no TPU slice" in one_line(run.stderr.read())
 
 
 def test_a_host_of_a_slice_alone_is_refused(monkeypatch):
