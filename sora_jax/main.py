@@ -57,18 +57,23 @@ def main(argv: list[str]) -> int:
   try:
     return importlib.import_module(
         f"sora_jax.cli.{verb.replace('-', '_')}").run(argv) or 0
-  except KeyboardInterrupt:
+  except (KeyboardInterrupt, flags.Error, ValueError, OSError, RuntimeError,
+          FloatingPointError) as error:
+    if os.environ.get("SORA_JAX_TRACEBACK") and isinstance(error, Exception):
+      raise
+    return report(verb, error)
+
+
+def report(verb: str, error: BaseException) -> int:
+  """Prints an error of a verb; its exit code."""
+  if isinstance(error, KeyboardInterrupt):
     print(f"sora-jax {verb}: interrupted", file=sys.stderr)
     return 130
-  except (flags.Error, ValueError, OSError, RuntimeError,
-          FloatingPointError) as error:
-    if os.environ.get("SORA_JAX_TRACEBACK"):
-      raise
-    print(f"sora-jax {verb}: {one_line(error)}", file=sys.stderr)
-    return 2 if isinstance(error, (flags.Error, ValueError)) else 1
+  print(f"sora-jax {verb}: {one_line(error)}", file=sys.stderr)
+  return 2 if isinstance(error, (flags.Error, ValueError)) else 1
 
 
-def one_line(error: Exception) -> str:
+def one_line(error: BaseException) -> str:
   """The message of an error on one line."""
   return " ".join(str(error).split()) or type(error).__name__
 

@@ -42,6 +42,8 @@ HOMES = {
     "optax": ("training",),
     "absl": ("main", "cli"),
     "jax.sharding": ("mesh", "models.attention"),
+    "jax.distributed": ("mesh",),
+    "jax.experimental.multihost_utils": ("mesh",),
     "jax.shard_map": ("mesh", "models.attention"),
     "jax.experimental.shard_map": ("mesh", "models.attention"),
 }
@@ -152,6 +154,8 @@ BAD = {
     "sharding as a name": ("training.state", "from jax import sharding"),
     "sharding as an attribute": ("models.vae",
                                  "import jax\nx = jax.sharding.Mesh\n"),
+    "several processes": ("training.loop",
+                          "import jax\njax.distributed.initialize()\n"),
     "shard_map": ("models.dit", "import jax\njax.shard_map(f)\n"),
     "old shard_map": ("training.loop",
                       "from jax.experimental.shard_map import shard_map"),

@@ -4,14 +4,15 @@
 #   export PROJECT=my-project ZONE=us-east5-a CLUSTER=my-cluster
 #   export KIND=v5p-128 SLICES=1
 #   experiments/pods/gke.sh cluster
-#   experiments/pods/gke.sh submit NAME sora-jax train --config=.. --workdir=..
+#   experiments/pods/gke.sh submit NAME sora-jax train --processes=auto ..
 #   experiments/pods/gke.sh list
 #   experiments/pods/gke.sh logs   NAME
 #   experiments/pods/gke.sh stop   NAME
 #   experiments/pods/gke.sh delete-cluster
 #
 # `submit` builds an image of this checkout, pushes it to IMAGE and starts the
-# command on every host of every slice. A preempted workload is started again up
+# command on every host of every slice, which --processes=auto joins into one
+# run. A preempted workload is started again up
 # to RESTARTS times, and goes on from its last checkpoint. Not run here: written
 # from the documentation of xpk.
 set -euo pipefail
@@ -49,7 +50,7 @@ DOCKER
     xpk workload create "${where[@]}" --workload="$name" --tpu-type="$KIND" \
       --num-slices="$SLICES" --max-restarts="$RESTARTS" \
       --docker-image="$tag" \
-      --command="cd /sora_jax && . experiments/pods/flags.sh $generation && $line"
+      --command="cd /sora_jax && . experiments/pods/flags.sh $generation && exec $line"
     ;;
   list)
     xpk workload list "${where[@]}"

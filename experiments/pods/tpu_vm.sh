@@ -5,13 +5,13 @@
 #   experiments/pods/tpu_vm.sh create  NAME v5p-128 [SLICES]
 #   experiments/pods/tpu_vm.sh status  NAME
 #   experiments/pods/tpu_vm.sh setup   NAME [GIT_URL]
-#   experiments/pods/tpu_vm.sh run     NAME sora-jax train --config=.. --workdir=..
+#   experiments/pods/tpu_vm.sh run     NAME sora-jax train --processes=auto ..
 #   experiments/pods/tpu_vm.sh logs    NAME
 #   experiments/pods/tpu_vm.sh stop    NAME
 #   experiments/pods/tpu_vm.sh delete  NAME
 #
-# `run` starts the same command on every host; the same `run` again goes on where
-# the last one was stopped. Spot capacity: SPOT=1 .. create. Not run here: written
+# `run` starts the same command on every host, which --processes=auto joins into
+# one run; the same `run` again goes on where the last one was stopped. Spot capacity: SPOT=1 .. create. Not run here: written
 # from Google's reference of these commands.
 set -euo pipefail
 
@@ -80,7 +80,7 @@ case $verb in
       --node=0 --worker=0 --command="tail -n 50 -F sora_jax/run.log"
     ;;
   stop)
-    # SIGTERM saves at the same step on all hosts, and ends.
+    # All hosts save the same step and end; one of them would be enough.
     everywhere "kill -TERM \$(cat sora_jax/run.pid)"
     ;;
   delete)

@@ -5,6 +5,11 @@ import dataclasses
 import os
 from typing import Any
 
+import numpy as np
+
+from sora_jax.data import video_io
+from sora_jax.mesh import processes
+
 
 @dataclasses.dataclass(frozen=True)
 class Task:
@@ -15,7 +20,8 @@ class Task:
     objective: gradients and metrics of a batch.
     init: key -> params.
     rules: the sharding rules of each model.
-    preview: (step, state) -> None, writes previews into the workdir.
+    preview: (step, state) -> None, writes previews into the workdir; every
+      process runs it.
     count: units in a batch, for the rate.
     unit: their name.
     given: () -> the models of params that a new run starts from.
@@ -33,8 +39,9 @@ class Task:
   prepare: Callable = lambda batch: batch
 
 
-def preview_path(workdir: str, step: int, name: str) -> str:
-  """The path of a preview file, whose folder is made."""
-  folder = os.path.join(workdir, "previews")
-  os.makedirs(folder, exist_ok=True)
-  return os.path.join(folder, f"{step:08d}-{name}")
+def show(workdir: str, step: int, name: str, video: np.ndarray, fps: float):
+  """Writes a preview, from the first of the processes."""
+  if processes.first():
+    folder = os.path.join(workdir, "previews")
+    os.makedirs(folder, exist_ok=True)
+    video_io.write(os.path.join(folder, f"{step:08d}-{name}"), video, fps)

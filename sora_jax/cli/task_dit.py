@@ -1,6 +1,5 @@
 """The task of a config of kind "dit": the transformer, from cached latents."""
 
-import jax
 import numpy as np
 
 from sora_jax import mesh as mesh_lib
@@ -11,6 +10,7 @@ from sora_jax.data import plan as plan_lib
 from sora_jax.data import video_io
 from sora_jax.diffusion import process as process_lib
 from sora_jax.generation import pipeline
+from sora_jax.mesh import processes
 from sora_jax.models import dit
 from sora_jax.models import pretrained
 from sora_jax.training import dit_objective
@@ -39,17 +39,16 @@ def make(cfg, manifest, workdir, compressor, mesh) -> task.Task:
   init = dit_objective.make_init(lambda key: dit.init(network, key), prompts.init)
 
   def preview(step, state):
-    params = jax.tree.map(np.asarray, state.ema)
-    model = parts.dit_model(cfg, compressor, params, prompts.source,
-                            prompts.frozen)
+    model = parts.dit_model(cfg, compressor, processes.whole(state.ema),
+                            prompts.source, prompts.frozen)
     texts = list(cfg.preview.prompts)
     videos = pipeline.Pipeline(model, prompts.words).generate_batch(
         texts, tuple(cfg.preview.size), cfg.preview.frames,
         seeds=[cfg.preview.seed] * len(texts))
-    video_io.write(task.preview_path(workdir, step, "sheet.png"),
-                   video_io.contact_sheet(list(videos))[None], 1.0)
-    video_io.write(task.preview_path(workdir, step, "prompts.mp4"),
-                   np.concatenate(list(videos), axis=2), cfg.sampling.fps)
+    task.show(workdir, step, "sheet.png",
+              video_io.contact_sheet(list(videos))[None], 1.0)
+    task.show(workdir, step, "prompts.mp4",
+              np.concatenate(list(videos), axis=2), cfg.sampling.fps)
 
   return task.Task(
       plan, dit_objective.make(denoise, prompts.encode, process,

@@ -10,6 +10,7 @@ from sora_jax.data import records
 from sora_jax.data import shards
 from sora_jax.data import video_io
 from sora_jax.generation import pixels
+from sora_jax.mesh import processes
 from sora_jax.models import vae
 from sora_jax.training import vae_objective
 
@@ -32,11 +33,11 @@ def make(cfg, manifest, workdir, compressor, mesh) -> task.Task:
   clips = held_out(manifest)
 
   def preview(step, state):
-    model = parts.vae_model(cfg, state.ema, None, None)
+    model = parts.vae_model(cfg, processes.whole(state.ema), None, None)
     strips = [x for clip in clips
               for x in (clip, pixels.reconstruct(model.vae, clip))]
-    video_io.write(task.preview_path(workdir, step, "truth-and-vae.png"),
-                   video_io.contact_sheet(strips)[None], 1.0)
+    task.show(workdir, step, "truth-and-vae.png",
+              video_io.contact_sheet(strips)[None], 1.0)
 
   return task.Task(
       plan, vae_objective.make(encode, decode, loss),

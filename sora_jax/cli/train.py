@@ -1,20 +1,25 @@
 """`sora-jax train`: trains the VAE or the diffusion transformer.
 
 The same command goes on where a run was stopped, by a signal, by --max_seconds
-or by a crash.
+or by a crash. On several hosts every host runs it, with --processes.
 """
 
+from collections.abc import Callable
 import importlib
 import os
+import sys
+import traceback
 
 from absl import flags
 import jax
 
+from sora_jax import main
 from sora_jax import mesh as mesh_lib
 from sora_jax.cli import config as config_lib
 from sora_jax.cli import parts
 from sora_jax.data import pipeline
 from sora_jax.data import shards
+from sora_jax.mesh import processes
 from sora_jax.training import checkpoint
 from sora_jax.training import loop
 from sora_jax.training import state as state_lib
@@ -37,12 +42,42 @@ def run(argv: list[str]) -> int:
                      "command goes on.", lower_bound=0, flag_values=f)
   flags.DEFINE_bool("tensorboard", False, "Also write TensorBoard events (needs "
                     "the extra log).", flag_values=f)
+  text("processes", "", "Of a run on several hosts: auto on TPU slices, GKE, "
+       "SLURM and Open MPI, elsewhere INDEX/COUNT@HOST:PORT, with an address of "
+       "process 0.")
   f(argv)
   for name in ("data", "workdir"):
     if not f[name].value:
       raise ValueError(f"--{name}=DIR is needed")
+  return together(f.processes, lambda: train(f))
+
+
+def together(where: str, work: Callable[[], object]) -> int:
+  """Does `work` as one of several processes, `where` as in processes.begin.
+
+  Whatever ends one of several ends it here and at once: the usual exit of jax
+  would wait for the others.
+  """
+  processes.begin(where)
+  try:
+    work()
+  except BaseException as error:
+    if processes.count() == 1:
+      raise
+    error = processes.explain(error)
+    if os.environ.get("SORA_JAX_TRACEBACK"):
+      traceback.print_exception(error)
+    code = main.report("train", error)
+    sys.stderr.flush()
+    os._exit(code)
+  return 0
+
+
+def train(f: flags.FlagValues) -> None:
+  """Trains by the flags of the verb."""
   cfg = f.config
   manifest = shards.open_manifest(f.data)
+  processes.check()
   mesh = mesh_lib.make_mesh(**cfg.mesh)
   task = importlib.import_module(TASKS[cfg.kind]).make(
       cfg, manifest, f.workdir, f.vae, mesh)
@@ -64,4 +99,3 @@ def run(argv: list[str]) -> int:
       count=task.count, unit=task.unit, log_every=cfg.loop.log_every,
       save_every=cfg.loop.save_every, free=FREE, max_seconds=f.max_seconds,
       tensorboard=f.tensorboard)
-  return 0

@@ -16,6 +16,7 @@ from sora_jax.diffusion import process as process_lib
 from sora_jax.diffusion import solvers
 from sora_jax.generation import canvas as canvas_lib
 from sora_jax.generation import settings as settings_lib
+from sora_jax.mesh import processes
 from sora_jax.models import dit
 from sora_jax.models import pretrained
 from sora_jax.models import vae
@@ -177,8 +178,8 @@ def encode_text(model: pretrained.Model, tokenizer, prompts: Sequence[str],
     ids[i, :len(row)], seg[i, :len(row)] = row, 1
   part = model.text_encoder
   # Through the host: the encoder may lie on other devices.
-  states = jax.device_get(_encode_text(part.module, part.params,
-                                       types.Text(ids=ids, seg=seg)))
+  states = processes.whole(_encode_text(part.module, part.params,
+                                        types.Text(ids=ids, seg=seg)))
   return states.replace(seg=np.ones_like(seg)) if pad else states
 
 

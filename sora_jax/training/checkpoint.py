@@ -6,7 +6,8 @@ Orbax restores a flipped byte as a wrong value and casts dtypes, both silently;
 so every leaf is digested on the device before it is saved and after it is
 restored, and the newest step that verifies is used. Old steps are renamed
 before they are deleted: deletion in place leaves half a step behind when it is
-killed.
+killed. Of several processes each writes and reads what it holds, and the first
+does what is left; they agree whether a step is whole.
 """
 
 import dataclasses
@@ -21,6 +22,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from sora_jax import mesh as mesh_lib
+from sora_jax.mesh import processes
 from sora_jax.training import digest
 
 FOLDER = "checkpoints"
@@ -77,7 +79,7 @@ class Checkpoints:
     except Exception as e:
       raise OSError(f"saving a checkpoint in {self.folder} failed: {e}; free "
                     "some space and run the same command again") from e
-    if wait:
+    if wait and processes.first():
       shutil.rmtree(self.folder / TRASH, ignore_errors=True)
 
   def restore(self, abstract):
@@ -91,16 +93,21 @@ class Checkpoints:
     Raises:
       ValueError: the config differs, or no step is whole.
     """
-    steps = sorted(self.manager.all_steps(), reverse=True)
+    reader = _reader(self.folder)
+    # A listing of a bucket may be old: the first one's counts.
+    steps = json.loads(processes.exchange(json.dumps(
+        sorted(reader.all_steps(), reverse=True)))[0])
     damaged = []
     for step in steps:
+      state, meta, fault = None, None, ""
       try:
-        meta = _meta(self.manager, step)
+        meta = _meta(reader, step)
       except Exception as e:  # pylint: disable=broad-except
-        damaged.append((step, f"meta: {_first_line(e)}"))
-        continue
-      refuse(meta["config"], self.config, self.free, self.folder)
-      state, fault = self._read(step, abstract, meta)
+        fault = f"meta: {_first_line(e)}"
+      fault = _agreed(fault)
+      if not fault:
+        refuse(meta["config"], self.config, self.free, self.folder)
+        state, fault = self._read(reader, step, abstract, meta)
       if not fault:
         self._set_aside(damaged)
         return state
@@ -111,24 +118,28 @@ class Checkpoints:
           f"{damaged[0][1]}; delete the folder to start again")
     return None
 
-  def _read(self, step: int, abstract, meta: dict):
-    """(state, None), or (None, what is wrong with it)."""
+  def _read(self, reader, step: int, abstract, meta: dict):
+    """(state, ""), or (None, what is wrong with it)."""
     mismatch = _dtype_fault(abstract, meta["leaves"])
     if mismatch:
       raise ValueError(f"step {step} in {self.folder}: {mismatch}")
+    items, fault = None, ""
     try:
-      items = self.manager.restore(step, args=ocp.args.Composite(
+      items = reader.restore(step, args=ocp.args.Composite(
           state=ocp.args.StandardRestore(_without_ema(abstract)),
           ema=ocp.args.StandardRestore(abstract.ema)))
     except Exception as e:  # pylint: disable=broad-except
-      return None, _first_line(e)
+      fault = _first_line(e)
+    fault = _agreed(fault)
+    if fault:
+      return None, fault
     state = items["state"].replace(ema=items["ema"])
     wrong = digest.differences(meta["leaves"], digest.describe(state))
     return (None, f"{wrong[0]} is not what was saved") if wrong else (
-        state, None)
+        state, "")
 
   def _set_aside(self, damaged):
-    for step, fault in damaged:
+    for step, fault in damaged if processes.first() else ():
       aside = self.folder.parent / "damaged" / f"{step}"
       aside.parent.mkdir(exist_ok=True)
       shutil.rmtree(aside, ignore_errors=True)
@@ -136,6 +147,7 @@ class Checkpoints:
       logging.warning("checkpoint of step %d is damaged (%s): moved to %s",
                       step, fault, aside)
     if damaged:
+      processes.exchange()  # until they are moved
       self.manager.reload()
 
   def close(self):
@@ -155,8 +167,9 @@ def begin(workdir, config: dict, free=FREE, keep: int = 2) -> Checkpoints:
   """
   folder = (pathlib.Path(workdir) / FOLDER).absolute()
   # A step without a commit and a deletion cut short belong to a killed run.
-  for rest in (folder / TRASH, *folder.glob("*.orbax-checkpoint-tmp*")):
-    shutil.rmtree(rest, ignore_errors=True)
+  if processes.first():
+    for rest in (folder / TRASH, *folder.glob("*.orbax-checkpoint-tmp*")):
+      shutil.rmtree(rest, ignore_errors=True)
   manager = _manager(folder, max_to_keep=keep, todelete_subdir=TRASH)
   return Checkpoints(folder, json.loads(json.dumps(config)), tuple(free),
                      manager)
@@ -176,8 +189,7 @@ def load_ema(workdir):
     raise ValueError(f"{workdir} holds no checkpoint: train first")
   device = mesh_lib.replicated(
       mesh_lib.make_mesh(devices=jax.local_devices()[:1]))
-  manager = _manager(folder, read_only=True, save_interval_steps=0,
-                     create=False)
+  manager = _reader(folder)
   faults = []
   for step in sorted(manager.all_steps(), reverse=True):
     try:
@@ -205,6 +217,20 @@ def _manager(folder: pathlib.Path, **options) -> ocp.CheckpointManager:
       item_handlers={"state": ocp.StandardCheckpointHandler(),
                      "ema": ocp.StandardCheckpointHandler(),
                      "meta": ocp.JsonCheckpointHandler()})
+
+
+def _reader(folder: pathlib.Path) -> ocp.CheckpointManager:
+  """A manager that waits for no other process, so that any may fail to read."""
+  me = jax.process_index()
+  return _manager(
+      folder, read_only=True, save_interval_steps=0, create=False,
+      multiprocessing_options=ocp.options.MultiprocessingOptions(
+          primary_host=me, active_processes={me}))
+
+
+def _agreed(fault: str) -> str:
+  """The fault that any of the processes has found, "" if none has."""
+  return next(iter(processes.exchange(fault)), "")
 
 
 def _not_of_orbax(record: logging.LogRecord) -> bool:

@@ -7,7 +7,7 @@ a digest per leaf makes damage visible. It is
 
 over the bits of the elements, i the element's index in the whole array. A sum
 has no order, so any sharding gives the same; an odd factor is one to one, so a
-change of one element always shows.
+change of one element always shows. Of several processes each sums what it holds.
 """
 
 import json
@@ -17,17 +17,21 @@ import jax
 import numpy as np
 
 from sora_jax import mesh as mesh_lib
+from sora_jax.mesh import processes
 
 
 def describe(tree) -> dict[str, str]:
   """'dtype shape digest' of every leaf, by its path."""
   leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
+  parts = map(json.loads, processes.exchange(
+      json.dumps([digest(x) for _, x in leaves])))
   return {mesh_lib.path_name(path):
-          f"{x.dtype} {list(x.shape)} {digest(x):016x}" for path, x in leaves}
+          f"{x.dtype} {list(x.shape)} {sum(part) % 2**64:016x}"
+          for (path, x), *part in zip(leaves, *parts)}
 
 
 def digest(x: jax.Array) -> int:
-  """64 bits of an array, all shards of which are on this host."""
+  """64 bits of an array, or of the part of it that is on this host."""
   x = jax.numpy.asarray(x)
   total = 0
   for shard in x.addressable_shards:

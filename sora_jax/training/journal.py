@@ -3,7 +3,8 @@
 One line of metrics.jsonl is {"step": n, metric: value, .., "timing": {..}}.
 Everything outside "timing" is a function of the config and the step, so an
 interrupted run's file equals an uninterrupted one's. A value that is not finite
-is null. On resume the file is cut back to the restored step.
+is null. On resume the file is cut back to the restored step. Of several
+processes the first alone writes and prints.
 """
 
 import dataclasses
@@ -13,6 +14,8 @@ import os
 import pathlib
 import sys
 import time
+
+from sora_jax.mesh import processes
 
 METRICS = "metrics.jsonl"
 
@@ -63,6 +66,8 @@ def begin(workdir, step: int, tensorboard: bool = False) -> Journal:
   Raises:
     ValueError: TensorBoard is asked for and not installed.
   """
+  if not processes.first():
+    return Journal(open(os.devnull, "w", encoding="utf-8"), None)
   workdir = pathlib.Path(workdir)
   workdir.mkdir(parents=True, exist_ok=True)
   board = None
@@ -126,6 +131,8 @@ class Clock:
 def progress(step: int, steps: int, metrics: dict[str, float], timing: dict,
              unit: str):
   """One line on stderr, over the last one where that is a terminal."""
+  if not processes.first():
+    return
   eta = time.strftime("%H:%M:%S", time.gmtime(timing["eta"] % 86400))
   days = int(timing["eta"] // 86400)
   text = (f"step {step}/{steps} loss {metrics['loss']:.4f} "
@@ -141,5 +148,6 @@ def progress(step: int, steps: int, metrics: dict[str, float], timing: dict,
 
 def say(text: str):
   """A line of the story, on a line of its own."""
-  print(("\n" if sys.stderr.isatty() else "") + text, file=sys.stderr,
-        flush=True)
+  if processes.first():
+    print(("\n" if sys.stderr.isatty() else "") + text, file=sys.stderr,
+          flush=True)

@@ -2,7 +2,9 @@
 
 The host never waits for the current step: it dispatches step n, then reads the
 metrics of step n - 1. Randomness is fold_in(key, step) and the data a function
-of the step, so a run that was interrupted equals one that was not.
+of the step, so a run that was interrupted equals one that was not. Several
+processes agree after every step whether one of them was asked to stop, so that
+all save the same step.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,6 +18,7 @@ from typing import Any
 
 import jax
 
+from sora_jax.mesh import processes
 from sora_jax.training import checkpoint
 from sora_jax.training import journal as journal_lib
 from sora_jax.training import state as state_lib
@@ -28,7 +31,7 @@ class Hook:
   Attributes:
     every: steps between two calls; 0 is never.
     run: (step, state) -> None. It must not keep `state`, whose buffers the next
-      step takes over.
+      step takes over. Every process runs it.
   """
 
   every: int
@@ -75,12 +78,14 @@ def train(program: state_lib.Program,
     tensorboard: also write TensorBoard events.
 
   Returns:
-    The outcome. SIGTERM and SIGINT save and return; a second SIGINT interrupts.
+    The outcome. SIGTERM and SIGINT, at any of the processes, save and return; a
+    second SIGINT interrupts.
 
   Raises:
     ValueError: a checkpoint of another config, or damaged beyond use.
     OSError: a save failed.
     FloatingPointError: too many steps in a row were skipped.
+    RuntimeError: another process of the run is gone, or too late.
   """
   begun = time.monotonic()
   say = journal_lib.say
@@ -139,12 +144,11 @@ def train(program: state_lib.Program,
             f"{time.monotonic() - got:.1f} s with compilation")
 
       # ------------------------------------------- act 3: saves and previews
+      wish = ("signal" if stop.is_set() else "time" if max_seconds and
+              time.monotonic() - begun > max_seconds else "")
+      reason = next(iter(processes.exchange(wish)), "done")
       if in_a_row >= skip_limit:
         reason, bad = "skips", skips[-skip_limit:]
-      elif stop.is_set():
-        reason = "signal"
-      elif max_seconds and time.monotonic() - begun > max_seconds:
-        reason = "time"
       ending = reason != "done" or step == steps
       due = [h for h in hooks if h.every and (
           step % h.every == 0 or step == steps)]
@@ -196,10 +200,11 @@ def _signals():
   if threading.current_thread() is not threading.main_thread():
     return stop, lambda: None
   before = {s: signal.getsignal(s) for s in (signal.SIGTERM, signal.SIGINT)}
+  stderr = processes.stderr()
 
   def handle(number, _):
     stop.set()
-    os.write(2, b"\nstopping after this step\n")
+    os.write(stderr, b"\nstopping after this step\n")
     if number == signal.SIGINT:
       signal.signal(signal.SIGINT, signal.default_int_handler)
 
