@@ -1,18 +1,20 @@
 """What every model needs on four TPU slices, as the compiler of the TPUs says.
 
-  python experiments/pods/table.py --out=OUT [--only=14b]
+  python experiments/pods/table.py [--only=14b] > experiments/pods/table.md
 
 Claim: tiny to 14b train on v4-128, v5e-256, v5p-128 and v5p-512, a minute of
 1920x1080 is sampled in one piece and decoded, and every program fits at the mesh
-that is stated. Each row is one `sora-jax plan`; its numbers are kept in OUT, so
-that the same command goes on where it was stopped, and rows that are not there
-yet are listed as not done. table.md is the output. Needs libtpu and no TPU.
+that is stated. Each row is one `sora-jax plan`; its numbers are kept in rows/, so
+that the same command goes on where it was stopped (delete a row to compile it
+again), and rows that are not there yet are listed as not done. Needs libtpu and
+no TPU.
 """
 
 import argparse
 import json
 import math
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -26,6 +28,7 @@ from sora_jax.models import vae as vae_lib
 from sora_jax.training import cost
 from sora_jax.training import tpu
 
+ROWS = os.path.join(os.path.dirname(__file__), "rows")
 SLICES = {"v4-128": "v4:4x4x4", "v5e-256": "v5e:16x16", "v5p-128": "v5p:4x4x4",
           "v5p-512": "v5p:4x8x8"}
 CHIPS = {"v4-128": 64, "v5e-256": 256, "v5p-128": 64, "v5p-512": 256}
@@ -104,14 +107,15 @@ def training(model, kind, chips, length, slices=1):
 
 def main() -> None:
   parser = argparse.ArgumentParser()
-  parser.add_argument("--out", required=True)
+  parser.add_argument("--rows", default=ROWS)
   parser.add_argument("--only", default="", help="rows whose command has this")
   parser.add_argument("--show", action="store_true", help="compile nothing")
   args = parser.parse_args()
-  os.makedirs(args.out, exist_ok=True)
+  os.makedirs(args.rows, exist_ok=True)
   done, missing = [], []
   for name, kind, flags in rows():
-    path = os.path.join(args.out, f"{name} {kind}.json".replace(" ", "_"))
+    path = os.path.join(args.rows, re.sub(r"[^\w.-]+", "_", f"{name} {kind}")
+                        + ".json")
     command = ["plan", *flags]
     wanted = args.only in shlex.join(command) and not args.show
     if not os.path.exists(path) and wanted:
