@@ -186,7 +186,7 @@ def table(done, missing) -> list[str]:
   """The lines of table.md."""
   lines = ["| what | slice | mesh | tokens or pixels a step | FLOP a step | "
            "memory of a chip at its peak, GiB | a chip sends | at least | "
-           "projected | MFU | compiled in |", "|" + "---|" * 11]
+           "projected | MFU |", "|" + "---|" * 10]
   for name, kind, _, plan in done:
     for b in plan["buckets"]:
       lines.append("| " + " | ".join(cells(name, kind, plan, b)) + " |")
@@ -209,8 +209,7 @@ def cells(name, kind, plan, b) -> list[str]:
            plan_report.number(b["flops"]).strip(),
            f"{b['needed'] / plan_report.GIB:.2f} of {hbm:.2f}"]
   if not b["fits"]:
-    return [*first, "", "", "does not fit", "",
-            f"{b['compile_seconds']:.0f} s"]
+    return [*first, "", "", "does not fit", ""]
   sent = ", ".join(
       f"{c['kind']}{' (network)' if c['network'] else ''} "
       f"{plan_report.number(c['sent'])}B" for c in b["collectives"][:3])
@@ -219,7 +218,7 @@ def cells(name, kind, plan, b) -> list[str]:
   if b["runs"] > 1:
     time += f"; {b['runs']} steps {plan_report.time(b['runs'] * b['seconds'])}"
   return [*first, sent, f"{plan_report.time(b['floors'][floor])} ({floor})",
-          time, f"{b['mfu']:.0%}", f"{b['compile_seconds']:.0f} s"]
+          time, f"{b['mfu']:.0%}"]
 
 
 if __name__ == "__main__":
