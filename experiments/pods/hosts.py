@@ -40,7 +40,8 @@ def start(args, workdir, count):
            "--config.data.shapes=((8,64),)", f"--config.steps={args.steps}",
            "--config.loop.save_every=1000", "--config.loop.preview_every=0",
            *([f"--processes={i}/{count}@{address}"] if count > 1 else [])],
-          cwd=ROOT, stderr=log, env=env | {"JAX_PLATFORMS": "cpu"}))
+          cwd=ROOT, stdout=subprocess.DEVNULL, stderr=log,
+          env=env | {"JAX_PLATFORMS": "cpu"}))
   return runs
 
 

@@ -63,8 +63,8 @@ class Compiled:
     seconds: that it took to compile.
     needed: bytes of memory at the program's peak.
     memory: what is allocated: arguments, outputs, aliased (both, counted once),
-      temporaries and code; more than the peak, as temporaries that share memory
-      are counted apart. Empty where the program does not fit.
+      temporaries and code. Their sum is not the peak: it can be more than a chip
+      has. Empty where the program does not fit.
     collectives: what the chip sends. Empty where the program does not fit.
     fits: whether the memory is there.
   """

@@ -1,0 +1,259 @@
+"""Clips and views in packed rows of latents."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from sora_jax import types
+from sora_jax.data import latents
+from sora_jax.data import masks
+from sora_jax.data import packing
+from sora_jax.data import pipeline
+from sora_jax.data import plan as plan_lib
+from sora_jax.data import report as report_lib
+from sora_jax.data import tokenizer
+from sora_jax.models import attention
+from sora_jax.models import dit
+from sora_jax.models import text_encoder
+import toy_data
+
+
+@pytest.fixture(scope="module")
+def pixels(tmp_path_factory):
+  return toy_data.pixels(tmp_path_factory.mktemp("data") / "pixels")
+
+
+@pytest.fixture(scope="module")
+def cached(pixels, tmp_path_factory):
+  return toy_data.synthetic(pixels, tmp_path_factory.mktemp("latents"))
+
+
+def test_a_clip_alone_in_a_row_is_a_clip_packed(cached):
+  """Attention, outputs and loss of clips of a planned row."""
+  attend = functools.partial(attention.attend, backend="flash")
+  batch = plan_lib.token_plan(cached, toy_data.CONFIG).batch(3)
+  row = int(np.argmax(batch.tokens.seg.max(1)))
+  batch = jax.tree.map(lambda x: x[row:row + 1], batch)
+  seg, count = batch.tokens.seg[0], int(batch.tokens.seg.max())
+  assert count >= 3
+  network = dit.DiT(layers=1, heads=2, head_size=16, ffn=48, patch_channels=8,
+                    out_channels=8, text_width=16, freq_dim=16,
+                    attention="flash")
+  words = text_encoder.TextEncoder(vocab=512, width=16, layers=1, heads=2,
+                                   ffn=32)
+  rng = np.random.default_rng(0)
+  params = jax.tree.map(
+      lambda x: .2 * rng.standard_normal(x.shape).astype(np.float32),
+      jax.eval_shape(lambda key: (dit.init(network, key), text_encoder.init(
+          words, key)), jax.random.key(0)))
+  # Values as a model sees them; one noise and one time for each clip.
+  x0 = np.tanh(batch.tokens.x / 50)
+  eps = rng.standard_normal(x0.shape).astype(np.float32)
+  t = np.linspace(.1, .9, count + 1, dtype=np.float32)[None]
+
+  @jax.jit
+  def run(x0, eps, tokens, text, known):
+    tid = jnp.where(known, 0, tokens.seg)
+    each = jnp.take_along_axis(jnp.asarray(t), tid, 1)[..., None]
+    x_t = (1 - each) * x0 + each * eps
+    out = dit.denoise(network, params[0], tokens.replace(x=x_t),
+                      types.Times(t=t, tid=tid),
+                      text_encoder.encode(words, params[1], text))
+    loss = jnp.mean((out - x0)**2, -1) / jnp.maximum(each[..., 0], .05)**2
+    q = x_t.reshape(*x_t.shape[:2], 2, 4)
+    return attend(q, q, q, tokens.seg, tokens.seg), out, loss
+
+  packed = run(x0, eps, batch.tokens, batch.text, batch.known)
+  for s in (1, 2, count):
+    # The clip at the front of a row of its own, the rest of it padding.
+    n, theirs = int((seg == s).sum()), batch.text.seg == s
+    move = functools.partial(_front, np.flatnonzero(seg == s))
+    alone = run(move(x0), move(eps), jax.tree.map(move, batch.tokens),
+                types.Text(np.where(theirs, batch.text.ids, 0),
+                           np.where(theirs, s, 0).astype(np.int32)),
+                move(batch.known))
+    for a, b in zip(alone, packed):
+      a, b = np.asarray(a)[0, :n], np.asarray(b)[0, seg == s]
+      assert np.abs(a - b).max() <= 1e-5 * max(np.abs(b).max(), 1)
+
+
+def _front(index, x):
+  """x [1, L, ..] with the tokens of `index` in front and nothing behind."""
+  return np.concatenate([x[:, index], np.zeros_like(x[:, len(index):])], 1)
+
+
+def test_every_view_is_packed_whole_and_once(cached):
+  plan = plan_lib.token_plan(cached, toy_data.CONFIG)
+  block, report = plan_lib.block_at(plan, 0), report_lib.report(plan)
+  print(report)
+  assert report["fill"] > 0.95 and report["dropped"] == report["cut"] == 0
+  packed = np.concatenate([block.order[block.bounds[r]:block.bounds[r + 1]]
+                           for _, rows in block.batches for r in rows if r >= 0])
+  assert sorted(packed) == list(range(len(block.clips)))
+  # 4000 // 40 epochs: every clip as often as any other.
+  assert set(np.bincount(block.clips)) == {100}
+  for shape, rows in block.batches:
+    assert len(rows) == toy_data.CONFIG.shapes[shape][0]
+    for r in rows[rows >= 0]:
+      inside = block.order[block.bounds[r]:block.bounds[r + 1]]
+      assert block.tokens[inside].sum() <= toy_data.CONFIG.shapes[shape][1]
+      assert block.words[inside].sum() <= toy_data.CONFIG.text_length
+      assert 0 < len(inside) <= toy_data.CONFIG.max_segments
+
+
+def test_packing_a_realistic_mixture_is_dense_and_fast():
+  import time
+  rng = np.random.default_rng(0)
+  grid = rng.choice([16, 24, 24, 40], 20_000, p=[.4, .2, .2, .2])
+  t = rng.choice([1, 3, 5, 7, 9, 13], 20_000, p=[.15, .1, .5, .1, .1, .05])
+  words = rng.integers(5, 45, 20_000)
+  start = time.perf_counter()
+  of, shapes = packing.pack(grid * t, words, [256, 640], 320, 16)
+  seconds = time.perf_counter() - start
+  fill = (grid * t).sum() / np.array([256, 640])[shapes].sum()
+  print(f"fill {fill:.4f}, {seconds * 5:.1f} s per 100,000 clips")
+  assert fill > 0.97 and seconds < 4
+  assert np.bincount(of, minlength=len(shapes)).min() > 0
+
+
+def test_the_rows_hold_what_the_plan_says(cached):
+  """Tokens, known tokens, positions, prompts: by the values of the latents."""
+  plan = plan_lib.token_plan(cached, toy_data.CONFIG)
+  block, tok = plan_lib.block_at(plan, 0), tokenizer.of(cached)
+  views, seen = block.views, set()
+  for step in range(60):
+    batch = pipeline.batch_at(plan, step)
+    assert batch.tokens.x.dtype == batch.tokens.pos.dtype == np.float32
+    for r, name in enumerate(block.batches[step][1]):
+      seg = batch.tokens.seg[r]
+      assert not batch.known[r][seg == 0].any()
+      assert not batch.tokens.x[r][seg == 0].any()
+      members = [] if name < 0 else block.order[
+          block.bounds[name]:block.bounds[name + 1]]
+      assert seg.max(initial=0) == len(members)
+      for s, i in enumerate(members, 1):
+        here = np.flatnonzero(seg == s)
+        assert len(here) == block.tokens[i]
+        assert np.array_equal(here, np.arange(here[0], here[-1] + 1))
+        clip, row = int(block.clips[i]), cached.rows[block.clips[i]]
+        values = batch.tokens.x[r, here].reshape(len(here), 4, toy_data.C)
+        pos, known = batch.tokens.pos[r, here], batch.known[r, here]
+        assert (values[..., 0] == clip).all()
+        what = values[:, 0, 1]
+        assert (values[..., 1] == what[:, None]).all()
+        start, stop = int(views.start[i]), int(views.stop[i])
+        per = int(row["h"] * row["w"]) // 4
+        n = (stop - start) * per
+        latent = np.repeat(np.arange(start, stop), per)
+        kind, cut = masks.KINDS[views.kind[i]], int(views.cut[i])
+        seen.add((kind, start > 0))
+        first = int(start > 0)
+        time = (latent - start + first) * 8.0 / row["fps"]
+        assert np.allclose(pos[:n, 0], time)
+        y, x = np.mgrid[:row["h"] // 2, :row["w"] // 2]
+        assert np.array_equal(pos[:n, 1], np.tile(y.ravel(), stop - start))
+        assert np.array_equal(pos[:n, 2], np.tile(x.ravel(), stop - start))
+        expected = latent.astype(float)
+        if cut >= 0:  # the tail that has not seen its past, not the clip's own
+          expected[latent >= cut] += 100
+        assert np.array_equal(what[:n], expected)
+        given = np.zeros(n, bool)
+        given[:int(views.head[i]) * per] = True
+        if cut >= 0:
+          given[latent >= cut] = True
+        if kind != "box":
+          assert np.array_equal(known[:n], given)
+        assert kind in ("none", "stills") or known.any()
+        assert not known[:n].all()
+        for k, frame in enumerate(row["stills"][views.stills[i]]):
+          still = slice(n + k * per, n + (k + 1) * per)
+          assert known[still].all() and (what[still] == 1000 + frame).all()
+          # As far behind frame 4 (start - 1) + 1 as in the clip.
+          at = frame / 4 - (start - 1 if start else 0)
+          assert np.allclose(pos[still, 0], at * 8.0 / row["fps"])
+          assert time.min() - 1e-3 <= pos[still, 0].min() + 8 / row["fps"]
+          assert pos[still, 0].max() <= time.max() + 1e-3
+        words = batch.text.ids[r][batch.text.seg[r] == s]
+        captions = latents.decode(cached.record(clip)).captions
+        choice = int(views.caption[i])
+        text = "" if choice < 0 else captions[choice]
+        assert words.tolist() == tok.encode(text, 64, bool(start))
+        assert len(words) == block.words[i]
+      assert (batch.text.ids[r][batch.text.seg[r] == 0] == tok.pad).all()
+  assert {k for k, _ in seen} == set(masks.KINDS)
+  assert {k for k, inner in seen if inner} == set(masks.KINDS) - {"first"}
+  assert ("loop", False) not in seen and ("first", True) not in seen
+
+
+def test_the_shares_of_the_views(cached):
+  """10,000 views of a typical manifest, printed."""
+  rng = np.random.default_rng(0)
+  n = 10_000
+  rows = np.zeros(n, latents.LATENTS)
+  rows["t"] = rng.choice([1, 3, 5, 7, 9, 13], n, p=[.15, .1, .5, .1, .1, .05])
+  rows["cuts"] = rows["stills"] = -1
+  pick = lambda stop: rng.choice(np.arange(1, stop), 2, replace=False)
+  for i in np.flatnonzero(rows["t"] > 1):
+    rows["cuts"][i, :2] = pick(rows["t"][i])
+    rows["stills"][i, :2] = pick(4 * rows["t"][i] - 3)
+  grid = np.full((n, 2), 4)
+  views = masks.draw(rng, rows, rows["t"].astype(np.int64), grid,
+                     np.full(n, 40), masks.MaskConfig())
+  video = rows["t"] > 1
+  share = lambda of, k: (views.kind[of] == k).mean()
+  for k, kind in enumerate(masks.KINDS):
+    print(f"{kind:7} all {share(slice(None), k):.3f} "
+          f"videos {share(video, k):.3f} images {share(~video, k):.3f}")
+  print(f"interior videos {(views.start[video] > 0).mean():.3f}, null text "
+        f"{(views.caption < 0).mean():.3f}, descriptive "
+        f"{(views.caption == 1).mean():.3f}")
+  cfg = masks.MaskConfig()
+  for k, kind in enumerate(masks.KINDS):
+    assert abs(share(video, k) - getattr(cfg, kind)) < 0.02, kind
+  assert set(views.kind[~video]) == {masks.NONE, masks.BOX}
+  assert abs((views.start[video] > 0).mean() - 0.25) < 0.03
+  assert abs((views.caption < 0).mean() - 0.1) < 0.015
+  # Both ends, a tail and a loop leave something unknown between.
+  ends = views.cut >= 0
+  assert (views.start + views.head < views.cut)[ends].all()
+  assert (views.cut < views.stop)[ends].all()
+  assert (views.start[views.kind == masks.LOOP] > 0).all()
+  assert (views.head < views.stop - views.start).all()
+  box = views.box[views.kind == masks.BOX].reshape(-1, 3, 2)
+  size = np.stack([views.stop - views.start, *grid.T], 1)[
+      views.kind == masks.BOX]
+  assert (box[..., 0] < box[..., 1]).all() and (box[..., 1] <= size).all()
+  assert ((box[..., 1] - box[..., 0]) < size).any(1).all()
+
+
+def test_a_long_clip_is_cut_to_what_fits_and_counted(cached):
+  cfg = dataclasses.replace(toy_data.CONFIG, shapes=((16, 32),))
+  plan = plan_lib.token_plan(cached, cfg)
+  report = report_lib.report(plan)
+  per = (cached.rows["h"] * cached.rows["w"]) // 4
+  long = cached.rows["t"] * per > 32
+  assert report["cut"] == long.sum() > 0
+  assert report["cut_latents"] == (cached.rows["t"] - 32 // per)[long].sum()
+  block = plan_lib.block_at(plan, 0)
+  assert (block.tokens <= 32).all()
+  for step in range(5):
+    pipeline.batch_at(plan, step)
+  assert not plan.events
+
+
+def test_an_unreadable_clip_is_an_empty_segment(pixels, tmp_path):
+  manifest = toy_data.synthetic(pixels, tmp_path, spoil=range(0, 40, 4))
+  plan = plan_lib.token_plan(manifest, toy_data.CONFIG)
+  block = plan_lib.block_at(plan, 0)
+  for step in range(8):
+    batch = pipeline.batch_at(plan, step)
+    for r, name in enumerate(block.batches[step][1]):
+      members = block.order[block.bounds[name]:block.bounds[name + 1]]
+      there = [s for s, i in enumerate(members, 1) if block.clips[i] % 4]
+      assert set(batch.tokens.seg[r]) - {0} == set(there)
+      assert set(batch.text.seg[r]) - {0} == set(there)
+  assert plan.events["unreadable"] > 0

@@ -1,0 +1,135 @@
+"""Configs for pods, and what they are projected to cost."""
+
+import functools
+import math
+import re
+
+import jax
+import pytest
+
+from configs import dit as dit_config
+from configs import vae as vae_config
+from sora_jax import mesh as mesh_lib
+from sora_jax.cli import parts
+from sora_jax.models import dit
+from sora_jax.models import pretrained
+from sora_jax.models import text_encoder
+from sora_jax.models import vae
+from sora_jax.training import cost
+from sora_jax.training import tpu
+
+PODS = tuple(dit_config.PODS)
+# Gflops of Table 4 of the DiT paper (arXiv 2212.09748), patch 2, 256 tokens.
+PAPER = {"s": 6.06, "b": 23.0, "l": 80.7, "xl": 118.6}
+MILLIONS = {"s": 33, "b": 130, "l": 458, "xl": 675}  # parameters, Table 4
+BASE = parts.vae_of(vae_config.get_config("base"))
+
+
+def transformer(variant: str) -> dit.DiT:
+  """The transformer of a variant."""
+  return parts.dit_of(dit_config.get_config(variant), pretrained.Model(
+      pretrained.Part(BASE, None), None, None))
+
+
+@pytest.mark.parametrize("variant", PAPER)
+def test_the_sizes_of_the_paper_cost_what_the_paper_says(variant):
+  macs = cost.paper_macs(transformer(variant)) / 1e9
+  assert macs == pytest.approx(PAPER[variant], rel=0.03)
+
+
+@pytest.mark.parametrize("variant", PAPER)
+def test_the_paper_has_as_many_parameters_but_for_text_and_modulation(variant):
+  found = cost.paper_params(transformer(variant))
+  alike = found["parameters"] - found["text"] + found["shared"]
+  assert alike / 1e6 == pytest.approx(MILLIONS[variant], rel=0.03)
+
+
+def rows_of(doc: str) -> dict[str, list[str]]:
+  """The lines of the table in a config's docstring, by their first word."""
+  table = doc[doc.index("  variant"):].splitlines()[1:]
+  return {row.split()[0]: row.split() for row in table if row.split()}
+
+
+@pytest.mark.parametrize("variant", PODS)
+def test_a_config_for_a_pod_is_what_its_docstring_says(variant):
+  cfg, module = dit_config.get_config(variant), transformer(variant)
+  row = rows_of(dit_config.__doc__)[variant]
+  (rows, length), = cfg.data.shapes
+  assert [int(n.replace(",", "")) for n in (*row[1:4], row[-1])] == [
+      module.layers, module.heads * module.head_size, module.heads,
+      rows * length]
+  assert row[4] == f"{cost.dit_params(module) / 1e9:.2f}"
+  assert row[6] == cfg.topology
+  mesh = {k: n for k, n in cfg.mesh.items() if n > 1}
+  told = re.search(rf"  {variant} .*\n( +\w+=\d+\n)?",
+                   dit_config.__doc__ + "\n")[0]
+  assert {k: int(n) for k, n in re.findall(r"(\w+)=(\d+)", told)} == mesh
+  chips = math.prod(int(n) for n in cfg.topology.split(":")[1].split("x"))
+  assert math.prod(cfg.mesh.values()) == chips
+  assert rows % (cfg.mesh.data * cfg.mesh.fsdp) == 0
+  assert length % cfg.mesh.context == 0
+  assert not module.heads % (cfg.mesh.context * cfg.mesh.tensor)
+
+
+@pytest.mark.parametrize("variant", ("base", "large"))
+def test_a_vae_for_a_slice_is_what_its_docstring_says(variant):
+  cfg = vae_config.get_config(variant)
+  module, row = parts.vae_of(cfg), rows_of(vae_config.__doc__)[variant]
+  params = cost.params_of(functools.partial(vae.init, module))
+  assert row[1] == f"{params / 1e6:.0f}"
+  assert row[3] == "x".join(map(str, vae.stride(module)))
+  assert int(row[4]) == module.z
+  pixels = {t * h * w * n for t, h, w, n, _ in cfg.data.buckets}
+  assert pixels == {int(row[-1].replace(",", ""))}
+  assert row[5:7] == [cfg.topology, f"data={cfg.mesh.data}"]
+
+
+@pytest.mark.parametrize("variant", PODS)
+def test_every_parameter_has_one_rule_that_its_mesh_divides(variant):
+  cfg = dit_config.get_config(variant)
+  module, encoder = transformer(variant), parts.text_encoder_of(cfg)
+  for init, rules in ((functools.partial(dit.init, module), mesh_lib.DIT_RULES),
+                      (functools.partial(text_encoder.init, encoder),
+                       mesh_lib.TEXT_RULES)):
+    params = jax.eval_shape(init, jax.random.key(0))
+    specs = mesh_lib.param_specs(params, rules)
+    split = 0
+    for x, spec in zip(jax.tree.leaves(params), jax.tree.leaves(
+        specs, is_leaf=lambda s: not isinstance(s, dict))):
+      for n, axis in zip(x.shape, spec):
+        assert axis is None or n % cfg.mesh[axis] == 0
+        split += axis is not None
+    assert split > 10
+
+
+def test_lanes_pad_heads_and_channels():
+  xl, big = transformer("xl"), transformer("14b")
+  pad = lambda d: (cost.attention_flops(d, [(64, 8)], cost.LANES)
+                   / cost.attention_flops(d, [(64, 8)]))
+  assert (pad(xl), pad(big)) == (pytest.approx(128 / 72), 1)
+  small = vae.VAE(base=8, mults=(1, 1), z=4, blocks=1, temporal=(True,))
+  assert (cost.decode_flops(small, (5, 16, 16), cost.LANES)
+          > 10 * cost.decode_flops(small, (5, 16, 16)))
+
+
+def test_a_projection_is_the_slowest_of_what_overlaps():
+  chip = tpu.Chip(hbm=1, flops=100., memory=10., links=5., network=1.)
+  work = cost.Work(flops=1000., dense=600., attention=400.)
+  run = lambda *bytes_: cost.project(work, 2, chip, *bytes_)
+  found = run(1., 1., 0.)
+  busy = (600 / cost.RATES["dense"] + 400 / cost.RATES["attention"]) / 200
+  assert found["floors"] == {
+      "arithmetic": 5., "memory": .1, "links": .2, "network": 0.}
+  assert found["seconds"] == pytest.approx(busy)
+  assert found["mfu"] == pytest.approx(5 / busy)
+  assert run(1., 1., 100.)["seconds"] == 100  # another slice is far away
+
+
+def test_the_published_speed_comes_out_of_the_rates():
+  wan = parts.dit_of(dit_config.get_config("wan_14b"), pretrained.Model(
+      pretrained.Part(BASE, None), None, None))
+  one = [(75_600, 512)]
+  flops, attention = cost.dit_flops(wan, one), cost.attention_flops(wan, one)
+  work = cost.Work(3 * flops, 4 * (flops - attention), 3 * attention)
+  found = cost.project(work, 4, tpu.CHIPS["v5p"], 0, 0, 0)
+  assert found["mfu"] == pytest.approx(0.296, abs=0.01)  # MaxDiffusion, v5p-8

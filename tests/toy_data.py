@@ -1,0 +1,70 @@
+"""A small data set and latents that say what they are, for tests."""
+
+import jax
+import numpy as np
+
+from sora_jax import tokens as tokens_lib
+from sora_jax.data import buckets
+from sora_jax.data import latents
+from sora_jax.data import plan as plan_lib
+from sora_jax.data import prepare
+from sora_jax.data import records
+from sora_jax.data import shards
+from sora_jax.data import sources
+from sora_jax.data import tokenizer
+
+BUCKETS = ((1, 24, 24, 8, 0.25), (5, 24, 24, 4, 0.5), (9, 16, 24, 4, 0.25))
+CONFIG = plan_lib.TokenConfig(shapes=((8, 64), (4, 128)), text_length=160,
+                              block=4000)
+C = 2  # latent channels: one holds the clip, one (latent, tail or still)
+
+
+def pixels(out):
+  """A data set of 40 small clips and images."""
+  prepare.prepare("world:balls", out, sources.WorldOptions(
+      count=40, sizes=(((32, 32), 2), ((48, 32), 1), ((24, 40), 1)),
+      frames=((1, 2), (9, 2), (17, 4), (33, 1)), fps=((8, 2), (16, 1))),
+      workers=0, test_share=0, shard=16, quiet=True)
+  return shards.open_manifest(out)
+
+
+def synthetic(pixels, out, spoil=()):
+  """Latents whose values say what they are."""
+  info = latents.describe(pixels.info, "digest", (4, 8, 8), (1, 2, 2), C, 0, 2,
+                          2)
+  latents.begin(out, pixels.root, info)
+  rng, tok = np.random.default_rng(0), tokenizer.of(pixels)
+  pick = lambda values, n: sorted(rng.choice(
+      values, min(n, len(values)), replace=False).tolist())
+
+  def each():
+    for i in range(len(pixels)):
+      item = records.read(pixels, i)
+      t, h, w = tokens_lib.latent_size(
+          (item.frames, item.height, item.width), (4, 8, 8))
+      z = np.empty((t, h, w, C), np.float16)
+      z[..., 0], z[..., 1] = i, np.arange(t)[:, None, None]
+      cuts, stills = pick(np.arange(1, t), 2), pick(np.arange(1, item.frames),
+                                                    2)
+      mark = lambda z, n: np.concatenate([z[..., :1], z[..., 1:] * 0 + n], -1)
+      record = latents.Record(
+          z, item.captions, item.fps, (item.frames, item.height, item.width),
+          {c: z[c:] + np.array([0, 100], np.float16) for c in cuts},
+          {f: mark(z[:1], 1000 + f) for f in stills})
+      data = latents.encode(record)
+      yield data[:9] if i in spoil else data, latents.row(record, tok)
+
+  shards.write_shard(out, "train", 0, each(), latents.LATENTS)
+  shards.finish(out, shards.collect(out, {"train": 1}, info))
+  return shards.open_manifest(out)
+
+
+def equal(a, b):
+  return jax.tree.all(jax.tree.map(
+      lambda x, y: x.dtype == y.dtype and np.array_equal(x, y), a, b))
+
+
+def plans(pixels, cached):
+  """Fresh plans over pixels and over latents."""
+  return (buckets.pixel_plan(pixels, buckets.PixelConfig(buckets=BUCKETS)),
+          plan_lib.token_plan(cached, CONFIG))
