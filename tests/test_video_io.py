@@ -32,6 +32,20 @@ def test_written_videos_are_read_back(tmp_path, ending, size):
   assert [p.name for p in tmp_path.iterdir()] == [path.name]  # no leftovers
 
 
+@pytest.mark.parametrize("ending, frames", [
+    (".gif", [0, 0, 1, 2, 2, 2, 3, 4, 4]), (".webp", [0, 0, 1, 2, 2, 2, 3, 4]),
+    (".gif", [0, 1] + [2] * 60), (".webp", [0, 1] + [2] * 60),
+    (".gif", [0] * 5)])  # the webp of a still video is an image
+def test_equal_frames_in_a_row_are_read_back(tmp_path, ending, frames):
+  video, path = bad_files.moving(5, 32, 48)[frames], tmp_path / f"x{ending}"
+  video_io.write(path, video, 24)
+  back, fps = video_io.read(path)
+  assert back.shape == video.shape and fps == 24
+  assert psnr(video, back) > 22  # each in its place
+  assert video_io.probe(path).frames == len(frames)
+  assert len(video_io.read(path, start=3)[0]) == len(frames) - 3
+
+
 def test_png_is_an_image_or_a_contact_sheet(tmp_path):
   video = bad_files.moving()
   video_io.write(tmp_path / "one.png", video[:1], 8, {"seed": 1})
