@@ -43,6 +43,7 @@ def _small_blocks(monkeypatch):
 
 @pytest.mark.parametrize("length, keys, q_seg, kv_seg", [
     (70, 110, None, None),
+    (300, 112, None, None),
     (130, 130, segments(130, 5), segments(130, 5)),
     # The text of segment 2 is missing, and rows without padding.
     (70, 40, segments(70, 3, padded=False), 1 + 2 * (segments(40, 2) > 1)),

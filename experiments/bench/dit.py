@@ -7,9 +7,12 @@ takes at most 0.6 times and the train step (forward and backward) at most 1.0
 times as long as WanTransformer3DModel of `diffusers` in PyTorch, and the memory
 of attention does not grow with the square of the tokens.
 
-The sides take turns within a run, so that a busy machine hits both; the ratio
-is of the minima. PyTorch with bfloat16 autocast is shown too; XLA gains nothing
-from bfloat16 on CPU.
+The sides take turns within a run, so that a busy machine hits both, with a pause
+between them, as PyTorch's threads spin for a while after their work. The ratio is
+of the minima. The row is one clip without segment ids on both sides. PyTorch with
+bfloat16 autocast is shown too; XLA gains nothing from bfloat16 on CPU. The floor
+is the time of the forward pass' matrix products alone in XLA, over PyTorch's whole
+forward pass: what the ratio would be if all else took no time.
 """
 
 import argparse
@@ -37,6 +40,7 @@ MODULE = dit.DiT(layers=6, heads=6, head_size=64, ffn=1536,
                  patch_channels=4 * CHANNELS, out_channels=4 * CHANNELS,
                  text_width=TEXT[1], freq_dim=128)
 GOALS = {"forward": .6, "train step": 1.}
+PAUSE = .5  # seconds
 
 
 def reference():
@@ -85,7 +89,9 @@ def torch_side(model, z, t, text, bfloat16=False):
 def jax_side(params, z, t, text):
   """(forward, train step) without arguments."""
   tokens = tokens_lib.patchify(z)
-  time_ = types.Times(t=t, tid=np.zeros(tokens.seg.shape, np.int32))
+  ids = np.zeros(tokens.seg.shape, np.int32)
+  tokens = tokens.replace(seg=None)
+  time_ = types.Times(t=t, tid=ids)
   text = types.TextStates(states=text, seg=np.ones(text.shape[:2], np.int32))
   args = jax.device_put((tokens, time_, text))
 
@@ -111,6 +117,7 @@ def measure(sides, runs):
   seconds = {name: [] for name in sides}
   for run in range(runs + 1):  # the first compiles and warms up
     for name, fn in sides.items():
+      time.sleep(PAUSE)
       start = time.perf_counter()
       fn()
       if run:
@@ -129,6 +136,23 @@ def report(what, length, seconds):
         f"{'held' if ratio <= goal else 'NOT HELD'}), {length} tokens, load "
         f"{os.getloadavg()[0]:.1f}", flush=True)
   return ratio <= goal
+
+
+def products(length, runs):
+  """Seconds of the large matrix products of a forward pass alone, in XLA."""
+  width, rows = MODULE.heads * MODULE.head_size, min(length, 1024)
+  blocks = MODULE.heads * length // rows
+  counts = {(length, width, width): 6, (length, width, MODULE.ffn): 1,
+            (length, MODULE.ffn, width): 1,
+            (rows, MODULE.head_size, length): blocks,
+            (rows, length, MODULE.head_size): blocks}
+  product, total = jax.jit(jnp.matmul), 0.
+  for (m, k, n), count in counts.items():
+    a, b = jax.device_put((np.ones((m, k), np.float32),
+                           np.ones((k, n), np.float32)))
+    call = lambda a=a, b=b: product(a, b).block_until_ready()
+    total += count * min(measure({"": call}, runs)[""])
+  return MODULE.layers * total
 
 
 def attention_memory(length):
@@ -168,7 +192,12 @@ def main():
     assert error <= 1e-4, "the two sides do not compute the same"
     for i, what in enumerate(GOALS):
       sides = {"torch": theirs[i], "jax": ours[i], "torch bf16": half[i]}
-      held.append(report(what, length, measure(sides, flags.runs)))
+      seconds = measure(sides, flags.runs)
+      held.append(report(what, length, seconds))
+      if what == "forward":
+        alone = products(length, flags.runs)
+        print(f"  {what:10} products alone  min {1e3 * alone:8.1f} ms   floor "
+              f"{alone / min(seconds['torch']):.2f}", flush=True)
   sizes = {n: attention_memory(n) for n in (2048, 4096, 8192)}
   print("attention memory: " + ", ".join(
       f"{n} tokens {b / 2**20:.1f} MiB" for n, b in sizes.items()))

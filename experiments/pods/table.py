@@ -42,6 +42,8 @@ CONTEXT = {("xl", "v5e-256"): 4, ("3b", "v4-128"): 4, ("3b", "v5e-256"): 4,
 # And how many share the heads and hidden units.
 TENSOR = {("14b", "v5e-256"): 4}
 SPLIT = ("l", "xl", "3b", "14b")  # parameters lie over all rows, by fsdp
+# But for the width of xl, which 256 does not divide.
+FSDP = {("xl", "v5p-512"): 128}
 PAPER = {"s": (33, 6.06), "b": (130, 23.0), "l": (458, 80.7),
          "xl": (675, 118.6)}  # millions, Gflops: Table 4 of arXiv 2212.09748
 # A minute is 1,440 frames and 361 latents; the tokens of 368 divide over all
@@ -90,14 +92,13 @@ def training(model, kind, chips, length, slices=1):
   tensor = TENSOR.get((model, kind), 1)
   length = SHORTER.get((model, kind), length)
   rows = chips // context // tensor
-  split = "fsdp" if model in SPLIT else "data"
-  mesh = ",".join(f"{name}={n}" for name, n in (
-      (split, rows), ("context", context), ("tensor", tensor))
-                  if n > 1 or name == split)
+  fsdp = FSDP.get((model, kind), rows) if model in SPLIT else 1
+  axes = {"fsdp": fsdp, "context": context, "tensor": tensor,
+          "data": slices * rows // fsdp}
+  mesh = ",".join(f"{name}={n}" for name, n in axes.items() if n > 1)
   args = [f"--config=configs/dit.py:{model}", f"--topology={SLICES[kind]}",
           f"--config.data.shapes=(({slices * rows},{length}),)"]
   if slices > 1:
-    mesh += f",data={slices}"
     args.append(f"--slices={slices}")
   if model == "tiny":
     args.append("--vae=configs/vae.py:tiny")

@@ -17,9 +17,10 @@ import jax
 from jax import ad_checkpoint
 import jax.numpy as jnp
 
+# Queries of a block: a larger one is faster, as each product packs the keys anew,
+# but wastes more on other segments. So a row of one clip has twice as many, and
+# a short row, which is packed from short clips, half.
 BLOCK_Q = 512
-# Short rows are packed from short clips: half the block wastes less on other
-# segments.
 SHORT = 1024
 BLOCK_K = 128
 # Up to so many keys the whole row is the one window: smaller tiles save less
@@ -33,11 +34,11 @@ def flash(q, k, v, q_seg=None, kv_seg=None):
   """Blocks of queries, windows of keys; see the module docstring."""
   b, l, _, _ = q.shape
   s = k.shape[1]
-  masked = q_seg is not None
-  if not masked:
-    q_seg, kv_seg = jnp.zeros((b, l), jnp.int32), jnp.zeros((b, s), jnp.int32)
-  pad_q = -l % _block(l)
   pad_k = -s % BLOCK_K if s > WHOLE else 0
+  masked = q_seg is not None or pad_k > 0
+  if q_seg is None:
+    q_seg, kv_seg = jnp.zeros((b, l), jnp.int32), jnp.zeros((b, s), jnp.int32)
+  pad_q = -l % _block(l, masked)
   order = lambda seg: jnp.where(seg == 0, LAST, seg)
   # Padded queries repeat the last segment (their gradient is zero); padded
   # keys have a segment that no query has.
@@ -46,14 +47,15 @@ def flash(q, k, v, q_seg=None, kv_seg=None):
                    constant_values=LAST + 1)
   major = lambda x, n: jnp.pad(x, ((0, 0), (0, n), (0, 0), (0, 0))).swapaxes(
       1, 2)  # [B, N, L, K]
-  out = _flash(bool(masked or pad_k), major(q, pad_q), major(k, pad_k),
-               major(v, pad_k), q_seg, kv_seg)
+  out = _flash(masked, major(q, pad_q), major(k, pad_k), major(v, pad_k), q_seg,
+               kv_seg)
   return out[:, :, :l].swapaxes(1, 2)
 
 
-def _block(length: int) -> int:
+def _block(length: int, masked: bool) -> int:
   """The block of queries: a multiple of 8, little padding."""
-  limit = BLOCK_Q if length > SHORT else BLOCK_Q // 2
+  limit = BLOCK_Q // 2 if length <= SHORT else BLOCK_Q
+  limit = limit if masked else 2 * BLOCK_Q
   count = math.ceil(length / limit)
   return -(-math.ceil(length / count) // 8) * 8
 
@@ -166,7 +168,7 @@ def _loop(masked, head, carry, q_seg, kv_seg):
   """
   (b, l), s = q_seg.shape, kv_seg.shape[1]
   heads = carry[0].shape[1]
-  bq, bk = _block(l), s if s <= WHOLE else BLOCK_K
+  bq, bk = _block(l, masked), s if s <= WHOLE else BLOCK_K
   low, count, same = _ranges(q_seg, kv_seg, bq, bk)  # [B, L / bq]
   sizes = [2**i for i in range((s // bk - 1).bit_length())] + [s // bk]
   # One kind of block for each size of window, and one more for whole rows of
