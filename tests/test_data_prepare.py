@@ -258,32 +258,6 @@ def test_the_verb_prepares(capsys, tmp_path):
   assert set(rows["width"]) <= {32, 48} and set(rows["frames"]) == {5}
 
 
-def test_the_tokenizer():
-  texts = [f"a {c} {s} moves {d}" for c in ("red", "blue", "green")
-           for s in ("ball", "square") for d in ("left", "right", "up")]
-  import tempfile
-  with tempfile.TemporaryDirectory() as folder_:
-    tok = tokenizer.train(texts, f"{folder_}/tok.model", 128)
-    assert tokenizer.load(f"{folder_}/tok.model").digest == tok.digest
-    assert tokenizer.train(reversed(texts), f"{folder_}/b", 128
-                           ).digest == tok.digest
-    with pytest.raises(ValueError, match="0 texts"):
-      tokenizer.train([" "], f"{folder_}/c")
-  assert tok.encode("", 8) == [tokenizer.EOS]
-  assert tok.encode("", 8, continues=True) == [tokenizer.CONTINUES,
-                                               tokenizer.EOS]
-  ids = tok.encode("a RED ball", 64)
-  assert len(ids) == 4  # a piece for each word
-  assert ids == tok.encode("a red ball", 64) and ids[-1] == tokenizer.EOS
-  assert tokenizer.CONTINUES not in tok.encode("<continues> a ball", 64)
-  assert len(tok.encode("a red ball " * 50, 16, True)) == 16
-  assert max(tok.encode("日本 🎈", 64)) < tok.vocab_size
-  with pytest.raises(ValueError, match="text limit of 1"):
-    tok.encode("x", 1, continues=True)
-  with pytest.raises(ValueError, match="not a sentencepiece"):
-    tokenizer.load(b"nonsense")
-
-
 def test_latents_are_written_and_read(worlds):
   rng = np.random.default_rng(0)
   draw = lambda *s: rng.standard_normal(s).astype(np.float16)

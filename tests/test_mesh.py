@@ -18,10 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from configs import dit as dit_config
 from sora_jax import mesh as mesh_lib
 from sora_jax import types
-from sora_jax.cli import parts
 from sora_jax.diffusion import process
 from sora_jax.models import attention
 from sora_jax.models import dit
@@ -33,8 +31,6 @@ from sora_jax.training import dit_objective
 
 LIMIT = 1e-5
 FOLDER = pathlib.Path(__file__).parent
-GOLDEN = ("tiny", "14b")
-VARIANTS = ("tiny", "test", *dit_config.WAN, *dit_config.PODS)
 # Of two heads a context axis of 4, or of 2 beside a tensor axis of 2, is wider
 # than they divide: a ring. The last two are mixed.
 TRAIN = {
@@ -266,46 +262,5 @@ def test_a_mesh_that_does_not_fit_is_refused():
     mesh_lib.check_division(pod((1, 4, 1, 1), 1), params, specs)
 
 
-def golden(variant):
-  """One line for each parameter of a config: its path, shape and axes."""
-  cfg = dit_config.get_config(variant)
-  channels = 16 * int(np.prod(parts.PATCH))
-  models = {"transformer": (dit.init, dit.DiT(
-      patch_channels=channels, out_channels=channels, **cfg.transformer))}
-  if "text_encoder" in cfg:
-    models["text_encoder"] = (text_encoder.init, parts.text_encoder_of(cfg))
-  lines = []
-  for name, (init, module) in models.items():
-    params = jax.eval_shape(lambda key, f=init, m=module: f(m, key),
-                            jax.random.key(0))
-    specs = mesh_lib.param_specs(params, RULES[name])
-    lines += [
-        f"{name}/{mesh_lib.path_name(path)} {list(x.shape)} {tuple(spec)}"
-        for (path, x), spec in zip(
-            jax.tree_util.tree_flatten_with_path(params)[0],
-            jax.tree.leaves(specs, is_leaf=lambda s: isinstance(s, tuple)))]
-  return "\n".join(lines) + "\n"
-
-
-@pytest.mark.parametrize("variant", GOLDEN)
-def test_shardings_are_the_golden_ones(variant):
-  """After a change that is meant: `python test_mesh.py golden`."""
-  path = FOLDER / "shardings" / f"dit_{variant}.txt"
-  assert golden(variant) == path.read_text()
-
-
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_each_parameter_of_every_config_has_one_row(variant):
-  lines = golden(variant).splitlines()
-  split = [line for line in lines if "fsdp" in line]
-  assert all(line.split(" ")[0].endswith(("kernel", "embedding"))
-             for line in split)
-  assert len(split) >= 10
-
-
 if __name__ == "__main__":
-  if sys.argv[1:] == ["golden"]:
-    for one in GOLDEN:
-      (FOLDER / "shardings" / f"dit_{one}.txt").write_text(golden(one))
-  else:
-    main()
+  main()

@@ -9,10 +9,11 @@ of attention does not grow with the square of the tokens.
 
 The sides take turns within a run, so that a busy machine hits both; a turn is a
 second or one call, and its fastest call counts, as the first finds the caches and
-the threads of the other side. The ratio is of the minima. The row is one clip without segment ids on both sides. PyTorch with
-bfloat16 autocast is shown too; XLA gains nothing from bfloat16 on CPU. The floor
-is the time of the forward pass' matrix products alone in XLA, over PyTorch's whole
-forward pass: what the ratio would be if all else took no time.
+the threads of the other side. The ratio is of the minima. The row is one clip,
+without segment ids on both sides. PyTorch with bfloat16 autocast is shown too; XLA
+gains nothing from bfloat16 on CPU. The floor is the time of the forward pass'
+matrix products alone in XLA, over PyTorch's whole forward pass: what the ratio
+would be if all else took no time.
 """
 
 import argparse
