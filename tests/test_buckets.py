@@ -14,11 +14,6 @@ from sora_jax.data import video_io
 import toy_data
 
 
-@pytest.fixture(scope="module")
-def pixels(tmp_path_factory):
-  return toy_data.pixels(tmp_path_factory.mktemp("data") / "pixels")
-
-
 def test_pixels_fill_their_buckets(pixels):
   plan = buckets.pixel_plan(
       pixels, buckets.PixelConfig(buckets=toy_data.BUCKETS))

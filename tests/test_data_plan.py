@@ -18,16 +18,6 @@ from sora_jax.data import tokenizer
 import toy_data
 
 
-@pytest.fixture(scope="module")
-def pixels(tmp_path_factory):
-  return toy_data.pixels(tmp_path_factory.mktemp("data") / "pixels")
-
-
-@pytest.fixture(scope="module")
-def cached(pixels, tmp_path_factory):
-  return toy_data.synthetic(pixels, tmp_path_factory.mktemp("latents"))
-
-
 @pytest.mark.parametrize("kind", [0, 1])
 def test_a_batch_is_a_pure_function_of_the_step(pixels, cached, kind):
   plan = toy_data.plans(pixels, cached)[kind]

@@ -6,7 +6,6 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 
 from sora_jax import types
 from sora_jax.data import latents
@@ -20,16 +19,6 @@ from sora_jax.models import attention
 from sora_jax.models import dit
 from sora_jax.models import text_encoder
 import toy_data
-
-
-@pytest.fixture(scope="module")
-def pixels(tmp_path_factory):
-  return toy_data.pixels(tmp_path_factory.mktemp("data") / "pixels")
-
-
-@pytest.fixture(scope="module")
-def cached(pixels, tmp_path_factory):
-  return toy_data.synthetic(pixels, tmp_path_factory.mktemp("latents"))
 
 
 def test_a_clip_alone_in_a_row_is_a_clip_packed(cached):

@@ -4,6 +4,7 @@ import io
 import struct
 
 import numpy as np
+import PIL.Image
 import pytest
 
 import bad_files
@@ -42,8 +43,16 @@ def test_equal_frames_in_a_row_are_read_back(tmp_path, ending, frames):
   back, fps = video_io.read(path)
   assert back.shape == video.shape and fps == 24
   assert psnr(video, back) > 22  # each in its place
-  assert video_io.probe(path).frames == len(frames)
+  assert video_io.scan(path).frames == len(frames)
   assert len(video_io.read(path, start=3)[0]) == len(frames) - 3
+
+
+def test_a_frame_that_lasts_too_long_is_refused(tmp_path):
+  images = [PIL.Image.fromarray(x) for x in bad_files.moving(2, 32, 48)]
+  images[0].save(tmp_path / "x.gif", save_all=True, append_images=images[1:],
+                 duration=[10, 600_000], comment=b'{"fps": 1000}')
+  with pytest.raises(ValueError, match="has 600010 frames; the limit is 10000"):
+    video_io.read(tmp_path / "x.gif")
 
 
 def test_png_is_an_image_or_a_contact_sheet(tmp_path):

@@ -90,9 +90,8 @@ def torch_side(model, z, t, text, bfloat16=False):
 def jax_side(params, z, t, text):
   """(forward, train step) without arguments."""
   tokens = tokens_lib.patchify(z)
-  ids = np.zeros(tokens.seg.shape, np.int32)
+  time_ = types.Times(t=t, tid=np.zeros(tokens.seg.shape, np.int32))
   tokens = tokens.replace(seg=None)
-  time_ = types.Times(t=t, tid=ids)
   text = types.TextStates(states=text, seg=np.ones(text.shape[:2], np.int32))
   args = jax.device_put((tokens, time_, text))
 

@@ -12,6 +12,7 @@ import contextlib
 import dataclasses
 import functools
 import io
+import itertools
 import json
 import os
 
@@ -155,47 +156,38 @@ def fps_of(stream) -> float:
 
 
 def image_info(image) -> Info:
-  """`Info` of an image or animation, upright."""
-  return _timed(image)[0]
-
-
-def _timed(image) -> tuple[Info, list[int]]:
-  """`Info`, and for how many of its frames each stored one stands.
-
-  Writers of animations store equal frames in a row as one that lasts longer.
-  """
-  stored = getattr(image, "n_frames", 1)
-  check(stored, image.height, image.width)
+  """`Info` of an image or animation, upright; frames as they are stored."""
+  frames = getattr(image, "n_frames", 1)
+  check(frames, image.height, image.width)
   turned = image.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
   height, width = image.size if turned else image.size[::-1]
-  lasts = _durations(image, stored)
-  fps = _stored_fps(image) or 1000 / (np.median(lasts) or 125)
-  fps = float(fps) if 0.1 <= fps <= 1000 else 8.0
-  repeats = [max(1, round(d * fps / 1000)) for d in lasts]
-  check(sum(repeats), height, width)
-  return Info(sum(repeats), height, width, fps), repeats
-
-
-def _durations(image, stored: int) -> list[float]:
-  """Milliseconds of every stored frame, 0 where the file does not say."""
-  if image.format != "GIF" and stored == 1:
-    return [0]  # not decoded, only to say that it is an image
-  lasts = []
-  for i in range(stored):
-    image.seek(i)
-    image.load()  # a webp says how long a frame lasts only now
-    lasts.append(image.info.get("duration") or 0)
-  image.seek(0)
-  return lasts
+  return Info(frames, height, width, _stored_fps(image))
 
 
 def _stored_fps(image) -> float:
-  """Frames a second as `write` stored them, 0 where it did not."""
+  """fps of an animation: as `write` stored it, or by the first duration."""
   text = image.info.get("comment") or image.getexif().get(DESCRIPTION) or "{}"
   try:
-    return float(json.loads(text)["fps"])
+    fps = float(json.loads(text)["fps"])
   except (ValueError, KeyError, TypeError):
-    return 0.0
+    fps = 1000 / (image.info.get("duration") or 125)
+  return fps if 0.1 <= fps <= 1000 else 8.0
+
+
+def _each(image, info: Info):
+  """Brings up the frames of an animation in turn, each as often as it counts.
+
+  Writers store equal frames in a row as one that lasts longer.
+  """
+  count = 0
+  for i in range(info.frames):
+    image.seek(i)
+    if info.frames > 1:
+      image.load()  # a webp says how long a frame lasts only now
+    lasts = max(1, round((image.info.get("duration") or 0) * info.fps / 1000))
+    count += lasts
+    check(count, info.height, info.width)
+    yield from range(lasts)
 
 
 def frames_of(source, start: int = 0, pts: int | None = None,
@@ -212,10 +204,9 @@ def frames_of(source, start: int = 0, pts: int | None = None,
   max_frames = MAX_FRAMES if max_frames is None else max_frames
   with opened(source) as (kind, file):
     if kind == "image":
-      info, repeats = _timed(file)
+      info = image_info(file)
       yield Head(True, info.fps, info.frames)
-      for i in np.repeat(np.arange(len(repeats)), repeats)[start:].tolist():
-        file.seek(i)
+      for _ in itertools.islice(_each(file, info), start, None):
         yield Frame(None, functools.partial(_image_rgb, file),
                     lambda side: _reduced(_image_rgb(file), side))
       return

@@ -18,8 +18,8 @@ from jax import ad_checkpoint
 import jax.numpy as jnp
 
 # Queries of a block: a larger one is faster, as each product packs the keys anew,
-# but wastes more on other segments. So a row of one clip has twice as many, and
-# a short row, which is packed from short clips, half.
+# but wastes more on other segments. So a row without a mask has twice as many,
+# and a short row with one, which is packed from short clips, half.
 BLOCK_Q = 512
 SHORT = 1024
 BLOCK_K = 128
