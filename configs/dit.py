@@ -79,7 +79,7 @@ def get_config(variant: str = "tiny") -> ml_collections.ConfigDict:
                   cache_bytes=2**32)
   # What the model folder states as the defaults of sampling.
   cfg.sampling = dict(steps=30, guidance=3.0, guidance_interval=(0.1, 1.0),
-                      method="ab2", fps=8.0, max_tokens=40_000)
+                      method="ancestral", fps=8.0, max_tokens=40_000)
   cfg.loop = dict(log_every=50, save_every=1000, preview_every=5000)
   cfg.preview = dict(
       seed=0, size=(64, 64), frames=17,

@@ -203,12 +203,25 @@ def test_a_loop_is_decoded_behind_its_end(ours):
   np.testing.assert_array_equal(result.video(), video[29:])
 
 
-def test_a_batch_draws_what_each_alone_does(ours):
+@pytest.mark.parametrize("method", ["ab2", "ancestral"])
+def test_a_batch_draws_what_each_alone_does(ours, method):
   make = lambda seed: prompting.extend(ours.model, clip(9, seed=seed), 8, 8.)
-  one, two = ours.draw_batch([make(0), make(1)], [tiny_model.PROMPT, ""], [3, 4])
-  alone = ours.draw(make(1), "", seed=4)
+  one, two = ours.draw_batch([make(0), make(1)], [tiny_model.PROMPT, ""],
+                             [3, 4], method=method)
+  alone = ours.draw(make(1), "", seed=4, method=method)
   np.testing.assert_allclose(two.z, alone.z, atol=1e-4)
   assert np.abs(one.z - two.z).max() > .1
+
+
+def test_every_step_draws_noise_of_its_own(ours, monkeypatch):
+  seen, run = [], sampler.advance
+  monkeypatch.setattr(sampler, "advance", lambda *a: (
+      seen.append(a[-1]), run(*a))[1])
+  ours.draw(ours.text(SIZE, 41), tiny_model.PROMPT, window=17)  # three windows
+  ours.draw(ours.text(SIZE, 17), tiny_model.PROMPT, method="ab2")
+  assert [x is None for x in seen] == [False] * 9 + [True] * 3
+  noises = [np.asarray(x).ravel() for x in seen[:9]]
+  assert np.abs(np.corrcoef([x[:240] for x in noises]) - np.eye(9)).max() < .4
 
 
 def test_a_single_clip_is_sampled_without_segments(ours, monkeypatch):

@@ -67,6 +67,28 @@ def test_times_and_trajectories_agree(kind, settings, steps):
     np.testing.assert_allclose(a, b, atol=2e-5)
 
 
+def test_ancestral_steps_are_the_reference_s():
+  times = solvers.grid(9, 2.0)[1:]  # the reference has no t = 1
+  rows = solvers.table(times, "ancestral")
+  scheduler = diffusers.EulerAncestralDiscreteScheduler(
+      prediction_type="epsilon")
+  scheduler.set_timesteps(len(rows))
+  scheduler.sigmas = torch.tensor(times / (1 - times), dtype=torch.float32)
+  torch.manual_seed(0)
+  noises = [torch.randn(START.shape).numpy() for _ in rows]
+  torch.manual_seed(0)
+  carry = solvers.begin(START)
+  for i, row in enumerate(rows):
+    t, x = row[1], np.asarray(carry[0])
+    x0 = np.asarray(network(x, t, np.tanh))
+    y = torch.tensor(x / (1 - t))  # of variance sigma^2
+    eps = (y - torch.tensor(x0)) / (t / (1 - t))
+    # The reference adds noise of weight 0 in the last step too.
+    wanted = scheduler.step(eps, scheduler.timesteps[i], y)[0]
+    carry = solvers.step(lambda x, t, x0=x0: x0, carry, row, None, noises[i])
+    np.testing.assert_allclose(carry[0], wanted * (1 - times[i + 1]), atol=2e-5)
+
+
 @pytest.mark.parametrize("key, value", [
     ("use_flow_sigmas", False), ("use_karras_sigmas", True),
     ("solver_order", 3), ("solver_type", "bh1"), ("prediction_type", "v_prediction"),

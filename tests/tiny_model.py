@@ -43,5 +43,5 @@ def make(at, steps=4, guidance=3.0, **model):
           "sora_jax": {
               "process": {"prediction": "x0"}, "steps": steps,
               "guidance": guidance, "guidance_interval": (0.0, 1.0), "fps": 8.0,
-              "method": "ab2", "f_ref": 8.0, "max_tokens": 999,
+              "method": "ancestral", "f_ref": 8.0, "max_tokens": 999,
               "text_limit": 9}}, **model)

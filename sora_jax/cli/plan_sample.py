@@ -62,7 +62,8 @@ def sample(request: shapes.Request, mesh) -> list[shapes.Program]:
       f"{width}x{height}, {frames} frames", length, work, chips,
       functools.partial(step.lower, params, carry,
                         shapes.whole(array(solvers.COLUMNS), mesh),
-                        lie(array(length, 3), mesh), text, text, None, None),
+                        lie(array(length, 3), mesh), text, text, None, None,
+                        x if cfg.sampling.method == "ancestral" else None),
       cfg.sampling.steps)]
 
 

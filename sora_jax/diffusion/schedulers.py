@@ -149,7 +149,7 @@ def _unipc(cfg: dict, steps: int) -> np.ndarray:
       rows[k, 2:7] = 0, x, new, now, before
     x, _, now, before = _weights(sigmas, lambdas, k, order(k),
                                  corrects=False)
-    rows[k, 7:] = x, 0, now, before, 0
+    rows[k, 7:12] = x, 0, now, before, 0
   return rows.astype(np.float32)
 
 

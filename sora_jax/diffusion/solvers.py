@@ -10,8 +10,18 @@ so that, exactly,
          taken exactly (DEIS, Zhang & Chen 2022, arXiv 2204.13902): second
          order, but for a logarithm, at one evaluation a step.
 
-The last step, to s = 0, is euler's in both: it gives x0_hat itself, and as
+The last step, to s = 0, is euler's in all: it gives x0_hat itself, and as
 x0_hat(t) - x_0 = O(t^2) along the flow it costs no order.
+
+"ancestral" solves the stochastic equation that has the same marginals: of the
+noise that is left after a step a part is drawn anew, as in DDPM (Ho et al.
+2020, arXiv 2006.11239; the same as DDIM at eta 1). With sigma_t = t / (1 - t)
+and r = sigma_s / sigma_t,
+
+  x_s = (1 - s) x0_hat + s (r eps_hat + sqrt(1 - r^2) z),   z ~ N(0, 1).
+
+New noise washes out the errors of earlier steps, which the flow carries to the
+end (Karras et al. 2022, arXiv 2206.00364, section 4).
 
 The solvers that other people's model folders name are in schedulers.py.
 
@@ -23,6 +33,7 @@ that a caller can scan it (`solve`) or jit the step and report progress
   1      t: the noise level of x, which `time` may round
   2..6   weights of (x, x_last, x0_hat, x0_hat_1, x0_hat_2) that correct x,
   7..11  weights of the same, x corrected, that give the next x
+  12     the weight of new noise in the next x
 
 x_last is the corrected x of the step before, x0_hat_1 and x0_hat_2 are the
 predictions one and two steps before.
@@ -36,8 +47,9 @@ import numpy as np
 
 from sora_jax import types
 
-METHODS = ("euler", "ab2")
-COLUMNS = 12
+METHODS = ("euler", "ab2", "ancestral")
+COLUMNS = 13
+NOISE = 12  # the column of new noise
 Denoise = Callable[[jax.Array, jax.Array], jax.Array]  # (x_t, t) -> x0_hat
 
 
@@ -77,6 +89,11 @@ def table(times: np.ndarray, method: str = "ab2") -> np.ndarray:
   rows[:, 0] = rows[:, 1] = t
   rows[:, 2] = 1  # nothing is corrected
   rows[:, 7], rows[:, 9], rows[:, 10] = s / t, 1 - s / t - c, c
+  if method == "ancestral":
+    r = s * (1 - t) / (t * (1 - s))
+    rows[:, 7] = s * r / t
+    rows[:, 9] = 1 - s - s * r * (1 - t) / t
+    rows[:, NOISE] = s * np.sqrt(1 - r**2)
   return rows.astype(np.float32)
 
 
@@ -93,7 +110,7 @@ def keep(x: jax.Array, known=None) -> jax.Array:
   return jnp.where(known[1][..., None], known[0], x)
 
 
-def step(denoise: Denoise, carry, row: types.Array, known=None):
+def step(denoise: Denoise, carry, row: types.Array, known=None, noise=None):
   """One step: carry -> carry. Pure, of one shape for every row.
 
   Args:
@@ -102,17 +119,22 @@ def step(denoise: Denoise, carry, row: types.Array, known=None):
     row: [COLUMNS], a row of `table`.
     known: (x_known [B, L, P], mask [B, L] bool) or None; known tokens enter
       `denoise` exact, whatever t is, and leave exact.
+    noise: [B, L, P] standard normal, drawn anew for each step, or None where
+      the row gives it no weight.
   """
   x, last, *older = carry
   x0 = keep(denoise(x, row[1]), known)
   mix = lambda weights, x: sum(
       w * v for w, v in zip(weights, (x, last, x0, *older)))
   x = mix(row[2:7], x)
-  return keep(mix(row[7:], x), known), x, x0, older[0]
+  new = mix(row[7:12], x)
+  if noise is not None:
+    new = new + row[NOISE] * noise
+  return keep(new, known), x, x0, older[0]
 
 
 def solve(denoise: Denoise, start: types.Array, times: np.ndarray, known=None,
-          method: str = "ab2") -> jax.Array:
+          method: str = "ab2", key: jax.Array | None = None) -> jax.Array:
   """Integrates from `start` at times[0] to times[-1], in one scan.
 
   Args:
@@ -121,12 +143,17 @@ def solve(denoise: Denoise, start: types.Array, times: np.ndarray, known=None,
     times: a descending grid, not traced.
     known: (x_known, mask) as in `step`.
     method: one of METHODS.
+    key: of the noise that "ancestral" adds.
 
   Returns:
     [B, L, P] at times[-1]; known tokens are bit-equal to x_known.
   """
-  body = lambda carry, row: (step(denoise, carry, row, known), None)
   rows = jnp.asarray(table(times, method))
+  draw = lambda i: (jax.random.normal(jax.random.fold_in(key, i), start.shape)
+                    if method == "ancestral" else None)
+  body = lambda carry, row: (step(denoise, carry, row[1], known, draw(row[0])),
+                             None)
+  rows = jnp.arange(len(rows)), rows
   return jax.lax.scan(body, begin(start, known), rows)[0][0]
 
 

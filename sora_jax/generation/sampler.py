@@ -32,8 +32,9 @@ class Sampling:
     negative: a prompt to stay away from.
     steps: evaluations of the transformer.
     guidance: scale of classifier-free guidance; 1 is none.
-    method: the solver, "euler", "ab2" (second order) or "folder", the one that
-      the model folder's scheduler_config.json describes.
+    method: the solver, "euler", "ab2" (second order), "ancestral" (stochastic)
+      or "folder", the one that the model folder's scheduler_config.json
+      describes.
     window: frames that are seen at once, of a video that is longer. By default
       a prompted video is drawn in windows as long as what the model was trained
       on, and one from text alone in one piece as far as max_tokens allows.
@@ -89,9 +90,8 @@ def sample(model: pretrained.Model, tokenizer: tokenizer_lib.Tokenizer,
   if all(prompt == how.negative for prompt in prompts):
     scale = 1.0  # there is nothing to be guided away from
   channels = model.transformer.module.patch_channels
-  eps = np.concatenate([np.asarray(tokens_lib.noise(
-      jax.random.key(seed), int(np.prod(first.grid)), channels))
-                        for seed in seeds])
+  keys = [jax.random.key(seed) for seed in seeds]
+  eps = _noise(keys, int(np.prod(first.grid)), channels)
   shape = (len(canvases), first.grid[0], per, -1)  # tokens of each latent
   x = np.concatenate([tokens_lib.patchify(c.z[None], PATCH).x
                       for c in canvases]).reshape(shape).copy()
@@ -111,11 +111,12 @@ def sample(model: pretrained.Model, tokenizer: tokenizer_lib.Tokenizer,
         len(index), size=len(rows)) * per
              if first.wraps and not known.any() else None)
     tell = how.report and (lambda i, _, d=done: how.report(d + i, total))
+    fold = lambda i, d=done: [jax.random.fold_in(key, d + i) for key in keys]
     x[:, index] = _window(
         model, x[:, index], known[:, index], eps[:, index],
         np.concatenate(extras) if extras else None,
         canvas_lib.positions(first, index, cfg["f_ref"]), texts[cont], rows,
-        rolls, float(scale), tuple(cfg["guidance_interval"]), tell)
+        rolls, fold, float(scale), tuple(cfg["guidance_interval"]), tell)
     known[:, index] = True
     done += len(rows)
   return list(tokens_lib.unpatchify(x.reshape(len(x), -1, x.shape[-1]),
@@ -143,7 +144,13 @@ def window(model: pretrained.Model, canvas: canvas_lib.Canvas,
   return min(-(-(frames - 1) // stride) + 1, max(most, 1))
 
 
-def _window(model, x, known, eps, extra, pos, texts, rows, rolls, scale,
+def _noise(keys, tokens: int, channels: int) -> np.ndarray:
+  """[B, tokens, channels], a row of each key."""
+  return np.concatenate([np.asarray(tokens_lib.noise(key, tokens, channels))
+                         for key in keys])
+
+
+def _window(model, x, known, eps, extra, pos, texts, rows, rolls, fold, scale,
             interval, report):
   """x [B, t, n, P] of one window with what was unknown drawn."""
   shape, t = x.shape, float(rows[0, 1]) if len(rows) else 0.0
@@ -157,9 +164,12 @@ def _window(model, x, known, eps, extra, pos, texts, rows, rolls, scale,
   given = (jnp.asarray(x), jnp.asarray(known)) if known.any() else None
   part, process = model.transformer, settings_lib.process(model)
   turns = iter(rolls) if rolls is not None else None
+  draws = (_noise(fold(i), *x.shape[1:]) for i in range(len(rows)))
+  stochastic = rows[:, solvers.NOISE].any()
   step = lambda carry, row: advance(
       part.module, process, scale, interval, part.params, carry, row,
-      jnp.asarray(pos), *texts, given, next(turns) if turns else None)
+      jnp.asarray(pos), *texts, given, next(turns) if turns else None,
+      next(draws) if stochastic else None)
   x = solvers.drive(step, solvers.begin(jnp.asarray(start), given), rows,
                     report)
   return np.asarray(x)[:, :length].reshape(shape)
@@ -190,7 +200,7 @@ def _encode_text(module, params, text):
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2, 3), donate_argnums=5)
 def advance(module, process, scale, interval, params, carry, row, pos, text,
-            null, known, roll):
+            null, known, roll, noise):
   """One step of the solver for a batch of samples, one a row."""
   b, length = carry[0].shape[:2]
   ones = jnp.ones((b, length), jnp.int32)
@@ -212,4 +222,4 @@ def advance(module, process, scale, interval, params, carry, row, pos, text,
     return denoise
 
   denoise = guidance_lib.guided(predict(text), predict(null), scale, interval)
-  return solvers.step(denoise, carry, row, known)
+  return solvers.step(denoise, carry, row, known, noise)
