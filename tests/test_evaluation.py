@@ -25,9 +25,8 @@ class Oracle:
     self.truth = {(c.prompt, c.seed, c.cell.size): c for c in todo}
     self.calls = []
 
-  def generate_batch(self, prompts, size, frames, fps, seeds, steps=None,
-                     guidance=None):
-    self.calls.append((size, len(prompts), frames, fps, steps, guidance))
+  def generate_batch(self, prompts, size, frames, fps, seeds, **how):
+    self.calls.append((size, len(prompts), frames, fps, how))
     return np.stack([self.truth[p, s, size].render()
                      for p, s in zip(prompts, seeds, strict=True)])
 
@@ -38,8 +37,7 @@ class Oracle:
 class Noise(Oracle):
   """A pipeline and a VAE that know nothing."""
 
-  def generate_batch(self, prompts, size, frames, fps, seeds, steps=None,
-                     guidance=None):
+  def generate_batch(self, prompts, size, frames, fps, seeds, **how):
     rng = np.random.default_rng(seeds)
     return rng.integers(0, 256, (len(prompts), frames, size[1], size[0], 3),
                         np.uint8)
@@ -48,8 +46,7 @@ class Noise(Oracle):
 class Deaf(Oracle):
   """A pipeline that draws the same one truth whatever the prompt."""
 
-  def generate_batch(self, prompts, size, frames, fps, seeds, steps=None,
-                     guidance=None):
+  def generate_batch(self, prompts, size, frames, fps, seeds, **how):
     case = next(c for c in self.truth.values() if c.cell.size == size)
     return np.stack([case.render()] * len(prompts))
 
@@ -144,20 +141,20 @@ def test_a_model_that_ignores_its_prompt_scores_its_floor(todo, tmp_path):
 def test_batches_are_full_and_of_one_size_and_a_stopped_run_goes_on(
     todo, tmp_path):
   first = Oracle(todo)
-  videos = worldcheck.generate(first, "d", todo, tmp_path, 5, 7, 2.0)
-  assert {c[1:] for c in first.calls} == {(5, 17, 8.0, 7, 2.0)}
+  videos = worldcheck.generate(first, "d", todo, tmp_path, 5, steps=7)
+  assert all(c[1:] == (5, 17, 8.0, {"steps": 7}) for c in first.calls)
   assert [c[0] for c in first.calls] == [(48, 48)] * 5 + [(64, 40)] * 5
   for case, video in zip(todo, videos):
     np.testing.assert_array_equal(video, case.render())
   (tmp_path / "00003.npz").unlink()
   (tmp_path / "00004.npz").write_bytes(b"cut short")
   second = Oracle(todo)
-  again = worldcheck.generate(second, "d", todo, tmp_path, 5, 7, 2.0)
+  again = worldcheck.generate(second, "d", todo, tmp_path, 5, steps=7)
   assert sum(c[1] for c in second.calls) <= 10
   for a, b in zip(videos, again):
     np.testing.assert_array_equal(a, b)
   other = Oracle(todo)  # another model: nothing is taken over
-  worldcheck.generate(other, "e", todo[:5], tmp_path, 5, 7, 2.0)
+  worldcheck.generate(other, "e", todo[:5], tmp_path, 5, steps=7)
   assert sum(c[1] for c in other.calls) >= 5
 
 
@@ -219,10 +216,12 @@ def test_the_verb_writes_and_prints_the_scores(tmp_path, monkeypatch, capsys):
   monkeypatch.setattr(evaluate.pipeline, "load", lambda name: pipeline)
   assert evaluate.run(["evaluate", "--model=m", "--suite=worlds", "--count=4",
                        "--sizes=48x48", "--batch=2", "--steps=3",
-                       f"--out={tmp_path}"]) == 0
+                       "--method=euler", f"--out={tmp_path}"]) == 0
   result = json.loads((tmp_path / "results.json").read_text())
   assert result["model_digest"] == Model.digest and result["steps"] == 3
   assert pipeline.calls[0][1] == 2
+  assert pipeline.calls[0][-1] == {"steps": 3, "guidance": None,
+                                   "method": "euler"}
   assert "0123456789ab" in capsys.readouterr().out
 
 

@@ -20,6 +20,7 @@ from sora_jax.evaluation import reconstruction
 from sora_jax.evaluation import worldcheck
 from sora_jax.generation import pipeline
 from sora_jax.generation import pixels
+from sora_jax.generation import settings
 from sora_jax.models import pretrained
 
 SIZES = "64x64,96x56,56x96,128x72"
@@ -46,6 +47,8 @@ def run(argv: list[str]) -> int:
   names("backgrounds", "plain,textured", "Which backgrounds.")
   whole("steps", None, "Evaluations of the transformer.", lower_bound=1)
   number("guidance", None, "Scale of classifier-free guidance; 1 is none.")
+  flags.DEFINE_enum("method", None, settings.METHODS, "The solver.",
+                    flag_values=f)
   whole("batch", 8, "Videos drawn at a time.", lower_bound=1)
   names("modes", ",".join(prompted.MODES), "What --suite=prompting asks for.")
   text("real", None, "A folder of real clips for --suite=vae.")
@@ -66,11 +69,12 @@ def run(argv: list[str]) -> int:
   todo = cases.draw(f.count, f.seed, sizes, f.frames, f.fps, f.worlds,
                     [int(n) for n in f.objects], f.backgrounds)
   out = pathlib.Path(f.out)
+  how = {k: f[k].value for k in ("steps", "guidance", "method")}
   if f.suite == "worlds":
     model = pipeline.load(f.model)
     out.mkdir(parents=True, exist_ok=True)
     worldcheck.evaluate(model, model.model.digest, todo, out, seed=f.seed,
-                        batch=f.batch, steps=f.steps, guidance=f.guidance)
+                        batch=f.batch, **how)
   elif f.suite == "prompting":
     if odd := [m for m in f.modes if m not in prompted.MODES]:
       raise ValueError(f"'{odd[0]}' cannot be evaluated: --modes has "
@@ -78,7 +82,7 @@ def run(argv: list[str]) -> int:
     model = pipeline.load(f.model)
     out.mkdir(parents=True, exist_ok=True)
     promptcheck.evaluate(model, model.model.digest, todo, out, seed=f.seed,
-                       steps=f.steps, guidance=f.guidance, modes=f.modes)
+                       modes=f.modes, **how)
   else:
     model = pretrained.load(pipeline.find(f.model), parts=("vae",))
     out.mkdir(parents=True, exist_ok=True)

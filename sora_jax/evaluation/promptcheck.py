@@ -21,9 +21,8 @@ DEAR = {"drift": 5, "upscale": 4, "long": 50}  # so many times fewer cases
 
 
 def evaluate(model, digest: str, todo: Sequence[cases.Case], out: pathlib.Path,
-             *, seed: int, steps: int | None = None,
-             guidance: float | None = None,
-             modes: Sequence[str] = tuple(prompted.MODES)) -> dict:
+             *, seed: int, modes: Sequence[str] = tuple(prompted.MODES),
+             **how) -> dict:
   """Runs the suite and writes it to a folder; a run that was stopped goes on.
 
   Args:
@@ -32,9 +31,9 @@ def evaluate(model, digest: str, todo: Sequence[cases.Case], out: pathlib.Path,
     todo: the cases, from `cases.draw`.
     out: gets results.json, tables.md, sheets/*.png and parts/*.json.
     seed: of the cases.
-    steps: evaluations of the transformer; the model's default if None.
-    guidance: scale of guidance; the model's default if None.
     modes: of prompted.MODES.
+    **how: steps, guidance and method of the sampler, where they are not the
+      model's defaults.
 
   Returns:
     What results.json holds.
@@ -44,14 +43,12 @@ def evaluate(model, digest: str, todo: Sequence[cases.Case], out: pathlib.Path,
   found = {}
   for name in modes:
     some = todo[::DEAR.get(name, 1)]
-    key = repr((digest, name, steps, guidance, [dataclasses.astuple(c)
-                                                for c in some]))
+    key = repr((digest, name, how, [dataclasses.astuple(c) for c in some]))
     part = out / "parts" / f"{name}.json"
     found[name] = _read(part, key)
     if found[name] is None:
       scores = [prompted.MODES[name](
-          model, case, todo[(todo.index(case) + 1) % len(todo)],
-                          {"steps": steps, "guidance": guidance})
+          model, case, todo[(todo.index(case) + 1) % len(todo)], how)
                 for case in tqdm.tqdm(some, desc=name, unit="case")]
       found[name] = summary(scores)
       report.write_json(part, {"key": key, "metrics": found[name]})
@@ -61,8 +58,7 @@ def evaluate(model, digest: str, todo: Sequence[cases.Case], out: pathlib.Path,
                    [s.caption for s in shown], frames=max(600 // wide, 3),
                    scale=2)
   result = {"suite": "prompting", "model_digest": digest, "seed": seed,
-            "count": len(todo), "steps": steps, "guidance": guidance,
-            "modes": found}
+            "count": len(todo), **how, "modes": found}
   report.write_json(out / "results.json", result)
   report.write_text(out / "tables.md", tables(result))
   return result

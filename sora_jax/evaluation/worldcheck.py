@@ -42,8 +42,8 @@ SHIFTS = 8  # the floor pairs every video with up to this many other prompts
 class Pipeline(Protocol):
   """What evaluation asks of a model (generation/pipeline.py has it)."""
 
-  def generate_batch(self, prompts, size, frames, fps, seeds, steps=None,
-                     guidance=None) -> np.ndarray:
+  def generate_batch(self, prompts, size, frames, fps, seeds,
+                     **how) -> np.ndarray:
     """Draws uint8 [N, T, H, W, 3], one video of each prompt and seed."""
 
   def reconstruct(self, video: np.ndarray) -> np.ndarray:
@@ -70,8 +70,7 @@ def judge(facts, observed) -> dict[str, bool]:
 
 
 def generate(pipeline: Pipeline, digest: str, todo: Sequence[cases.Case],
-             folder: pathlib.Path, batch: int, steps: int | None = None,
-             guidance: float | None = None) -> list[np.ndarray]:
+             folder: pathlib.Path, batch: int, **how) -> list[np.ndarray]:
   """Draws the video of every case, batched by size, kept in `folder`.
 
   A video that lies in the folder already, drawn by the same model from the
@@ -80,8 +79,8 @@ def generate(pipeline: Pipeline, digest: str, todo: Sequence[cases.Case],
   serves every batch of a size.
   """
   folder.mkdir(parents=True, exist_ok=True)
-  keys = [repr((digest, c.prompt, c.cell.size, c.frames, c.fps, c.seed,
-                steps, guidance)) for c in todo]
+  keys = [repr((digest, c.prompt, c.cell.size, c.frames, c.fps, c.seed, how))
+          for c in todo]
   videos = [_read(folder / f"{i:05d}.npz", key) for i, key in enumerate(keys)]
   missing = [i for i, video in enumerate(videos) if video is None]
   missing.sort(key=lambda i: (todo[i].cell.size, i))
@@ -94,8 +93,7 @@ def generate(pipeline: Pipeline, digest: str, todo: Sequence[cases.Case],
         rows = [todo[i] for i in chunk + chunk[-1:] * (batch - len(chunk))]
         drawn = pipeline.generate_batch(
             [c.prompt for c in rows], size=size, frames=rows[0].frames,
-            fps=rows[0].fps, seeds=[c.seed for c in rows], steps=steps,
-            guidance=guidance)
+            fps=rows[0].fps, seeds=[c.seed for c in rows], **how)
         for i, video in zip(chunk, drawn):
           videos[i] = np.asarray(video)
           _write(folder / f"{i:05d}.npz", keys[i], videos[i])
@@ -170,8 +168,7 @@ def metrics(scored: Sequence[Scored], seed: int = 0) -> dict[str, dict]:
 
 
 def evaluate(pipeline: Pipeline, digest: str, todo: Sequence[cases.Case],
-             out: pathlib.Path, *, seed: int, batch: int = 8,
-             steps: int | None = None, guidance: float | None = None) -> dict:
+             out: pathlib.Path, *, seed: int, batch: int = 8, **how) -> dict:
   """Runs the suite and writes it to a folder.
 
   Args:
@@ -181,21 +178,20 @@ def evaluate(pipeline: Pipeline, digest: str, todo: Sequence[cases.Case],
     out: gets results.json, tables.md, sheets/*.png and videos/*.npz.
     seed: of the cases; orders the prompts of the floor.
     batch: videos drawn at a time.
-    steps: evaluations of the transformer; the model's default if None.
-    guidance: scale of guidance; the model's default if None.
+    **how: steps, guidance and method of the sampler, where they are not the
+      model's defaults.
 
   Returns:
     What results.json holds.
   """
-  videos = generate(pipeline, digest, todo, out / "videos", batch, steps,
-                    guidance)
+  videos = generate(pipeline, digest, todo, out / "videos", batch, **how)
   scored = score(todo, videos, pipeline.reconstruct)
   simple = [s for s in scored if s.case.cell.objects == 1
             and s.case.cell.background == "plain"]
   result = {
       "suite": "worlds", "model_digest": digest, "seed": seed,
       "count": len(todo), "frames": todo[0].frames, "fps": todo[0].fps,
-      "steps": steps, "guidance": guidance, "metrics": metrics(scored, seed),
+      **how, "metrics": metrics(scored, seed),
       "one_object_plain": metrics(simple, seed),
       "cells": {str(cell): metrics(part, seed)
                 for cell, part in groups(scored, lambda c: c)}}
