@@ -7,10 +7,13 @@ SORA_JAX_TRACEBACK=1 to see where an error came from.
 
 import difflib
 import importlib
+import inspect
 import os
 import sys
 
 from absl import flags
+
+from sora_jax.cli import options
 
 VERBS = {
     "prepare": "turn a source of captioned clips into shards",
@@ -54,11 +57,18 @@ def main(argv: list[str]) -> int:
     print(f"sora-jax: there is no verb '{verb}'{hint} (verbs: "
           f"{', '.join(VERBS)})", file=sys.stderr)
     return 2
+  name = f"sora_jax.cli.{verb.replace('-', '_')}"
+  for arg in argv:
+    if any(0xd800 <= ord(c) <= 0xdfff for c in arg):
+      print(f"sora-jax {verb}: {arg!a} is not UTF-8", file=sys.stderr)
+      return 2
   try:
-    return importlib.import_module(
-        f"sora_jax.cli.{verb.replace('-', '_')}").run(argv) or 0
+    return importlib.import_module(name).run(argv) or 0
+  except options.Help as listed:
+    print(f"{inspect.getdoc(sys.modules[name])}\n\nflags:\n{listed}")
+    return 0
   except (KeyboardInterrupt, flags.Error, ValueError, OSError, RuntimeError,
-          FloatingPointError) as error:
+          ArithmeticError, MemoryError) as error:
     if os.environ.get("SORA_JAX_TRACEBACK") and isinstance(error, Exception):
       raise
     return report(verb, error)

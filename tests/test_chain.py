@@ -71,6 +71,16 @@ def leaves(folder, step):
   return json.loads(file.read_text())["leaves"]
 
 
+def test_a_model_may_be_named_all_along(chain, tmp_path):
+  command("encode", "--vae=tiny", f"--data={chain}/data",
+          f"--out={tmp_path}/latents")
+  command("train", DIT, f"--data={tmp_path}/latents", "--vae=tiny",
+          f"--workdir={tmp_path}/run", "--config.steps=1",
+          "--config.loop.preview_every=9")
+  command("export", f"--workdir={tmp_path}/run", f"--out={tmp_path}/model")
+  assert pretrained.load(str(tmp_path / "model")).vae.module.z == 16
+
+
 def test_a_run_that_was_killed_equals_one_that_was_not(chain):
   process = train(chain, "killed")
   log = chain / "killed" / "metrics.jsonl"
@@ -244,3 +254,20 @@ def test_a_model_that_reads_otherwise_is_refused(chain, tmp_path, capsys):
 def test_an_unknown_verb_names_the_nearest(capsys):
   command("generat", code=2)
   assert "did you mean generate" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb, flag", [
+    *zip(main.VERBS, [""] * len(main.VERBS)), ("train", "--config"),
+    ("prepare", "--vocab"), ("generate", "--method=euler|ab2|ancestral|folder"),
+    ("loop", "--[no]grid"), ("plan", "--topology"), ("plan-data", "--shards")])
+def test_help_lists_the_flags_of_every_verb(verb, flag, capsys):
+  command(verb, "--help")
+  out = capsys.readouterr().out
+  assert out.startswith(f"`sora-jax {verb}") and "\nflags:\n  --" in out
+  assert f"\n  {flag}" in out and "\n      " in out
+  assert max(map(len, out.splitlines())) <= 80
+
+
+def test_help_wins_over_a_flag_that_is_wrong(capsys):
+  command("train", "--config=configs/none.py", "--steps", "--help")
+  assert "--max_seconds" in capsys.readouterr().out

@@ -197,6 +197,7 @@ def test_real_clips_are_read_from_a_folder(tmp_path):
     (["--out=x", "--worlds=marbles"], "'marbles' cannot be evaluated"),
     (["--out=x", "--objects=4"], "'4' cannot be evaluated"),
     (["--out=x", "--backgrounds=pink"], "'pink' cannot be evaluated"),
+    (["--out=x", "--objects="], "--objects= names none"),
     (["--out=x", "worlds"], "'worlds' is no flag"),
     (["--out=x", "--worlds=occluder", "--frames=3"], "use more frames"),
     (["--out=x", "--model=/nowhere"], "there is no model '/nowhere'"),

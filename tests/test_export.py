@@ -1,5 +1,7 @@
 """What we export, the reference's classes run."""
 
+import shutil
+
 import diffusers
 import jax
 import numpy as np
@@ -100,10 +102,31 @@ def test_weights_there_and_back(exported):
     jax.tree.map(np.testing.assert_array_equal, a.params, b.params)
 
 
+def test_a_folder_is_replaced_and_nothing_else_is_lost(
+    exported, tmp_path, monkeypatch, capsys):
+  folder = shutil.copytree(exported[1], tmp_path / "model")
+  export = lambda out: main.main(["export", f"--model={folder}", f"--out={out}"])
+  (folder / "scores").mkdir()
+  (folder / "scores" / "results.json").write_text("{}")
+  assert export(folder) == 2
+  assert "scores/results.json" in capsys.readouterr().err
+  assert (folder / "scores" / "results.json").exists()
+  shutil.rmtree(folder / "scores")
+  (tmp_path / "link").symlink_to("model")
+  (folder / "README.md").write_text("my card")
+  assert export(tmp_path / "link") == 0
+  monkeypatch.chdir(folder)
+  assert export(".") == 0
+  assert sorted(p.name for p in tmp_path.iterdir()) == ["link", "model"]
+  assert (folder / "README.md").read_text() == "my card"
+  assert pretrained.load(str(folder)).transformer
+
+
 @pytest.mark.parametrize("argv, what", [
     ([], "--out"), (["--out=x"], "not both"),
     (["--out=x", "--model=a", "--workdir=b"], "not both"),
-    (["--out=x", "--model=nothing"], "no model 'nothing'")])
+    (["--out=x", "--model=nothing"], "no model 'nothing'"),
+    (["--out=x", "--model=tiny", "dtype=float32"], "'dtype=float32' is no flag")])
 def test_a_mistake_is_one_line(capsys, argv, what):
   assert main.main(["export", *argv]) == 2
   assert what in capsys.readouterr().err

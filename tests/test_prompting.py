@@ -1,6 +1,6 @@
 """Every way of prompting keeps what is known, and knows no more than that."""
 
-
+import jax
 import numpy as np
 import pytest
 import tiny_model
@@ -214,14 +214,24 @@ def test_a_batch_draws_what_each_alone_does(ours, method):
 
 
 def test_every_step_draws_noise_of_its_own(ours, monkeypatch):
-  seen, run = [], sampler.advance
-  monkeypatch.setattr(sampler, "advance", lambda *a: (
-      seen.append(a[-1]), run(*a))[1])
-  ours.draw(ours.text(SIZE, 41), tiny_model.PROMPT, window=17)  # three windows
-  ours.draw(ours.text(SIZE, 17), tiny_model.PROMPT, method="ab2")
-  assert [x is None for x in seen] == [False] * 9 + [True] * 3
-  noises = [np.asarray(x).ravel() for x in seen[:9]]
-  assert np.abs(np.corrcoef([x[:240] for x in noises]) - np.eye(9)).max() < .4
+  seen, step = [], sampler.solvers.step
+  monkeypatch.setattr(sampler.solvers, "step", lambda denoise, carry, row, known,
+                      noise: (noise is not None and jax.debug.callback(
+                          lambda x: seen.append(np.asarray(x).ravel()), noise),
+                              step(denoise, carry, row, known, noise))[1])
+  size = (32, 32)  # that no other test draws
+  ours.draw(ours.text(size, 41), tiny_model.PROMPT, window=17)  # three windows
+  jax.effects_barrier()
+  assert len(seen) == 9
+  assert np.abs(np.corrcoef([x[:160] for x in seen]) - np.eye(9)).max() < .4
+  ours.draw(ours.text(size, 17), tiny_model.PROMPT, method="ab2")
+  assert len(seen) == 9
+
+
+def test_a_loop_of_a_batch_is_what_each_alone_is(ours):
+  loop = prompting.text_loop(ours.model, SIZE, 18, 8.)
+  _, two = ours.draw_batch([loop] * 2, ["a", "b"], [3, 4])
+  np.testing.assert_allclose(two.z, ours.draw(loop, "b", seed=4).z, atol=1e-4)
 
 
 def test_a_single_clip_is_sampled_without_segments(ours, monkeypatch):
@@ -230,6 +240,11 @@ def test_a_single_clip_is_sampled_without_segments(ours, monkeypatch):
       seen.append(tokens.seg), run(module, params, tokens, *a))[1])
   ours.draw(ours.text((16, 16), 1))  # a size that no other test draws
   assert seen and all(seg is None for seg in seen)
+
+
+def test_a_drawing_that_is_not_finite_is_no_video(ours):
+  with pytest.raises(FloatingPointError, match="inf"):
+    ours.generate(tiny_model.PROMPT, SIZE, 17, guidance=float("inf"))
 
 
 def test_scaling_covers_and_cuts_alike():

@@ -187,6 +187,13 @@ BAD = {
     "--strength=1.5": ("edit", "@a.mp4", "--strength=1.5"),
     "direction": ("extend", "@a.mp4", "--direction=up"),
     "--fps=0": ("edit", "@a.mp4", "--fps=0"),
+    "--fps=nan must be": ("edit", "@a.mp4", "--fps=nan"),
+    "--guidance=nan": ("edit", "@a.mp4", "--guidance=nan"),
+    "18446744073709551615": ("edit", "@a.mp4", "--seed=18446744073709551615"),
+    "seed is 18446744073709551615": ("generate", "--prompts=@wild.jsonl"),
+    "fps=1e+06 must be": ("generate", "--prompts=@fast.jsonl"),
+    "there is no folder /nowhere": ("loop", "@a.mp4", "--out=/nowhere/x.mp4"),
+    "is not UTF-8": ("generate", "--prompt=\udcff"),
     "--prompt is empty": ("loop",),
     "ends in": ("loop", "@a.mp4", "--out=x.avi"),
     "limit of this model": ("extend", "@a.mp4", "--size=1000x1000"),
@@ -209,6 +216,8 @@ def bad(at):
   (at / "sise.jsonl").write_text('{"prompt": "a", "sise": "4x4"}\n')
   (at / "kind.jsonl").write_text('{"prompt": "a", "frames": "x"}\n')
   (at / "blank.jsonl").write_text("\n")
+  (at / "wild.jsonl").write_text(f'{{"prompt": "a", "seed": {2**64 - 1}}}\n')
+  (at / "fast.jsonl").write_text('{"prompt": "a", "fps": 1e6}\n')
   return at
 
 

@@ -16,6 +16,10 @@ from absl import flags
 from ml_collections import config_dict
 from ml_collections import config_flags
 
+from sora_jax.cli import options
+
+WHAT = ("FILE:VARIANT of the config, such as configs/dit.py:tiny; "
+        "--config.key=value changes a key.")
 
 def define(values: flags.FlagValues, argv: list[str]) -> list[str]:
   """Defines --config on `values` and returns argv with its path resolved.
@@ -23,15 +27,17 @@ def define(values: flags.FlagValues, argv: list[str]) -> list[str]:
   Raises:
     ValueError: no such config file, variant or key.
   """
+  if options.asked(argv):
+    flags.DEFINE_string("config", None, WHAT, flag_values=values)
+    return argv
   argv = [_resolve(a) for a in argv]
   given = [a for a in argv if a.startswith("--config=")]
   if not given:
     raise ValueError("--config=FILE:VARIANT is needed, such as "
                      "--config=configs/dit.py:tiny")
   _check_overrides(given[-1].removeprefix("--config="), argv)
-  config_flags.DEFINE_config_file(
-      "config", None, "FILE:VARIANT of the config; --config.key=value changes "
-      "a key.", flag_values=values, sys_argv=argv)
+  config_flags.DEFINE_config_file("config", None, WHAT, flag_values=values,
+                                  sys_argv=argv)
   return argv
 
 

@@ -5,6 +5,7 @@ import time
 from absl import flags
 import tqdm
 
+from sora_jax.cli import options
 from sora_jax.data import fit as fit_lib
 from sora_jax.generation import pipeline
 from sora_jax.models import pretrained
@@ -13,7 +14,7 @@ from sora_jax.training import cache
 
 def run(argv: list[str]) -> int:
   """Runs the verb."""
-  f = flags.FlagValues()
+  f = options.Flags()
   text = lambda *a: flags.DEFINE_string(*a, flag_values=f)
   text("vae", None, "The model folder whose VAE encodes.")
   text("data", None, "The data set, of `prepare`.")
@@ -29,7 +30,7 @@ def run(argv: list[str]) -> int:
   whole("batch", 16, "Videos encoded at once.")
   text("part", None, "I/N: only the I-th of N shares, for N processes side by "
        "side; the same command without it finishes.")
-  f(argv)
+  f.read(argv)
   for name in ("vae", "data", "out"):
     if not f[name].value:
       raise ValueError(f"--{name}=DIR is needed")

@@ -12,6 +12,7 @@ import pathlib
 from absl import flags
 
 from sora_jax import worlds
+from sora_jax.cli import options
 from sora_jax.cli import sampling
 from sora_jax.evaluation import cases
 from sora_jax.evaluation import promptcheck
@@ -28,7 +29,7 @@ SIZES = "64x64,96x56,56x96,128x72"
 
 def run(argv: list[str]) -> int:
   """Runs the verb: argv is its name and its flags."""
-  f = flags.FlagValues()
+  f = options.Flags()
   text = lambda *a: flags.DEFINE_string(*a, flag_values=f)
   whole = lambda *a, **k: flags.DEFINE_integer(*a, flag_values=f, **k)
   number = lambda *a, **k: flags.DEFINE_float(*a, flag_values=f, **k)
@@ -52,11 +53,12 @@ def run(argv: list[str]) -> int:
   whole("batch", 8, "Videos drawn at a time.", lower_bound=1)
   names("modes", ",".join(prompted.MODES), "What --suite=prompting asks for.")
   text("real", None, "A folder of real clips for --suite=vae.")
-  rest = f(argv)[1:]
-  if rest:
-    raise ValueError(f"'{rest[0]}' is no flag: write --NAME=VALUE")
+  f.read(argv)
   if not f.out:
     raise ValueError("--out=DIR is needed: the folder for the results")
+  for name in ("sizes", "worlds", "objects", "backgrounds", "modes"):
+    if not f[name].value:
+      raise ValueError(f"--{name}= names none: leave it out for all")
   sizes = [sampling.parse_size(size) for size in f.sizes]
   unknown = [w for w in f.worlds if w not in worlds.WORLDS]
   unknown += [b for b in f.backgrounds if b not in cases.BACKGROUNDS]

@@ -10,6 +10,7 @@ from absl import flags
 import jax
 import numpy as np
 
+from sora_jax.cli import options
 from sora_jax.cli import parts
 from sora_jax.data import shards
 from sora_jax.data import tokenizer
@@ -23,7 +24,7 @@ DTYPES = {"float16": np.float16, "float32": np.float32}
 
 def run(argv: list[str]) -> int:
   """Runs the verb."""
-  f = flags.FlagValues()
+  f = options.Flags()
   text = lambda *a: flags.DEFINE_string(*a, flag_values=f)
   text("workdir", None, "The folder of a run.")
   text("model", None, "A model of this package or a model folder, instead of a "
@@ -34,7 +35,7 @@ def run(argv: list[str]) -> int:
        "the VAE to put in its place, of the same encoder.")
   flags.DEFINE_enum("dtype", "float16", DTYPES, "Of the weights.",
                     flag_values=f)
-  f(argv)
+  f.read(argv)
   if not f.out:
     raise ValueError("--out=DIR is needed")
   if bool(f.workdir) == bool(f.model):

@@ -92,6 +92,10 @@ def parse_line(text: str, where: str) -> dict:
       raise ValueError(f"{where}: there is no key {key!r}: {', '.join(KEYS)}")
     if not isinstance(value, KEYS[key]) or isinstance(value, bool):
       raise ValueError(f"{where}: {key} is {value!r}")
+  if not 0 <= line.get("seed", 0) <= sampling.SEEDS:
+    raise ValueError(f"{where}: seed is {line['seed']}, not 0 to 2^62")
+  if "fps" in line:
+    sampling.check_fps(line["fps"], f"{where}: fps")
   return line
 
 

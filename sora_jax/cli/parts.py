@@ -107,6 +107,8 @@ def scheduler(cfg) -> dict:
       "prediction_type": kinds[cfg["process"]["prediction"]],
       "use_flow_sigmas": True, "flow_shift": sampling.pop("flow_shift", 1.0),
       "sora_jax": {"process": dict(cfg["process"]), **sampling,
+                   "size": list(cfg["preview"]["size"]),
+                   "frames": cfg["preview"]["frames"],
                    "f_ref": cfg["data"]["f_ref"],
                    "text_limit": cfg["data"]["text_limit"],
                    "text_pad": cfg["data"].get("text_pad", False)}}

@@ -19,6 +19,7 @@ from absl import flags
 
 from sora_jax import mesh as mesh_lib
 from sora_jax.cli import config as config_lib
+from sora_jax.cli import options
 from sora_jax.cli import parts
 from sora_jax.cli import plan_compile
 from sora_jax.cli import plan_programs as shapes
@@ -30,7 +31,7 @@ from sora_jax.training import tpu
 
 def run(argv: list[str]) -> int:
   """Runs the verb."""
-  f = flags.FlagValues()
+  f = options.Flags()
   argv = config_lib.define(f, argv)
   text = lambda *a: flags.DEFINE_string(*a, flag_values=f)
   text("topology", None, "KIND:AxBxC in chips, such as v5p:4x4x4; the config's "
@@ -46,7 +47,7 @@ def run(argv: list[str]) -> int:
   flags.DEFINE_integer("frames", 1, "Its frames.", lower_bound=1, flag_values=f)
   text("vae", None, "FILE:VARIANT of the config of the VAE whose latents a "
        "transformer works on; the config's `compressor` by default.")
-  f(argv)
+  f.read(argv)
   cfg = f.config
   topology = f.topology or cfg.get("topology")
   if not topology:

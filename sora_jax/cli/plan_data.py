@@ -11,6 +11,7 @@ from absl import flags
 import numpy as np
 
 from sora_jax.cli import config as config_lib
+from sora_jax.cli import options
 from sora_jax.cli import parts
 from sora_jax.data import buckets
 from sora_jax.data import fit as fit_lib
@@ -25,7 +26,7 @@ BAR = 30  # characters
 
 def run(argv: list[str]) -> int:
   """Runs the verb."""
-  f = flags.FlagValues()
+  f = options.Flags()
   argv = config_lib.define(f, argv)
   text = lambda *a: flags.DEFINE_string(*a, flag_values=f)
   whole = lambda *a: flags.DEFINE_integer(*a, flag_values=f, lower_bound=0)
@@ -38,7 +39,7 @@ def run(argv: list[str]) -> int:
   whole("shards", 0, "Devices that share the rows of a batch; the config's "
         "data.shards by default.")
   text("json", None, "Also write the numbers to this file.")
-  f(argv)
+  f.read(argv)
   if not f.data:
     raise ValueError("--data=DIR is needed")
   cfg, manifest = f.config, shards.open_manifest(f.data)

@@ -63,7 +63,7 @@ def sample(request: shapes.Request, mesh) -> list[shapes.Program]:
       functools.partial(step.lower, params, carry,
                         shapes.whole(array(solvers.COLUMNS), mesh),
                         lie(array(length, 3), mesh), text, text, None, None,
-                        x if cfg.sampling.method == "ancestral" else None),
+                        None, 0),  # new noise is little beside the network
       cfg.sampling.steps)]
 
 

@@ -4,6 +4,7 @@ import dataclasses
 
 from absl import flags
 
+from sora_jax.cli import options
 from sora_jax.data import filters
 from sora_jax.data import prepare
 from sora_jax.data import sources
@@ -30,7 +31,7 @@ LIMITS = {
 
 def run(argv: list[str]) -> int:
   """Runs the verb."""
-  f = flags.FlagValues()
+  f = options.Flags()
   defaults, rules = sources.WorldOptions(), filters.Rules()
   text = lambda *a: flags.DEFINE_string(*a, flag_values=f)
   whole = lambda *a, **k: flags.DEFINE_integer(*a, flag_values=f, **k)
@@ -70,7 +71,7 @@ def run(argv: list[str]) -> int:
                      "folder:DIR; got 0")
   if not f.out:
     raise ValueError("--out=DIR is needed: the folder to write")
-  options = sources.WorldOptions(
+  world = sources.WorldOptions(
       count=f.count, seed=f.seed, plain=f.plain,
       objects=_weighted("objects", f.objects, int) or defaults.objects,
       sizes=_weighted("size", f.size, _size) or defaults.sizes,
@@ -80,7 +81,7 @@ def run(argv: list[str]) -> int:
       rules, duplicates=f.duplicates, token=_token(f.token),
       **{name: f[name].value for name in LIMITS})
   info = prepare.prepare(
-      names, f.out, options, f.test_share, f.workers, f.shard, f.vocab,
+      names, f.out, world, f.test_share, f.workers, f.shard, f.vocab,
       rules=limits, cuts=f.cuts, dry_run=f.dry_run,
       beam=None if f.beam is None else tuple(f.beam.split()))
   clips = ", ".join(f"{n} {split}" for split, n in info["clips"].items())

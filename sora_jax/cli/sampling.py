@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sora_jax import mesh as mesh_lib
+from sora_jax.cli import options
 from sora_jax.data import video_io
 from sora_jax.generation import canvas as canvas_lib
 from sora_jax.generation import pipeline
@@ -24,11 +25,13 @@ from sora_jax.generation import settings
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 ENDINGS = (".mp4", ".gif", ".webp", ".png")
+FPS = (0.1, 1000.0)  # what we read back
+SEEDS = 2**62
 
 
 def define() -> flags.FlagValues:
   """The flags that mean the same in every verb."""
-  f = flags.FlagValues()
+  f = options.Flags()
   text = lambda *a: flags.DEFINE_string(*a, flag_values=f)
   text("prompt", "", "What to show.")
   text("out", None, "FILE.mp4, .gif, .webp or .png (a contact sheet, or the "
@@ -43,7 +46,7 @@ def define() -> flags.FlagValues:
   flags.DEFINE_enum("method", None, settings.METHODS, "The solver.",
                     flag_values=f)
   whole = lambda *a, **k: flags.DEFINE_integer(*a, flag_values=f, **k)
-  whole("seed", 0, "Seed of the noise.", lower_bound=0)
+  whole("seed", 0, "Seed of the noise.", lower_bound=0, upper_bound=SEEDS)
   whole("steps", None, "Evaluations of the transformer.", lower_bound=1)
   whole("window", None, "Frames that are seen at once of a longer video, which "
         "is drawn in overlapping windows.", lower_bound=1)
@@ -78,16 +81,29 @@ def parse(f: flags.FlagValues, argv: list[str], *inputs: str) -> list[str]:
     asked = " ".join([f"sora-jax {argv[0]}", *inputs])
     raise ValueError(f"{len(rest)} inputs are given ({' '.join(rest)}): write "
                      f"{asked} --FLAG=VALUE ..")
-  if f.fps is not None and f.fps <= 0:
-    raise ValueError(f"--fps={f.fps:g} must be above 0")
+  if f.fps is not None:
+    check_fps(f.fps, "--fps")
+  if f.guidance is not None and not math.isfinite(f.guidance):
+    raise ValueError(f"--guidance={f.guidance:g} is no number to multiply by")
   return rest
+
+
+def check_fps(fps: float, where: str) -> None:
+  """Raises ValueError for a frame rate that no video of ours has."""
+  if not FPS[0] <= fps <= FPS[1]:  # nor is NaN
+    raise ValueError(f"{where}={fps:g} must be {FPS[0]:g} to {FPS[1]:g}")
 
 
 def ending(f: flags.FlagValues) -> None:
   """Raises ValueError where --out cannot be written."""
-  if not f.out or not f.out.lower().endswith(ENDINGS):
+  if not f.out or os.path.splitext(f.out)[1].lower() not in ENDINGS:
     raise ValueError(f"--out={f.out}: name a file that ends in "
                      f"{', '.join(ENDINGS)}")
+  folder = os.path.dirname(f.out) or "."
+  if not os.path.isdir(folder):
+    raise ValueError(f"--out={f.out}: there is no folder {folder}")
+  if not os.access(folder, os.W_OK):
+    raise PermissionError(f"--out={f.out}: {folder} cannot be written")
 
 
 def begin(f: flags.FlagValues, argv: list[str], *inputs: str):
@@ -126,7 +142,7 @@ def told(f: flags.FlagValues, path: str) -> tuple[str, int]:
   prompt, seed = said.get("prompt", ""), said.get("seed", f.seed)
   if f["prompt"].present or not isinstance(prompt, str):
     prompt = f.prompt
-  if f["seed"].present or not isinstance(seed, int) or seed < 0:
+  if f["seed"].present or not isinstance(seed, int) or not 0 <= seed <= SEEDS:
     seed = f.seed
   return prompt, seed
 

@@ -1,5 +1,6 @@
 """The task of a config of kind "dit": the transformer, from cached latents."""
 
+import jax
 import numpy as np
 
 from sora_jax import mesh as mesh_lib
@@ -39,8 +40,9 @@ def make(cfg, manifest, workdir, compressor, mesh) -> task.Task:
   init = dit_objective.make_init(lambda key: dit.init(network, key), prompts.init)
 
   def preview(step, state):
-    model = parts.dit_model(cfg, compressor, processes.whole(state.ema),
-                            prompts.source, prompts.frozen)
+    ema = jax.device_put(processes.whole(state.ema))  # once, not every step
+    model = parts.dit_model(cfg, compressor, ema, prompts.source,
+                            prompts.frozen)
     texts = list(cfg.preview.prompts)
     videos = pipeline.Pipeline(model, prompts.words).generate_batch(
         texts, tuple(cfg.preview.size), cfg.preview.frames,

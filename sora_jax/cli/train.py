@@ -16,6 +16,7 @@ import jax
 from sora_jax import main
 from sora_jax import mesh as mesh_lib
 from sora_jax.cli import config as config_lib
+from sora_jax.cli import options
 from sora_jax.cli import parts
 from sora_jax.data import pipeline
 from sora_jax.data import shards
@@ -31,7 +32,7 @@ FREE = (*checkpoint.FREE, "mesh", "sampling", "sources", "init_from")
 
 def run(argv: list[str]) -> int:
   """Runs the verb."""
-  f = flags.FlagValues()
+  f = options.Flags()
   argv = config_lib.define(f, argv)
   text = lambda *a: flags.DEFINE_string(*a, flag_values=f)
   text("data", None, "A data set: of `prepare` for the VAE, of `encode` for the "
@@ -45,7 +46,7 @@ def run(argv: list[str]) -> int:
   text("processes", "", "Of a run on several hosts: auto on TPU slices, GKE, "
        "SLURM and Open MPI, elsewhere INDEX/COUNT@HOST:PORT, with an address of "
        "process 0.")
-  f(argv)
+  f.read(argv)
   for name in ("data", "workdir"):
     if not f[name].value:
       raise ValueError(f"--{name}=DIR is needed")
@@ -88,7 +89,8 @@ def train(f: flags.FlagValues) -> None:
   record = config_lib.to_json(cfg) | {
       "plan": task.plan.digest,
       "sources": {"data": os.path.abspath(f.data),
-                  "vae": f.vae and os.path.abspath(f.vae)}}
+                  "vae": os.path.abspath(f.vae) if os.path.isdir(f.vae or "")
+                         else f.vae}}  # the name of a model stays one
   host = mesh_lib.host(mesh)
   threads = max(1, min(8, (os.cpu_count() or 1) // 2))
   loop.train(

@@ -148,6 +148,8 @@ def solve(denoise: Denoise, start: types.Array, times: np.ndarray, known=None,
   Returns:
     [B, L, P] at times[-1]; known tokens are bit-equal to x_known.
   """
+  if method == "ancestral" and key is None:
+    raise ValueError("method 'ancestral' draws noise: give a key")
   rows = jnp.asarray(table(times, method))
   draw = lambda i: (jax.random.normal(jax.random.fold_in(key, i), start.shape)
                     if method == "ancestral" else None)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 import dataclasses
 import functools
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -77,10 +78,10 @@ def sample(model: pretrained.Model, tokenizer: tokenizer_lib.Tokenizer,
   windows = canvas_lib.windows(first, window(model, first, how.window))
   cfg = settings_lib.of(model)
   per = int(np.prod(first.grid[1:]))
-  tables = [settings_lib.rows(model, per * len(w), how.steps, how.method,
-                              first.start) for w in windows]
-  over = max([per * (len(w) + len(canvas_lib.stills(first, w)))
-              for w in windows], default=0)
+  counts = [per * (len(w) + len(canvas_lib.stills(first, w))) for w in windows]
+  tables = [settings_lib.rows(model, count, how.steps, how.method, first.start)
+            for count in counts]
+  over = max(counts, default=0)
   if over > cfg["max_tokens"]:
     raise ValueError(
         f"{first.size[0]}x{first.size[1]} with {first.frames} frames is {over} "
@@ -90,8 +91,8 @@ def sample(model: pretrained.Model, tokenizer: tokenizer_lib.Tokenizer,
   if all(prompt == how.negative for prompt in prompts):
     scale = 1.0  # there is nothing to be guided away from
   channels = model.transformer.module.patch_channels
-  keys = [jax.random.key(seed) for seed in seeds]
-  eps = _noise(keys, int(np.prod(first.grid)), channels)
+  keys = jnp.stack([jax.random.key(seed) for seed in seeds])
+  eps = np.array(_noise(keys, int(np.prod(first.grid)), channels))
   shape = (len(canvases), first.grid[0], per, -1)  # tokens of each latent
   x = np.concatenate([tokens_lib.patchify(c.z[None], PATCH).x
                       for c in canvases]).reshape(shape).copy()
@@ -107,18 +108,21 @@ def sample(model: pretrained.Model, tokenizer: tokenizer_lib.Tokenizer,
                               for _, z in canvas_lib.stills(c, index)], 1)
               for c in canvases if canvas_lib.stills(c, index)]
     # A loop is seen from another offset at every step.
-    rolls = (np.random.default_rng(seeds[0]).integers(
-        len(index), size=len(rows)) * per
+    rolls = (per * np.stack([np.random.default_rng(seed).integers(
+        len(index), size=len(rows)) for seed in seeds], 1)
              if first.wraps and not known.any() else None)
     tell = how.report and (lambda i, _, d=done: how.report(d + i, total))
-    fold = lambda i, d=done: [jax.random.fold_in(key, d + i) for key in keys]
     x[:, index] = _window(
         model, x[:, index], known[:, index], eps[:, index],
         np.concatenate(extras) if extras else None,
         canvas_lib.positions(first, index, cfg["f_ref"]), texts[cont], rows,
-        rolls, fold, float(scale), tuple(cfg["guidance_interval"]), tell)
+        rolls, keys, done, float(scale), tuple(cfg["guidance_interval"]),
+        tell)
     known[:, index] = True
     done += len(rows)
+  if not np.isfinite(x).all():
+    raise FloatingPointError("what the model drew is not finite: check its "
+                             f"weights and the guidance ({scale:g})")
   return list(tokens_lib.unpatchify(x.reshape(len(x), -1, x.shape[-1]),
                                     first.z.shape[:3], PATCH))
 
@@ -144,15 +148,19 @@ def window(model: pretrained.Model, canvas: canvas_lib.Canvas,
   return min(-(-(frames - 1) // stride) + 1, max(most, 1))
 
 
-def _noise(keys, tokens: int, channels: int) -> np.ndarray:
+@functools.partial(jax.jit, static_argnums=(1, 2))
+def _noise(keys: jax.Array, tokens: int, channels: int) -> jax.Array:
   """[B, tokens, channels], a row of each key."""
-  return np.concatenate([np.asarray(tokens_lib.noise(key, tokens, channels))
-                         for key in keys])
+  return jax.vmap(lambda key: tokens_lib.noise(key, tokens, channels)[0])(keys)
 
 
-def _window(model, x, known, eps, extra, pos, texts, rows, rolls, fold, scale,
-            interval, report):
-  """x [B, t, n, P] of one window with what was unknown drawn."""
+def _window(model, x, known, eps, extra, pos, texts, rows, rolls, keys, done,
+            scale, interval, report):
+  """x [B, t, n, P] of one window with what was unknown drawn.
+
+  `rolls` [steps, B] or None; `keys` [B] are folded with the steps that were
+  `done` before and since.
+  """
   shape, t = x.shape, float(rows[0, 1]) if len(rows) else 0.0
   flat = lambda a: a.reshape(shape[0], -1, *a.shape[3:])
   start = eps if t == 1 else (1 - t) * x + t * eps
@@ -163,13 +171,12 @@ def _window(model, x, known, eps, extra, pos, texts, rows, rolls, fold, scale,
     known = np.concatenate([known, np.ones(extra.shape[:2], bool)], 1)
   given = (jnp.asarray(x), jnp.asarray(known)) if known.any() else None
   part, process = model.transformer, settings_lib.process(model)
-  turns = iter(rolls) if rolls is not None else None
-  draws = (_noise(fold(i), *x.shape[1:]) for i in range(len(rows)))
-  stochastic = rows[:, solvers.NOISE].any()
+  turns, count = iter(rolls) if rolls is not None else None, itertools.count(done)
+  draws = keys if rows[:, solvers.NOISE].any() else None
   step = lambda carry, row: advance(
       part.module, process, scale, interval, part.params, carry, row,
-      jnp.asarray(pos), *texts, given, next(turns) if turns else None,
-      next(draws) if stochastic else None)
+      jnp.asarray(pos), *texts, given, next(turns) if turns else None, draws,
+      next(count))
   x = solvers.drive(step, solvers.begin(jnp.asarray(start), given), rows,
                     report)
   return np.asarray(x)[:, :length].reshape(shape)
@@ -200,8 +207,12 @@ def _encode_text(module, params, text):
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2, 3), donate_argnums=5)
 def advance(module, process, scale, interval, params, carry, row, pos, text,
-            null, known, roll, noise):
-  """One step of the solver for a batch of samples, one a row."""
+            null, known, roll, keys, index):
+  """One step of the solver for a batch of samples, one a row.
+
+  `roll` [B] or None: the row is seen that many tokens further on. `keys` [B] or
+  None: folded with `index`, those of the noise that the step adds.
+  """
   b, length = carry[0].shape[:2]
   ones = jnp.ones((b, length), jnp.int32)
   pos = jnp.broadcast_to(pos, (b, *pos.shape))
@@ -210,16 +221,20 @@ def advance(module, process, scale, interval, params, carry, row, pos, text,
   tid = 0 * ones if known is None else jnp.where(known[1], 0, ones)
   time = types.Times(t=jnp.broadcast_to(time, (b, len(time))), tid=tid)
 
+  turned = jax.vmap(lambda x, by: jnp.roll(x, by, 0))
+
   def predict(states):
     def denoise(x_t, t):
-      seen = x_t if roll is None else jnp.roll(x_t, roll, 1)
+      seen = x_t if roll is None else turned(x_t, roll)
       # A row is one clip without padding: no segments, so nothing to mask.
       out = dit.denoise(module, params, types.Tokens(seen, pos, None), time,
                         states)
       out = process_lib.convert(process.prediction, out, seen, t,
                                 process.t_min)["x0"]
-      return out if roll is None else jnp.roll(out, -roll, 1)
+      return out if roll is None else turned(out, -roll)
     return denoise
 
   denoise = guidance_lib.guided(predict(text), predict(null), scale, interval)
+  noise = None if keys is None else _noise(
+      jax.vmap(jax.random.fold_in, (0, None))(keys, index), *carry[0].shape[1:])
   return solvers.step(denoise, carry, row, known, noise)

@@ -14,6 +14,7 @@ from sora_jax.models import pretrained
 
 FOLDER = "folder"  # the method that is the scheduler of the folder
 METHODS = (*solvers.METHODS, FOLDER)
+# What the first folders of ours do not state.
 OURS = {"size": (64, 64), "frames": 17, "window": 49, "text_pad": False}
 WAN = {"steps": 50, "guidance": 5.0, "guidance_interval": (0.0, 1.0),
        "method": FOLDER, "max_tokens": 100_000, "text_limit": 512,

@@ -187,12 +187,12 @@ def save(folder: str, model: Model, dtype=np.float16) -> str:
   A text encoder that is not ours is copied with its tokenizer, as it was read.
 
   Raises:
-    ValueError: the folder exists and is no model folder.
+    ValueError: the folder exists and is no model folder, or holds more.
   """
-  if os.path.exists(folder) and not os.path.exists(
-      os.path.join(folder, "model_index.json")):
-    raise ValueError(f"{folder} exists and is no model folder: name another")
-  aside = folder.rstrip("/") + ".writing"
+  folder = os.path.realpath(folder)
+  if os.path.exists(folder):
+    _check_old(folder)
+  aside, old = folder + ".writing", folder + ".old"
   shutil.rmtree(aside, ignore_errors=True)
   os.makedirs(aside)
   index = {"_class_name": "WanPipeline", "boundary_ratio": None,
@@ -217,9 +217,23 @@ def save(folder: str, model: Model, dtype=np.float16) -> str:
     card = os.path.join(folder, "README.md")
     if os.path.exists(card):  # it is the author's
       shutil.copy(card, aside)
-    shutil.rmtree(folder)
+    shutil.rmtree(old, ignore_errors=True)
+    os.rename(folder, old)
   os.rename(aside, folder)
+  shutil.rmtree(old, ignore_errors=True)
   return weights.verify(folder)
+
+
+def _check_old(folder: str) -> None:
+  """Raises ValueError where replacing a folder would lose what is not ours."""
+  if not os.path.exists(os.path.join(folder, "model_index.json")):
+    raise ValueError(f"{folder} exists and is no model folder: name another")
+  ours = {"README.md", weights.SUMS, *weights.named(folder)}
+  found = {os.path.relpath(os.path.join(at, name), folder)
+           for at, _, names in os.walk(folder) for name in names}
+  if more := sorted(found - ours):
+    raise ValueError(f"{folder} holds {more[0]}, which is not of a model that "
+                     "was written here: name another folder")
 
 
 def _write_text(folder: str, model: Model, dtype) -> dict:

@@ -134,6 +134,15 @@ def write_weights(folder: str, stem: str, tensors: dict, dtype) -> None:
                {"metadata": {"total_size": total}, "weight_map": weight_map})
 
 
+def named(folder: str) -> list[str]:
+  """The files that the SHA256SUMS of a folder names; none where it has none."""
+  path = os.path.join(folder, SUMS)
+  if not os.path.exists(path):
+    return []
+  with open(path, encoding="utf-8") as f:
+    return [line.split("  ", 1)[1] for line in f.read().splitlines()]
+
+
 def write_sums(folder: str) -> None:
   """Writes the sha256 of every file of a folder beside them."""
   lines = [f"{_sha256(os.path.join(folder, name))}  {name}\n"

@@ -1,0 +1,55 @@
+"""The flags of a verb, which `--help` lists."""
+
+import textwrap
+
+from absl import flags
+
+HELP = {"-h", "-help", "--help"}
+WIDTH = 80
+
+
+class Help(Exception):
+  """--help was asked for; its text lists the flags."""
+
+
+class Flags(flags.FlagValues):
+  """The flags of one verb.
+
+  Reading a command line that asks for help raises Help and reads nothing.
+  """
+
+  def __call__(self, argv, known_only=False):
+    if asked(argv):
+      raise Help("\n".join(_lines(self[name]) for name in self))
+    return super().__call__(argv, known_only)
+
+  def read(self, argv: list[str]) -> None:
+    """Reads a command line that has nothing but flags.
+
+    Raises:
+      ValueError: it has more.
+    """
+    if rest := self(argv)[1:]:
+      raise ValueError(f"'{rest[0]}' is no flag: write --NAME=VALUE")
+
+
+def asked(argv: list[str]) -> bool:
+  """Whether a command line asks for help."""
+  return bool(HELP & set(argv))
+
+
+def _lines(flag: flags.Flag) -> str:
+  """The flag, what it does and its default."""
+  name, what = f"{flag.name}=VALUE", " ".join(flag.help.split())
+  if flag.boolean:
+    name = f"[no]{flag.name}"
+  elif values := getattr(flag.parser, "enum_values", None):
+    values = "|".join(values)
+    name, what = f"{flag.name}={values}", what.removeprefix(f"<{values}>: ")
+  default = flag.default
+  if default is not None and default is not False and default != "":
+    default = ",".join(default) if isinstance(default, list) else default
+    what += f" By default {default}."
+  return "\n".join([f"  --{name}", *textwrap.wrap(
+      what, WIDTH, initial_indent=" " * 6, subsequent_indent=" " * 6,
+      break_on_hyphens=False)])
