@@ -1,6 +1,5 @@
 """Every `sora-jax` command line of the documents is one that the verb takes."""
 
-import contextlib
 import importlib
 import pathlib
 import re
@@ -18,7 +17,7 @@ DOCUMENTS = (ROOT / "README.md", *sorted(ROOT.glob("docs/*.md")),
 
 
 class Parsed(Exception):
-  """The flags of a verb were read: it would begin its work."""
+  """The flags of a verb, its argument, were read: it would begin its work."""
 
 
 def commands(text: str) -> list[list[str]]:
@@ -30,22 +29,22 @@ def commands(text: str) -> list[list[str]]:
   return [line for line in found if line[0] in main.VERBS or line[0].islower()]
 
 
-def check(monkeypatch, argv: list[str]) -> None:
+def read(monkeypatch, argv: list[str]) -> flags.FlagValues:
   """Lets the verb read its flags, and stops it there."""
-  read = flags.FlagValues.__call__
+  parse = flags.FlagValues.__call__
 
   def stop(values, given, *args):
-    read(values, given, *args)
-    raise Parsed
+    parse(values, given, *args)
+    raise Parsed(values)
 
   argv = [a for a in argv if a not in ("..", "--help")]
   if argv[0] == "train" and not any(a.startswith("--config=") for a in argv):
     argv.append("--config=configs/dit.py:tiny")  # a `..` stands for it
   verb = importlib.import_module(f"sora_jax.cli.{argv[0].replace('-', '_')}")
-  with monkeypatch.context() as patch, contextlib.suppress(Parsed):
+  with monkeypatch.context() as patch, pytest.raises(Parsed) as found:
     patch.setattr(flags.FlagValues, "__call__", stop)
     verb.run(argv)
-    raise AssertionError("the verb did not read its flags")
+  return found.value.args[0]
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: str(
@@ -58,7 +57,7 @@ def test_commands_are_taken(path, monkeypatch):
       wrong.append(f"{argv[0]}: no such verb")
       continue
     try:
-      check(monkeypatch, argv)
+      read(monkeypatch, argv)
     except (flags.Error, ValueError, OSError) as e:
       wrong.append(f"{shlex.join(argv)}: {e}")
   assert not wrong, "\n".join(wrong)
@@ -82,4 +81,17 @@ def test_commands_are_found():
 def test_wrong_commands_are_seen(line, monkeypatch):
   monkeypatch.chdir(ROOT)
   with pytest.raises((flags.Error, ValueError, OSError)):
-    check(monkeypatch, line.split())
+    read(monkeypatch, line.split())
+
+
+def test_the_format_page_has_every_flag_of_prepare(monkeypatch):
+  page = (ROOT / "docs" / "data.md").read_text()
+  values = read(monkeypatch, ["prepare", "folder:clips", "--out=data"])
+  named = re.findall(r"`--([\w-]+)`", page)
+  assert {n.replace("-", "_") for n in named} == set(values) - {"out"}
+  for names, cell in re.findall(r"^\| `--([^|]+)` \| ([^|]+) \|", page,
+                                re.MULTILINE):
+    for name, default in zip(names.split("`, `--"), cell.split(", ")):
+      value = values[name.replace("-", "_")].value
+      if value is not None and not isinstance(value, bool):
+        assert str(value) == default, name
