@@ -1,7 +1,7 @@
 """The diffusion transformer and the text encoder that is trained with it.
 
   sora-jax train --config=configs/dit.py:tiny --data=data/latents \
-      --vae=runs/vae_tiny_model --workdir=runs/dit_tiny
+      --vae=models/vae --workdir=runs/dit
 
 Variants: tiny (5.9 M parameters and a text encoder of 1.0 M, tokens of 16
 pixels and 4 frames; batches for one accelerator), tiny_cpu (the same network,

@@ -1,7 +1,7 @@
 """The video compression network.
 
   sora-jax train --config=configs/vae.py:tiny --data=data/worlds \
-      --workdir=runs/vae_tiny
+      --workdir=runs/vae
 
 Variants: tiny (2.7 M parameters, stride 4x8x8, 16 channels; batches for one
 accelerator), tiny_cpu (the same network, batches for two cores), tiny_decoder

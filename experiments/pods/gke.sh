@@ -12,12 +12,12 @@
 #
 # `submit` builds an image of this checkout, pushes it to IMAGE and starts the
 # command on every host of every slice, which --processes=auto joins into one
-# run. A preempted workload is started again up
-# to RESTARTS times, and goes on from its last checkpoint. Not run here: written
-# from the documentation of xpk.
+# run. A preempted workload is started again up to RESTARTS times, and goes on
+# from its last checkpoint. Capacity is on demand, with SPOT=1 .. cluster spot.
+# Not run here: written from the documentation of xpk.
 set -euo pipefail
 
-usage() { sed -n '2,18s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+usage() { sed -n '2,17s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 
 verb=${1:-} name=${2:-}
 [[ -n $verb ]] || usage
@@ -30,8 +30,10 @@ where=(--project="$PROJECT" --zone="$ZONE" --cluster="$CLUSTER")
 
 case $verb in
   cluster)
+    capacity=--on-demand
+    [[ -z ${SPOT:-} ]] || capacity=--spot
     xpk cluster create "${where[@]}" --tpu-type="$KIND" \
-      --num-slices="$SLICES" --spot
+      --num-slices="$SLICES" "$capacity" --enable-gcsfuse-csi-driver
     ;;
   submit)
     [[ $# -ge 3 ]] || usage

@@ -192,8 +192,10 @@ def table(done, missing) -> list[str]:
     for b in plan["buckets"]:
       lines.append("| " + " | ".join(cells(name, kind, plan, b)) + " |")
   bad = [d for d in done if not all(b["fits"] for b in d[3]["buckets"])]
-  lines += ["", f"{len(done)} of {len(done) + len(missing)} rows compiled, "
-            f"{len(done) - len(bad)} of them fit.", "", "Commands:", ""]
+  programs = sum(len(plan["buckets"]) for *_, plan in done)
+  lines += ["", f"{len(done)} of {len(done) + len(missing)} plans ({programs} "
+            f"programs) compiled, {len(done) - len(bad)} of them fit.", "",
+            "Commands:", ""]
   lines += [f"- {name}, {kind}: `sora-jax plan {shlex.join(flags)}`"
             for name, kind, flags, _ in done]
   if missing:

@@ -5,7 +5,7 @@ without segments: a sample that is one clip. Packed rows take flash or dense the
 the kernel's own packed form has no public entry and keeps a log-sum-exp of the
 whole row for each segment.
 
-Not tested: no GPU was at hand. What the kernel refuses and what goes to it is.
+The kernel is not tested. What it refuses and what goes to it is.
 """
 
 import jax

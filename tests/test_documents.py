@@ -1,0 +1,97 @@
+"""Every `sora-jax` command line of the documents is one that the verb takes."""
+
+import importlib
+import pathlib
+import re
+import shlex
+
+from absl import flags
+import pytest
+
+from sora_jax import main
+
+ROOT = pathlib.Path(__file__).parent.parent
+DOCUMENTS = (ROOT / "README.md", *sorted(ROOT.glob("docs/*.md")),
+             ROOT / "experiments" / "README.md",
+             ROOT / "sora_jax" / "weights" / "tiny" / "README.md")
+
+
+class Parsed(Exception):
+  """The flags of a verb, its argument, were read: it would begin its work."""
+
+
+def commands(text: str) -> list[list[str]]:
+  """The arguments of each `sora-jax ..`, without comments and placeholders."""
+  shown = re.findall(r"^    .*?\bsora-jax +(.+)", text, re.MULTILINE)
+  named = re.findall(r"`sora-jax +([^`]+)`", text)
+  found = [shlex.split(line.split(" && ")[0], comments=True)
+           for line in [*shown, *named]]
+  return [line for line in found if line[0] in main.VERBS or line[0].islower()]
+
+
+def read(monkeypatch, argv: list[str]) -> flags.FlagValues:
+  """Lets the verb read its flags, and stops it there."""
+  parse = flags.FlagValues.__call__
+
+  def stop(values, given, *args):
+    parse(values, given, *args)
+    raise Parsed(values)
+
+  argv = [a for a in argv if a not in ("..", "--help")]
+  if argv[0] == "train" and not any(a.startswith("--config=") for a in argv):
+    argv.append("--config=configs/dit.py:tiny")  # a `..` stands for it
+  verb = importlib.import_module(f"sora_jax.cli.{argv[0].replace('-', '_')}")
+  with monkeypatch.context() as patch, pytest.raises(Parsed) as found:
+    patch.setattr(flags.FlagValues, "__call__", stop)
+    verb.run(argv)
+  return found.value.args[0]
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: str(
+    p.relative_to(ROOT)))
+def test_commands_are_taken(path, monkeypatch):
+  monkeypatch.chdir(ROOT)  # where configs/ is
+  wrong = []
+  for argv in commands(path.read_text()):
+    if argv[0] not in main.VERBS:
+      wrong.append(f"{argv[0]}: no such verb")
+      continue
+    try:
+      read(monkeypatch, argv)
+    except (flags.Error, ValueError, OSError) as e:
+      wrong.append(f"{shlex.join(argv)}: {e}")
+  assert not wrong, "\n".join(wrong)
+
+
+def test_commands_are_found():
+  text = """
+    python3 -m venv .venv && .venv/bin/sora-jax generate --prompt="a b" --out=c
+    sora-jax loop --help  # a comment
+`sora-jax VERB --help` and `sora-jax plan --what=decode`.
+"""
+  assert commands(text) == [["generate", "--prompt=a b", "--out=c"],
+                            ["loop", "--help"], ["plan", "--what=decode"]]
+  assert len(commands(DOCUMENTS[0].read_text())) > 20
+
+
+@pytest.mark.parametrize("line", [
+    "generate --promt=x", "generate --frames=many",
+    "train --config=configs/dit.py:huge", "train --config=configs/no.py:tiny",
+    "train --config=configs/dit.py:tiny --config.data.shape=3"])
+def test_wrong_commands_are_seen(line, monkeypatch):
+  monkeypatch.chdir(ROOT)
+  with pytest.raises((flags.Error, ValueError, OSError)):
+    read(monkeypatch, line.split())
+
+
+def test_the_format_page_has_every_flag_of_prepare(monkeypatch):
+  page = (ROOT / "docs" / "data.md").read_text()
+  values = read(monkeypatch, ["prepare", "folder:clips", "--out=data"])
+  named = re.findall(r"`--([\w-]+)`", page)
+  assert {n.replace("-", "_") for n in named} == set(values) - {"out"}
+  for names, cell in re.findall(r"^\| `--([^|]+)` \| ([^|]+) \|", page,
+                                re.MULTILINE):
+    for name, default in zip(names.split("`, `--"), cell.split(", ")):
+      value = values[name.replace("-", "_")].value
+      if value is not None and not isinstance(value, bool):
+        assert str(value) == default, name
