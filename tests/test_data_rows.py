@@ -6,6 +6,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from sora_jax import types
 from sora_jax.data import latents
@@ -109,9 +110,14 @@ def test_packing_a_realistic_mixture_is_dense_and_fast():
   assert np.bincount(of, minlength=len(shapes)).min() > 0
 
 
-def test_the_rows_hold_what_the_plan_says(cached):
-  """Tokens, known tokens, positions, prompts: by the values of the latents."""
-  plan = plan_lib.token_plan(cached, toy_data.CONFIG)
+@pytest.mark.parametrize("shapes", [toy_data.CONFIG.shapes, ((16, 16),)])
+def test_the_rows_hold_what_the_plan_says(cached, shapes):
+  """Tokens, known tokens, positions, prompts: by the values of the latents.
+
+  Rows of 16 tokens hold 2 to 4 of the 1 to 9 latents of a clip.
+  """
+  plan = plan_lib.token_plan(cached, dataclasses.replace(toy_data.CONFIG,
+                                                         shapes=shapes))
   block, tok = plan_lib.block_at(plan, 0), tokenizer.of(cached)
   views, seen = block.views, set()
   for step in range(60):
@@ -219,7 +225,7 @@ def test_the_shares_of_the_views(cached):
   assert ((box[..., 1] - box[..., 0]) < size).any(1).all()
 
 
-def test_a_long_clip_is_cut_to_what_fits_and_counted(cached):
+def test_views_of_a_long_clip_fit_and_it_is_counted(cached):
   cfg = dataclasses.replace(toy_data.CONFIG, shapes=((16, 32),))
   plan = plan_lib.token_plan(cached, cfg)
   report = report_lib.report(plan)
@@ -229,6 +235,9 @@ def test_a_long_clip_is_cut_to_what_fits_and_counted(cached):
   assert report["cut_latents"] == (cached.rows["t"] - 32 // per)[long].sum()
   block = plan_lib.block_at(plan, 0)
   assert (block.tokens <= 32).all()
+  # Its views go on to its end.
+  assert set(block.clips[block.views.stop > (32 // per)[block.clips]]) == set(
+      np.flatnonzero(long))
   for step in range(5):
     pipeline.batch_at(plan, step)
   assert not plan.events

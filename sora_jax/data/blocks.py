@@ -56,8 +56,8 @@ def make(manifest: shards.Manifest, cfg, pools, index: int) -> Block:
                    rows["w"] // info["patch"][2]], 1).astype(np.int64)
   fit = cfg.shapes[-1][1] // grid.prod(1)
   shares = masks.MaskConfig(**{"dropout": cfg.dropout, **dict(cfg.masks)})
-  views = masks.draw(rng, rows, np.minimum(rows["t"], fit).astype(np.int64),
-                     grid, fit, shares, info["stride"][0])
+  views = masks.draw(rng, rows, rows["t"].astype(np.int64), grid, fit, shares,
+                     info["stride"][0])
   latents = views.stop - views.start + views.stills.sum(1)
   tokens = latents * grid.prod(1)
   continues = (views.start > 0).astype(np.int64)
