@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from sora_jax import types
+from sora_jax.data import blocks
 from sora_jax.data import latents
 from sora_jax.data import masks
 from sora_jax.data import packing
@@ -241,6 +242,27 @@ def test_views_of_a_long_clip_fit_and_it_is_counted(cached):
   for step in range(5):
     pipeline.batch_at(plan, step)
   assert not plan.events
+
+
+def test_latents_of_repeated_frames_are_not_shown(cached):
+  """Of clips with 1, 2 or 3 frames less than their latents cover."""
+  rows = np.array(cached.rows)
+  t = rows["t"].astype(int)
+  rows["frames"] -= np.where(t > 1, np.arange(len(rows)) % 4, 0)
+  filled = (rows["frames"] - 1) % 4 > 0
+  assert filled.sum() > 10 and t[filled].min() > 2
+  whole, part = (plan_lib.token_plan(
+      dataclasses.replace(cached, rows=r), toy_data.CONFIG)
+      for r in (cached.rows, rows))
+  for plan, shown in ((whole, t), (part, t - filled)):
+    block = plan_lib.block_at(plan, 0)
+    assert np.array_equal(block.views.stop, shown[block.clips])
+  for step in range(5):
+    pipeline.batch_at(part, step)
+  assert not part.events
+  few = np.zeros(5, latents.LATENTS)  # two latents stay
+  few["t"], few["frames"] = [1, 2, 2, 3, 3], [1, 3, 5, 6, 9]
+  assert blocks._real(few, 4).tolist() == [1, 2, 2, 2, 3]
 
 
 def test_an_unreadable_clip_is_an_empty_segment(pixels, tmp_path):
