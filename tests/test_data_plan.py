@@ -11,10 +11,12 @@ import jax
 import numpy as np
 import pytest
 
+from sora_jax.cli import train
 from sora_jax.data import buckets
 from sora_jax.data import pipeline
 from sora_jax.data import plan as plan_lib
 from sora_jax.data import tokenizer
+from sora_jax.training import checkpoint
 import toy_data
 
 
@@ -129,6 +131,22 @@ def test_a_small_memory_only_costs_time(cached):
   large = plan_lib.token_plan(cached, toy_data.CONFIG)
   assert all(toy_data.equal(small.batch(s), large.batch(s)) for s in range(10))
   assert small.loader.clips.total[0] <= 20_000
+
+
+@pytest.mark.parametrize("kind", [0, 1])
+def test_a_run_goes_on_with_another_memory(pixels, cached, kind):
+  """And with nothing else that decides the batches."""
+  plan = toy_data.plans(pixels, cached)[kind]
+  other = lambda **to: dataclasses.replace(
+      plan, cfg=dataclasses.replace(plan.cfg, **to))
+  record = lambda plan: {"plan": plan.digest, "data": dataclasses.asdict(
+      plan.cfg)}
+  small = other(cache_bytes=20_000)
+  assert small.digest == plan.digest and small.cfg != plan.cfg
+  checkpoint.refuse(record(plan), record(small), train.FREE)
+  assert other(seed=1).digest != plan.digest
+  with pytest.raises(ValueError, match="data.seed: 0 -> 1; plan: "):
+    checkpoint.refuse(record(plan), record(other(seed=1)), train.FREE)
 
 
 def test_another_tokenizer_is_refused(pixels, tmp_path):

@@ -6,8 +6,10 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from sora_jax import types
+from sora_jax.data import blocks
 from sora_jax.data import latents
 from sora_jax.data import masks
 from sora_jax.data import packing
@@ -109,9 +111,14 @@ def test_packing_a_realistic_mixture_is_dense_and_fast():
   assert np.bincount(of, minlength=len(shapes)).min() > 0
 
 
-def test_the_rows_hold_what_the_plan_says(cached):
-  """Tokens, known tokens, positions, prompts: by the values of the latents."""
-  plan = plan_lib.token_plan(cached, toy_data.CONFIG)
+@pytest.mark.parametrize("shapes", [toy_data.CONFIG.shapes, ((16, 16),)])
+def test_the_rows_hold_what_the_plan_says(cached, shapes):
+  """Tokens, known tokens, positions, prompts: by the values of the latents.
+
+  Rows of 16 tokens hold 2 to 4 of the 1 to 9 latents of a clip.
+  """
+  plan = plan_lib.token_plan(cached, dataclasses.replace(toy_data.CONFIG,
+                                                         shapes=shapes))
   block, tok = plan_lib.block_at(plan, 0), tokenizer.of(cached)
   views, seen = block.views, set()
   for step in range(60):
@@ -219,7 +226,7 @@ def test_the_shares_of_the_views(cached):
   assert ((box[..., 1] - box[..., 0]) < size).any(1).all()
 
 
-def test_a_long_clip_is_cut_to_what_fits_and_counted(cached):
+def test_views_of_a_long_clip_fit_and_it_is_counted(cached):
   cfg = dataclasses.replace(toy_data.CONFIG, shapes=((16, 32),))
   plan = plan_lib.token_plan(cached, cfg)
   report = report_lib.report(plan)
@@ -229,9 +236,33 @@ def test_a_long_clip_is_cut_to_what_fits_and_counted(cached):
   assert report["cut_latents"] == (cached.rows["t"] - 32 // per)[long].sum()
   block = plan_lib.block_at(plan, 0)
   assert (block.tokens <= 32).all()
+  # Its views go on to its end.
+  assert set(block.clips[block.views.stop > (32 // per)[block.clips]]) == set(
+      np.flatnonzero(long))
   for step in range(5):
     pipeline.batch_at(plan, step)
   assert not plan.events
+
+
+def test_latents_of_repeated_frames_are_not_shown(cached):
+  """Of clips with 1, 2 or 3 frames less than their latents cover."""
+  rows = np.array(cached.rows)
+  t = rows["t"].astype(int)
+  rows["frames"] -= np.where(t > 1, np.arange(len(rows)) % 4, 0)
+  filled = (rows["frames"] - 1) % 4 > 0
+  assert filled.sum() > 10 and t[filled].min() > 2
+  whole, part = (plan_lib.token_plan(
+      dataclasses.replace(cached, rows=r), toy_data.CONFIG)
+      for r in (cached.rows, rows))
+  for plan, shown in ((whole, t), (part, t - filled)):
+    block = plan_lib.block_at(plan, 0)
+    assert np.array_equal(block.views.stop, shown[block.clips])
+  for step in range(5):
+    pipeline.batch_at(part, step)
+  assert not part.events
+  few = np.zeros(5, latents.LATENTS)  # two latents stay
+  few["t"], few["frames"] = [1, 2, 2, 3, 3], [1, 3, 5, 6, 9]
+  assert blocks._real(few, 4).tolist() == [1, 2, 2, 2, 3]
 
 
 def test_an_unreadable_clip_is_an_empty_segment(pixels, tmp_path):

@@ -113,9 +113,9 @@ def describe(found: dict, steps: int = 0) -> list[str]:
   epoch = found["steps_per_epoch"]
   images = found["images"]
   lines += [
-      f"shortened to the longest row: {found['cut']:,} clips, "
-      f"{found['cut_tokens']:,} tokens lost; dropped, one latent is over the "
-      f"longest row: {found['dropped']:,}; prompts cut: "
+      f"longer than the longest row: {found['cut']:,} clips, whose views leave "
+      f"out {found['cut_tokens']:,} tokens or more; dropped, one latent is over "
+      f"the longest row: {found['dropped']:,}; prompts cut: "
       f"{found['prompts_cut']:,}",
       f"images: {images['clips']:.1%} of the clips that are shown, "
       f"{images['tokens']:.1%} of the tokens",

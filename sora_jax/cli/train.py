@@ -27,7 +27,8 @@ from sora_jax.training import state as state_lib
 
 TASKS = {"vae": "sora_jax.cli.task_vae", "dit": "sora_jax.cli.task_dit"}
 # What a later call of the same run may change.
-FREE = (*checkpoint.FREE, "mesh", "sampling", "sources", "init_from")
+FREE = (*checkpoint.FREE, "mesh", "sampling", "sources", "init_from",
+        "data.cache_bytes")
 
 
 def run(argv: list[str]) -> int:

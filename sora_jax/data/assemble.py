@@ -4,6 +4,7 @@ import collections
 import dataclasses
 import functools
 import logging
+import threading
 
 import numpy as np
 
@@ -27,6 +28,7 @@ class Loader:
     text_pad: whether prompts are cleaned and padded to that.
     clips: index -> Clip or None.
     events: counts of what went wrong.
+    lock: held to count: threads read side by side.
   """
 
   manifest: shards.Manifest
@@ -35,6 +37,7 @@ class Loader:
   text_pad: bool
   clips: memo.Memo
   events: collections.Counter
+  lock: object = dataclasses.field(default_factory=threading.Lock, repr=False)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -165,10 +168,12 @@ def _read(load: Loader, index: int) -> Clip | None:
     stills = {f: _patches(load, record.stills[f])[0]
               for f in row["stills"].tolist() if f >= 0}
   except (ValueError, KeyError, RuntimeError, OSError) as e:
-    if not load.events["unreadable"]:
+    with load.lock:
+      load.events["unreadable"] += 1
+      first = load.events["unreadable"] == 1
+    if first:
       logging.warning("clip %d of %s cannot be read and is left empty: %s",
                       index, load.manifest.root, e)
-    load.events["unreadable"] += 1
     return None
   captions = (record.captions + record.captions[:1] * latents.CAPTIONS)[
       :latents.CAPTIONS]

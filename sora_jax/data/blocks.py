@@ -56,8 +56,8 @@ def make(manifest: shards.Manifest, cfg, pools, index: int) -> Block:
                    rows["w"] // info["patch"][2]], 1).astype(np.int64)
   fit = cfg.shapes[-1][1] // grid.prod(1)
   shares = masks.MaskConfig(**{"dropout": cfg.dropout, **dict(cfg.masks)})
-  views = masks.draw(rng, rows, np.minimum(rows["t"], fit).astype(np.int64),
-                     grid, fit, shares, info["stride"][0])
+  views = masks.draw(rng, rows, _real(rows, info["stride"][0]), grid, fit,
+                     shares, info["stride"][0])
   latents = views.stop - views.start + views.stills.sum(1)
   tokens = latents * grid.prod(1)
   continues = (views.start > 0).astype(np.int64)
@@ -91,6 +91,17 @@ def of_an_epoch(pools, block: int) -> float:
   """Blocks in which every usable clip comes once; below 1 if a block has more."""
   count = sum(map(len, pools))
   return 1 / (block // count) if count <= block else -(-count // block)
+
+
+def _real(rows: np.ndarray, stride: int) -> np.ndarray:
+  """Latents [N] of each clip that cover frames of it only.
+
+  The last one may cover frames that were repeated to fill it; what stands still
+  there is not shown, unless the clip has but one latent besides.
+  """
+  t = rows["t"].astype(np.int64)
+  return np.maximum(np.minimum(t, (rows["frames"] - 1) // stride + 1),
+                    np.minimum(t, 2))
 
 
 def _clips(cfg, pools, index: int) -> np.ndarray:

@@ -15,6 +15,12 @@ A share `interior` of the videos begins at an interior latent: positions start
 at latent 1 and the prompt gets the <continues> piece. Images are none or box.
 A kind that a clip has no stored latents for gives its share to the kinds it
 has. The draws come before packing, because a view decides the token count.
+
+Of a clip that is longer than a row, a view is as much as fits. A view that
+begins at an interior latent begins anywhere in the clip, and where the tail or
+the still that it is drawn for lies deep in the clip it has to: of such clips
+more views than the share `interior` do. With `interior` 0 the views are of the
+beginning only.
 """
 
 import dataclasses
@@ -83,7 +89,8 @@ def draw(rng: np.random.Generator, rows: np.ndarray, length: np.ndarray,
   Args:
     rng: of the block.
     rows: [N] of latents.LATENTS.
-    length: [N] the latents of each clip that are used, at least 1.
+    length: [N] the latents of each clip that are used, at least 1. A view has
+      at most `fit` of them.
     grid: [N, 2] tokens of a latent in height and width.
     fit: [N] the latents (views and stills together) that fit into a row.
     cfg: shares.
@@ -91,40 +98,52 @@ def draw(rng: np.random.Generator, rows: np.ndarray, length: np.ndarray,
   """
   n = len(rows)
   u = rng.random((n, 16))
+  over, end = length > fit, length
+  if not cfg.interior:  # of a clip over a row only the beginning is seen
+    length = np.minimum(length, fit)
+    end = length - over  # a still takes the place of a latent
   cuts = np.where(rows["cuts"] < length[:, None], rows["cuts"], -1)
   frames = np.where((rows["stills"] >= 0) & (
-      rows["stills"] <= (stride * (length - 1))[:, None]), rows["stills"], -1)
-  kind = _kinds(u[:, 0], length, grid, cuts, frames, fit, cfg)
+      rows["stills"] <= (stride * (end - 1))[:, None]), rows["stills"], -1)
+  kind = _kinds(u[:, 0], length, over, grid, cuts, frames, fit, cfg)
+  size = np.minimum(length, fit) - (over & (kind == STILLS))
   cut = _pick(u[:, 1], cuts, np.select(
       [kind == TAIL, kind == BOTH, kind == LOOP], [1, 2, 3], length))
-  start = _starts(u[:, 2], u[:, 3], kind, length, cut, cfg)
+  # The latent that a view of a part of a clip has to show.
+  still = _pick(u[:, 1], frames, np.where(over & (kind == STILLS), 0,
+                                          stride * length))
+  shown = np.where(still >= 0, -(-still // stride), cut)
+  start = _starts(u[:, 2], u[:, 3], kind, length, size, cut, shown, cfg)
+  stop = np.minimum(start + size, length)
   # The first latent that is surely unknown ends the room for a head.
-  room = np.where(cut >= 0, cut, length) - start
+  room = np.where(cut >= 0, cut, stop) - start
   head = np.where(np.isin(kind, (HEAD, BOTH, LOOP)),
                   1 + _below(u[:, 4], room - 1), 0)
   head[kind == FIRST] = 1
-  stills = _stills(u[:, 5:10], kind, frames, start, length, fit, stride)
+  stills = _stills(u[:, 5:10], kind, frames, start, stop, fit, stride)
   # Stills before an interior start are not in the view: begin at 0 instead.
   empty = (kind == STILLS) & ~stills.any(1)
   start[empty] = 0
   stills[empty] = _stills(u[empty, 5:10], kind[empty], frames[empty],
-                          start[empty], length[empty], fit[empty], stride)
-  box, inside = _boxes(u[:, 10:], rng.random((n, 4)), kind, length - start,
+                          start[empty], stop[empty], fit[empty], stride)
+  box, inside = _boxes(u[:, 10:], rng.random((n, 4)), kind, stop - start,
                        grid)
   drop = rng.random(n) < cfg.dropout
   long = rng.random(n) < cfg.descriptive
-  return Views(kind.astype(np.int8), start, length.copy(), head, cut, stills,
-               box, inside, np.where(drop, -1, long).astype(np.int8))
+  return Views(kind.astype(np.int8), start, stop, head, cut, stills, box,
+               inside, np.where(drop, -1, long).astype(np.int8))
 
 
-def _kinds(u, length, grid, cuts, frames, fit, cfg):
+def _kinds(u, length, over, grid, cuts, frames, fit, cfg):
   """Draws a kind among those that each clip can show."""
-  video = length > 1
+  size = np.minimum(length, fit)
+  video = size > 1
   last = cuts.max(1)
+  spare = np.where(over, size > 2, fit > length)  # room for a still
   can = np.stack([
-      np.ones_like(video), video, video, last >= 1, last >= 2, last >= 3,
-      video & (frames >= 0).any(1) & (fit > length),
-      (grid.prod(1) > 1) | video], 1)
+      np.ones_like(video), video, video, video & (last >= 1),
+      (size > 2) & (last >= 2), (size > 2) & (last >= 3),
+      video & (frames >= 0).any(1) & spare, (grid.prod(1) > 1) | video], 1)
   shares = np.array([getattr(cfg, k) for k in KINDS], float)
   shares = shares / shares.sum()
   p = can * shares
@@ -150,28 +169,34 @@ def _below(u, n):
   return (u * np.maximum(n, 1)).astype(np.int64)
 
 
-def _starts(u, v, kind, length, cut, cfg):
-  """The first latent of each view: 0, or an interior one."""
+def _starts(u, v, kind, length, size, cut, shown, cfg):
+  """The first latent of each view: 0, or an interior one.
+
+  A view of `size` latents that shows latent `shown` (-1: any) may have to begin
+  at an interior one.
+  """
   # So many latents may stand before the view: two stay, and what is known at
   # both ends leaves one that is unknown.
   most = np.where(np.isin(kind, (BOTH, LOOP)), cut - 2,
                   np.where(kind == TAIL, cut - 1, length - 2))
+  most = np.where((kind == STILLS) & (shown >= 0), shown, most)
   most = np.minimum(most, length - 2)
-  most[kind == FIRST] = 0
+  most[(kind == FIRST) | (size < 2)] = 0
+  least = np.maximum(shown - size + 1, 1)
   shares = np.array([getattr(cfg, k) for k in KINDS], float)
   shares = shares / shares.sum()
   free = 1 - shares[FIRST] - shares[LOOP]
   share = np.clip((cfg.interior - shares[LOOP]) / max(free, 1e-9), 0, 1)
-  interior = (most >= 1) & ((u < share) | (kind == LOOP))
-  return np.where(interior, 1 + _below(v, most), 0)
+  interior = (most >= 1) & ((u < share) | (kind == LOOP) | (shown >= size))
+  return np.where(interior, least + _below(v, most - least + 1), 0)
 
 
-def _stills(u, kind, frames, start, length, fit, stride):
+def _stills(u, kind, frames, start, stop, fit, stride):
   """Which stored stills are given: one, or as often two."""
   first = np.where(start > 0, stride * (start - 1) + 1, 0)
   ok = (frames >= first[:, None]) & (kind == STILLS)[:, None] & (
-      frames >= 0)
-  count = np.minimum(1 + (u[:, 4] < 0.5), fit - (length - start))
+      frames >= 0) & (frames <= (stride * (stop - 1))[:, None])
+  count = np.minimum(1 + (u[:, 4] < 0.5), fit - (stop - start))
   order = np.argsort(np.where(ok, u[:, :frames.shape[1]], 2), 1)
   rank = np.argsort(order, 1)
   return ok & (rank < count[:, None])

@@ -92,8 +92,8 @@ class TokenPlan:
   @functools.cached_property
   def digest(self) -> str:
     """sha256 of all that decides the batches: data, tokenizer and config."""
-    return hashlib.sha256(f"{self.manifest.digest} {self.cfg}".encode()
-                          ).hexdigest()
+    cfg = dataclasses.replace(self.cfg, cache_bytes=0)  # only spares work
+    return hashlib.sha256(f"{self.manifest.digest} {cfg}".encode()).hexdigest()
 
   @functools.cached_property
   def loader(self) -> assemble.Loader:

@@ -27,7 +27,8 @@ def report(plan: plan_lib.TokenPlan, shards: int | None = None) -> dict:
     of clips and of tokens), tokens_per_step, steps_per_block,
     steps_per_epoch, left_over (the share of batches that blocks have beyond
     steps_per_block, left to another epoch, in the first BLOCKS blocks), cut
-    (clips shortened to fit a row), cut_latents, cut_tokens, dropped (one latent
+    (clips longer than a row, of which a view is a part), cut_latents and
+    cut_tokens (what the longest views leave out of them), dropped (one latent
     is over a row), prompts_cut, events.
   """
   block, cfg = plan_lib.block_at(plan, 0), plan.cfg
