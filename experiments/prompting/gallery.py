@@ -51,7 +51,7 @@ STRIPS = [
      ['loop --prompt="a small green triangle moves up" --frames=24 '
       "--out=endless.mp4"], ["endless.mp4"]),
     ("Edit", ['edit ball.mp4 --prompt="a large green ball moves to the right on '
-              'a plain black background" --strength=0.8 --out=green.mp4'],
+              'a plain black background" --out=green.mp4'],
      ["ball.mp4", "green.mp4"]),
     ("Connect", ['generate --prompt="a small yellow square moves down on a plain '
                  'navy background" --size=96x56 --seed=6 --out=square.mp4',
