@@ -5,6 +5,7 @@ A data set is a folder:
   sora-SPLIT.array_record-00000-of-00007   the records of a shard
   SPLIT.npy                                the manifest, one row per record
   dataset.json                             what the folder holds
+  source.json                              the state of its source, origin.py
   tokenizer.model                          sentencepiece, of the train captions
   rejects.jsonl                            what was left out, and why
 
