@@ -258,6 +258,14 @@ def test_the_verb_prepares(capsys, tmp_path):
   assert set(rows["width"]) <= {32, 48} and set(rows["frames"]) == {5}
 
 
+def test_thresholds_of_the_verb_take_fractions(tmp_path):
+  flags = [f"--{name}=0.5" for name in (
+      "min_motion", "max_motion", "max_aspect", "min_seconds", "max_seconds",
+      "min_fps")]
+  assert main.main(["prepare", "world:balls", f"--out={tmp_path}/d", "--count=2",
+                    "--size=16x16", "--frames=1", "--workers=0", *flags]) == 0
+
+
 def test_latents_are_written_and_read(worlds):
   rng = np.random.default_rng(0)
   draw = lambda *s: rng.standard_normal(s).astype(np.float16)
