@@ -25,6 +25,8 @@ import threading
 from array_record.python import array_record_module
 import numpy as np
 
+from sora_jax.data import aside
+
 PARTS = "parts"
 CHUNK = 2**20  # rows that are hashed at once
 SPLITS = ("train", "test")
@@ -148,8 +150,8 @@ def write_shard(root, split: str, shard: int, records, dtype: np.dtype,
   """
   stem = part(root, split, shard)
   os.makedirs(os.path.dirname(stem), exist_ok=True)
-  aside = f"{stem}.{os.getpid()}.tmp"
-  writer = array_record_module.ArrayRecordWriter(aside, "group_size:1")
+  unfinished = f"{stem}.{os.getpid()}.tmp"
+  writer = array_record_module.ArrayRecordWriter(unfinished, "group_size:1")
   rows = []
   try:
     for record, (data, row, *times) in enumerate(records):
@@ -157,13 +159,12 @@ def write_shard(root, split: str, shard: int, records, dtype: np.dtype,
       rows += [(shard, record, *row)] * (times[0] if times else 1)
     writer.close()
   except BaseException:
-    os.unlink(aside)
+    os.unlink(unfinished)
     raise
-  os.replace(aside, f"{stem}.array_record")
+  os.replace(unfinished, f"{stem}.array_record")
   write_lines(f"{stem}.jsonl", rejects)
-  with open(aside, "wb") as f:  # last: it says that the shard is whole
+  with aside.opened(f"{stem}.npy") as f:  # last: the shard is whole
     np.save(f, np.array(rows, dtype), allow_pickle=False)
-  os.replace(aside, f"{stem}.npy")
   return len(rows)
 
 
@@ -224,10 +225,8 @@ def collect(root, counts: dict[str, int], info: dict, rejects=()) -> dict:
       if os.path.exists(source):
         os.replace(source, target)
     rows = np.concatenate([rows[i] for i in full])
-    aside = os.path.join(root, f"{split}.npy.tmp")
-    with open(aside, "wb") as f:
+    with aside.opened(os.path.join(root, f"{split}.npy")) as f:
       np.save(f, rows, allow_pickle=False)
-    os.replace(aside, os.path.join(root, f"{split}.npy"))
     shards[split], clips[split] = len(full), len(rows)
   write_rejects(root, [*rejects, *late])
   return {**info, "shards": shards, "clips": clips,
@@ -260,21 +259,13 @@ def read_json(path):
 
 def write_lines(path, rows) -> None:
   """Writes one JSON value a line, aside and renamed."""
-  replace(path, "".join(json.dumps(r) + "\n" for r in rows).encode())
+  aside.write(path, "".join(json.dumps(r) + "\n" for r in rows).encode())
 
 
 def write_json(path, value) -> None:
   """Writes JSON aside and renames it."""
-  replace(path, (json.dumps(value, indent=1, ensure_ascii=False)
-                  + "\n").encode())
-
-
-def replace(path, data: bytes) -> None:
-  """Writes a file aside and renames it."""
-  aside = f"{os.fspath(path)}.{os.getpid()}.tmp"
-  with open(aside, "wb") as f:
-    f.write(data)
-  os.replace(aside, path)
+  aside.write(path, (json.dumps(value, indent=1, ensure_ascii=False)
+                     + "\n").encode())
 
 
 @dataclasses.dataclass(frozen=True)
