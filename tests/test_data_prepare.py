@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -264,6 +265,21 @@ def test_thresholds_of_the_verb_take_fractions(tmp_path):
       "min_fps")]
   assert main.main(["prepare", "world:balls", f"--out={tmp_path}/d", "--count=2",
                     "--size=16x16", "--frames=1", "--workers=0", *flags]) == 0
+
+
+@pytest.mark.parametrize("name, change", [
+    ("train.npy", lambda data: b""), ("train.npy", lambda data: data[:-9]),
+    ("train.npy", lambda data: data[:30]),
+    ("dataset.json", lambda data: b"[]"), ("dataset.json", lambda data: b"{}"),
+    ("dataset.json", lambda data: data[:-9])])
+def test_a_damaged_data_set_is_one_line(worlds, tmp_path, capsys, name, change):
+  shutil.copytree(worlds, tmp_path / "d")
+  path = tmp_path / "d" / name
+  path.write_bytes(change(path.read_bytes()))
+  assert main.main(["plan-data", "--config=configs/vae.py:tiny",
+                    f"--data={tmp_path}/d"]) == 2
+  error = capsys.readouterr().err
+  assert error.count("\n") == 1 and f"{path} is damaged" in error
 
 
 def test_latents_are_written_and_read(worlds):

@@ -20,7 +20,8 @@ def check(out: str, fingerprint: list) -> None:
   Raises:
     ValueError: it has changed since.
   """
-  if shards.read_json(os.path.join(out, FILE)) not in (None, fingerprint):
+  if shards.read_json(os.path.join(out, FILE)) not in (
+      None, {"files": fingerprint}):
     raise ValueError(
         f"{out} is finished, but its source has changed since (names, sizes or "
         "times of files): give another --out to prepare it anew")
@@ -29,7 +30,7 @@ def check(out: str, fingerprint: list) -> None:
 def begin(out: str, fingerprint: list) -> None:
   """Forgets the shards of an unfinished data set if its source has changed."""
   path, parts = os.path.join(out, FILE), os.path.join(out, shards.PARTS)
-  if shards.read_json(path) == fingerprint:
+  if shards.read_json(path) == {"files": fingerprint}:
     return
   starts = tuple(f"{split}-" for split in shards.SPLITS)
   begun = [n for n in os.listdir(parts) if n.startswith(starts)]
@@ -45,4 +46,4 @@ def begin(out: str, fingerprint: list) -> None:
         os.unlink(os.path.join(out, name))
     for name in begun:
       os.unlink(os.path.join(parts, name))
-  shards.write_json(path, fingerprint)
+  shards.write_json(path, {"files": fingerprint})

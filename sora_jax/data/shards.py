@@ -15,17 +15,16 @@ nothing, and `collect` gives the shards of a finished run their final names.
 """
 
 import dataclasses
-import functools
 import hashlib
 import json
 import os
 import shutil
-import threading
 
 from array_record.python import array_record_module
 import numpy as np
 
 from sora_jax.data import aside
+from sora_jax.data import record_file
 
 PARTS = "parts"
 CHUNK = 2**20  # rows that are hashed at once
@@ -68,7 +67,7 @@ class Manifest:
     row = self.rows[index]
     path = os.path.join(self.root, shard_name(
         self.split, int(row["shard"]), self.info["shards"][self.split]))
-    return _reader(path).read(int(row["record"]))
+    return record_file.reader(path).read(int(row["record"]))
 
 
 def open_manifest(root, split: str = "train") -> Manifest:
@@ -78,7 +77,7 @@ def open_manifest(root, split: str = "train") -> Manifest:
     ValueError: no data set, no such split, or an empty one.
   """
   root = os.fspath(root)
-  info = read_json(os.path.join(root, "dataset.json"))
+  info = _info(root)
   if info is None:
     raise ValueError(f"{root} holds no finished data set (no dataset.json): run "
                      "sora-jax prepare or encode to the end")
@@ -86,10 +85,25 @@ def open_manifest(root, split: str = "train") -> Manifest:
   if not os.path.isfile(path):
     raise ValueError(f"{root} has no split {split!r}; it has "
                      f"{', '.join(info['shards'])}")
-  rows = np.load(path, mmap_mode="r", allow_pickle=False)
+  try:
+    rows = np.lib.format.open_memmap(path, mode="r")
+  except ValueError as e:  # empty, cut short, or of another kind
+    raise ValueError(f"{path} is damaged: {e}") from e
+  if rows.ndim != 1 or not rows.dtype.names:
+    raise ValueError(f"{path} is damaged: it holds no rows of a manifest")
   if not len(rows):
     raise ValueError(f"{path} lists 0 clips")
   return Manifest(root, split, rows, info)
+
+
+def _info(root) -> dict | None:
+  """dataset.json, None when there is none."""
+  path = os.path.join(root, "dataset.json")
+  info = read_json(path)
+  for key in ("shards", "clips"):
+    if info is not None and not isinstance(info.get(key), dict):
+      raise ValueError(f"{path} is damaged: key {key} is missing")
+  return info
 
 
 def begin(root, info: dict) -> dict | None:
@@ -115,7 +129,7 @@ def begin(root, info: dict) -> dict | None:
 def check(root, info: dict) -> dict | None:
   """As `begin`, but changes nothing."""
   info = json.loads(json.dumps(info))
-  done = read_json(os.path.join(root, "dataset.json"))
+  done = _info(root)
   for old in (done, read_json(os.path.join(root, PARTS, "job.json"))):
     changed = [k for k, v in info.items() if old and old.get(k) != v]
     if changed:
@@ -247,14 +261,17 @@ def finish(root, info: dict) -> dict:
 
 
 def read_json(path):
-  """A JSON file, None when there is none."""
+  """A JSON object, None when there is no file."""
   if not os.path.isfile(path):
     return None
   with open(path, encoding="utf-8") as f:
     try:
-      return json.load(f)
+      value = json.load(f)
     except ValueError as e:
       raise ValueError(f"{path} is damaged: {e}") from e
+  if not isinstance(value, dict):
+    raise ValueError(f"{path} is damaged: it is no JSON object")
+  return value
 
 
 def write_lines(path, rows) -> None:
@@ -266,24 +283,3 @@ def write_json(path, value) -> None:
   """Writes JSON aside and renames it."""
   aside.write(path, (json.dumps(value, indent=1, ensure_ascii=False)
                      + "\n").encode())
-
-
-@dataclasses.dataclass(frozen=True)
-class _Reader:
-  """An open shard; reads take turns, ArrayRecord seeks."""
-
-  file: object
-  lock: threading.Lock
-
-  def read(self, record: int) -> bytes:
-    with self.lock:
-      return self.file.read([record])[0]
-
-
-@functools.lru_cache(maxsize=256)
-def _reader(path: str) -> _Reader:
-  try:
-    return _Reader(array_record_module.ArrayRecordReader(
-        path, "readahead_buffer_size:0"), threading.Lock())
-  except (RuntimeError, OSError) as e:
-    raise ValueError(f"{path}: {' '.join(str(e).split())[:200]}") from e
