@@ -1,9 +1,12 @@
 """Bad files end as counted rejects, and good ones beside them are kept."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import tarfile
+import time
 
 import pytest
 
@@ -144,3 +147,38 @@ def test_a_file_that_kills_its_reader_is_rejected(tmp_path):
   assert sum(done) == 6
   assert [r.get("reason") for r in rows] == [
       None, None, None, "kills the process that reads it", None, None]
+
+
+# Two workers that say who they are and then work for ever.
+SLEEPERS = """
+import os, time
+from sora_jax.data import runners
+
+def call(task):
+  with open(f"{task}.pid", "w") as f:
+    f.write(str(os.getpid()))
+  time.sleep(600)
+
+if __name__ == "__main__":
+  runners.run(call, [0, 1], 2, print)
+"""
+
+
+def test_workers_end_with_their_parent(tmp_path):
+  (tmp_path / "run.py").write_text(SLEEPERS)
+  files = [tmp_path / "0.pid", tmp_path / "1.pid"]
+  parent = subprocess.Popen([sys.executable, "run.py"], cwd=tmp_path,
+                            stdout=subprocess.PIPE)
+  try:
+    end = time.monotonic() + 60
+    while not all(f.exists() and f.read_text() for f in files):
+      assert parent.poll() is None and time.monotonic() < end
+      time.sleep(0.05)
+    parent.kill()
+    parent.communicate(timeout=20)  # until nobody holds its output open
+  except subprocess.TimeoutExpired:
+    for file in files:
+      os.kill(int(file.read_text()), signal.SIGKILL)
+    pytest.fail("a worker outlived its parent")
+  finally:
+    parent.kill()

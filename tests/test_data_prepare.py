@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -256,6 +257,29 @@ def test_the_verb_prepares(capsys, tmp_path):
   assert "4 train clips" in capsys.readouterr().out
   rows = shards.open_manifest(tmp_path / "d").rows
   assert set(rows["width"]) <= {32, 48} and set(rows["frames"]) == {5}
+
+
+def test_thresholds_of_the_verb_take_fractions(tmp_path):
+  flags = [f"--{name}=0.5" for name in (
+      "min_motion", "max_motion", "max_aspect", "min_seconds", "max_seconds",
+      "min_fps")]
+  assert main.main(["prepare", "world:balls", f"--out={tmp_path}/d", "--count=2",
+                    "--size=16x16", "--frames=1", "--workers=0", *flags]) == 0
+
+
+@pytest.mark.parametrize("name, change", [
+    ("train.npy", lambda data: b""), ("train.npy", lambda data: data[:-9]),
+    ("train.npy", lambda data: data[:30]),
+    ("dataset.json", lambda data: b"[]"), ("dataset.json", lambda data: b"{}"),
+    ("dataset.json", lambda data: data[:-9])])
+def test_a_damaged_data_set_is_one_line(worlds, tmp_path, capsys, name, change):
+  shutil.copytree(worlds, tmp_path / "d")
+  path = tmp_path / "d" / name
+  path.write_bytes(change(path.read_bytes()))
+  assert main.main(["plan-data", "--config=configs/vae.py:tiny",
+                    f"--data={tmp_path}/d"]) == 2
+  error = capsys.readouterr().err
+  assert error.count("\n") == 1 and f"{path} is damaged" in error
 
 
 def test_latents_are_written_and_read(worlds):

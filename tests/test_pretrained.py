@@ -176,6 +176,45 @@ DAMAGE = {
         ["scheduler_config.json: key prediction_type"]),
     "no JSON": (lambda at: (at / "vae/config.json").write_text("{"),
                 ["vae/config.json is no JSON"]),
+    "an index that is a list": (
+        lambda at: (at / "model_index.json").write_text("[]"),
+        ["model_index.json is no JSON object"]),
+    "half a name of a part": (
+        lambda at: edit(at / "model_index.json", lambda j: j.update(vae=["x"])),
+        ["model_index.json: key vae is ['x']"]),
+    "no text encoder named": (
+        lambda at: edit(at / "model_index.json",
+                        lambda j: j.pop("text_encoder")),
+        ["model_index.json: key text_encoder is missing"]),
+    "no tokenizer named": (
+        lambda at: edit(at / "model_index.json", lambda j: j.pop("tokenizer")),
+        ["model_index.json: key tokenizer is missing"]),
+    "settings that are a list": (
+        lambda at: (at / "vae/config.json").write_text("[1]"),
+        ["vae/config.json is no JSON object"]),
+    "settings that are no text": (
+        lambda at: (at / "vae/config.json").write_bytes(b"{\"\xff\": 1}"),
+        ["vae/config.json is no JSON"]),
+    **{f"{part} {key} {value!r}": (
+        lambda at, part=part, key=key, value=value: edit(
+            at / part / "config.json", lambda j: j.update({key: value})),
+        [f"{part}/config.json: ", key])
+       for part, key, value in (
+           ("vae", "z_dim", "4"), ("vae", "base_dim", 0),
+           ("vae", "base_dim", -4), ("vae", "num_res_blocks", 1.5),
+           ("vae", "dim_mult", [1, "1", 1]), ("vae", "dim_mult", []),
+           ("vae", "temperal_downsample", "ab"),
+           ("vae", "latents_std", [1.0, float("nan"), 1.0, 1.0]),
+           ("vae", "latents_std", [1.0, 0.0, 1.0, 1.0]),
+           ("vae", "latents_mean", [1e300, 0.0, 0.0, 0.0]),
+           ("vae", "latents_mean", ["a", "b", "c", "d"]),
+           ("transformer", "num_layers", "2"), ("transformer", "ffn_dim", 0),
+           ("transformer", "eps", "small"),
+           ("text_encoder", "feed_forward_proj", 3))},
+    "an index of tensors that is a list": (
+        lambda at: edit(at / "transformer" / INDEX,
+                        lambda j: j.update(weight_map=["x"])),
+        [f"{INDEX}: key weight_map"]),
     "no tokenizer": (lambda at: shutil.rmtree(at / "tokenizer"),
                      ["tokenizer"]),
 }

@@ -1,6 +1,7 @@
 """Videos survive being written and read; hostile files end in one line."""
 
 import io
+import resource
 import struct
 
 import numpy as np
@@ -9,6 +10,8 @@ import pytest
 
 import bad_files
 from sora_jax.data import containers
+from sora_jax.data import shards
+from sora_jax.data import tokenizer
 from sora_jax.data import video_io
 
 
@@ -53,6 +56,23 @@ def test_a_frame_that_lasts_too_long_is_refused(tmp_path):
                  duration=[10, 600_000], comment=b'{"fps": 1000}')
   with pytest.raises(ValueError, match="has 600010 frames; the limit is 10000"):
     video_io.read(tmp_path / "x.gif")
+
+
+@pytest.mark.parametrize("name, write", [
+    ("x.mp4", lambda path: video_io.write(path, bad_files.moving(), 8)),
+    ("x.json", lambda path: shards.write_json(path, ["word"] * 99)),
+    ("x.model", lambda path: tokenizer.train(["a red ball"], path))])
+def test_a_full_disk_leaves_no_half_of_a_file(tmp_path, name, write):
+  (tmp_path / name).write_bytes(b"what was there")
+  limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+  try:  # no file may grow past 300 bytes: as on a full disk
+    resource.setrlimit(resource.RLIMIT_FSIZE, (300, limits[1]))
+    with pytest.raises(OSError, match="large"):
+      write(tmp_path / name)
+  finally:
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+  assert [p.name for p in tmp_path.iterdir()] == [name]
+  assert (tmp_path / name).read_bytes() == b"what was there"
 
 
 def test_png_is_an_image_or_a_contact_sheet(tmp_path):

@@ -20,6 +20,8 @@ from sora_jax.cli import options
 
 WHAT = ("FILE:VARIANT of the config, such as configs/dit.py:tiny; "
         "--config.key=value changes a key.")
+KINDS = ("vae", "dit")
+
 
 def define(values: flags.FlagValues, argv: list[str]) -> list[str]:
   """Defines --config on `values` and returns argv with its path resolved.
@@ -42,9 +44,28 @@ def define(values: flags.FlagValues, argv: list[str]) -> list[str]:
 
 
 def load(name: str) -> config_dict.ConfigDict:
-  """The config FILE:VARIANT."""
+  """The config FILE:VARIANT.
+
+  Raises:
+    ValueError: no such file or variant, the file cannot be run, or it gives no
+      config of a kind that there is.
+  """
   path = _resolve(f"--config={name}").removeprefix("--config=")
-  return config_flags.config_flags.ConfigFileFlagParser("config").parse(path)
+  file = path.split(":", 1)[0]
+  try:
+    cfg = config_flags.config_flags.ConfigFileFlagParser("config").parse(path)
+  except Exception as e:  # whatever a file of the user's raises
+    if isinstance(e, (TypeError, ValueError)):
+      e = e.__context__ or e  # these are raised anew, with their traceback
+    kind = "" if isinstance(e, ValueError) else f"{type(e).__name__}: "
+    raise ValueError(f"{file}: {kind}{e}") from e
+  if not isinstance(cfg, config_dict.ConfigDict):
+    raise ValueError(f"{file}: get_config gives {type(cfg).__name__}, it must "
+                     "give a ConfigDict")
+  if cfg.get("kind") not in KINDS:
+    raise ValueError(f"{file}: kind is {cfg.get('kind')!r}, it must be one of "
+                     f"{', '.join(KINDS)}")
+  return cfg
 
 
 def to_json(cfg: config_dict.ConfigDict) -> dict:
@@ -66,11 +87,17 @@ def _resolve(arg: str) -> str:
 
 
 def _check_overrides(config: str, argv: list[str]) -> None:
-  """Names the nearest key for every unknown one."""
-  keys = [k for k, _ in _flatten(load(config))]
-  for arg in argv:
-    match = re.match(r"--(?:no)?config\.([^=]+)", arg)
-    if match and match[1] not in keys:
+  """Names the nearest key for every unknown one; the kind is the file's."""
+  cfg = load(config)
+  keys = [k for k, _ in _flatten(cfg)]
+  for arg, following in zip(argv, [*argv[1:], ""]):
+    match = re.match(r"--?(?:no)?config\.([^=]+)(?:=(.*))?", arg)
+    if match and match[1] == "kind":
+      value = following if match[2] is None else match[2]
+      if value != cfg.kind:
+        raise ValueError(f"--config.kind={value}: {config} is of kind "
+                         f"{cfg.kind}; name a config of another kind instead")
+    elif match and match[1] not in keys:
       near = difflib.get_close_matches(match[1], keys, 1, cutoff=0)
       raise ValueError(f"there is no config key '{match[1]}' in {config}, the "
                        f"nearest is '{near[0]}'")

@@ -32,13 +32,13 @@ class Rules:
   """
 
   min_frames: int = 1
-  min_seconds: float = 0
-  max_seconds: float = 0
+  min_seconds: float = 0.0
+  max_seconds: float = 0.0
   min_side: int = 16
-  max_aspect: float = 0
-  min_fps: float = 0
-  min_motion: float = 0
-  max_motion: float = 0
+  max_aspect: float = 0.0
+  min_fps: float = 0.0
+  min_motion: float = 0.0
+  max_motion: float = 0.0
   max_static: float = 0.98
   min_brightness: float = 0.01
   max_brightness: float = 0.99

@@ -26,7 +26,7 @@ class Folder:
   Attributes:
     rows: per item (path or None, captions or None, reason or None, key).
     ignored: ending -> number of files that are neither media nor captions.
-    files: a fingerprint of all files.
+    files: a fingerprint of the files that are not ignored.
   """
 
   rows: tuple
@@ -64,13 +64,14 @@ def folder(root: str) -> Folder:
     folders.sort()
     for name in sorted(names):
       path, kind = os.path.join(base, name), items.ending(name)
-      seen.append(path)
       if kind in TABLES:
         tables.append(path)
       elif kind in items.VIDEOS + items.IMAGES:
         files[path] = None
       elif kind not in items.SIDECARS:
         ignored[kind or name] += 1
+        continue
+      seen.append(path)
   for table in tables:
     for line, row in _table(table):
       where = f"{_key(table, root)}:{line}"

@@ -14,6 +14,7 @@ import re
 import numpy as np
 import PIL.Image
 
+from sora_jax.data import aside
 from sora_jax.data import records
 from sora_jax.data import shards
 from sora_jax.data import video_io
@@ -57,7 +58,7 @@ def write(out, info: dict, clips: list[dict], rejects: list[dict]) -> None:
   """
   text = render(info, _columns(out, info, clips), _pictures(out, info, clips),
                 rejects)
-  shards.replace(os.path.join(out, "report.html"), text.encode())
+  aside.write(os.path.join(out, "report.html"), text.encode())
 
 
 def render(info: dict, columns: dict, pictures: list, rejects: list) -> str:

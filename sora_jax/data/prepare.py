@@ -23,6 +23,7 @@ import tqdm
 from sora_jax.data import clips as clips_lib
 from sora_jax.data import filters
 from sora_jax.data import items as items_lib
+from sora_jax.data import origin
 from sora_jax.data import page
 from sora_jax.data import records
 from sora_jax.data import runners
@@ -92,8 +93,8 @@ def prepare(source, out, options: sources.WorldOptions | None = None,
     dry run what it would keep, without shards.
 
   Raises:
-    ValueError: an unknown or empty source, nothing left in it, or a folder
-      that holds another data set.
+    ValueError: an unknown or empty source, nothing left in it, a folder that
+      holds another data set, or a finished one whose source has changed.
   """
   options = options or sources.WorldOptions()
   if not 0 <= test_share < 1:
@@ -109,6 +110,7 @@ def prepare(source, out, options: sources.WorldOptions | None = None,
   out, exact = os.fspath(out), items.exact()
   description = {**job.describe(exact.all()), "items": len(items)}
   if (done := shards.check(out, description)) is not None:
+    origin.check(out, items.fingerprint())
     return done
   run = functools.partial(_run, workers, quiet, beam)
   clips, rejects = surveys.look(
@@ -122,6 +124,7 @@ def prepare(source, out, options: sources.WorldOptions | None = None,
   if dry_run:
     return summary
   shards.begin(out, description)
+  origin.begin(out, items.fingerprint())
   parts = _divide(clips, job)
   counts = {split: sum(s == split for s, _ in parts) for split in shards.SPLITS}
   todo = [(*p, parts[p]) for p in parts if not shards.is_written(out, *p)]

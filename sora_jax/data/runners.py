@@ -8,7 +8,9 @@ from collections.abc import Callable
 from concurrent import futures
 from concurrent.futures import process
 import multiprocessing
+from multiprocessing import connection
 import os
+import threading
 
 DEATHS = 100  # of worker processes, after which the run gives up
 
@@ -54,7 +56,8 @@ def run(call: Callable, tasks: list, workers: int | None, report: Callable,
 def _pool(call, tasks, workers, report) -> list:
   """Runs tasks in processes; those that are left when one of them dies."""
   context = multiprocessing.get_context("spawn")
-  with futures.ProcessPoolExecutor(min(workers, len(tasks)), context) as pool:
+  with futures.ProcessPoolExecutor(min(workers, len(tasks)), context,
+                                   _end_with_parent) as pool:
     jobs = {pool.submit(call, task): i for i, task in enumerate(tasks)}
     done = set()
     try:
@@ -68,3 +71,12 @@ def _pool(call, tasks, workers, report) -> list:
       pool.shutdown(wait=False, cancel_futures=True)
       raise
   return [task for i, task in enumerate(tasks) if i not in done]
+
+
+def _end_with_parent() -> None:
+  """Ends this worker when its parent dies of a signal and cannot tell it to."""
+  def wait():
+    connection.wait([multiprocessing.parent_process().sentinel])
+    os._exit(1)
+
+  threading.Thread(target=wait, daemon=True).start()

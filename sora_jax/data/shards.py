@@ -5,6 +5,7 @@ A data set is a folder:
   sora-SPLIT.array_record-00000-of-00007   the records of a shard
   SPLIT.npy                                the manifest, one row per record
   dataset.json                             what the folder holds
+  source.json                              the state of its source, origin.py
   tokenizer.model                          sentencepiece, of the train captions
   rejects.jsonl                            what was left out, and why
 
@@ -14,15 +15,16 @@ nothing, and `collect` gives the shards of a finished run their final names.
 """
 
 import dataclasses
-import functools
 import hashlib
 import json
 import os
 import shutil
-import threading
 
 from array_record.python import array_record_module
 import numpy as np
+
+from sora_jax.data import aside
+from sora_jax.data import record_file
 
 PARTS = "parts"
 CHUNK = 2**20  # rows that are hashed at once
@@ -65,7 +67,7 @@ class Manifest:
     row = self.rows[index]
     path = os.path.join(self.root, shard_name(
         self.split, int(row["shard"]), self.info["shards"][self.split]))
-    return _reader(path).read(int(row["record"]))
+    return record_file.reader(path).read(int(row["record"]))
 
 
 def open_manifest(root, split: str = "train") -> Manifest:
@@ -75,7 +77,7 @@ def open_manifest(root, split: str = "train") -> Manifest:
     ValueError: no data set, no such split, or an empty one.
   """
   root = os.fspath(root)
-  info = read_json(os.path.join(root, "dataset.json"))
+  info = _info(root)
   if info is None:
     raise ValueError(f"{root} holds no finished data set (no dataset.json): run "
                      "sora-jax prepare or encode to the end")
@@ -83,10 +85,25 @@ def open_manifest(root, split: str = "train") -> Manifest:
   if not os.path.isfile(path):
     raise ValueError(f"{root} has no split {split!r}; it has "
                      f"{', '.join(info['shards'])}")
-  rows = np.load(path, mmap_mode="r", allow_pickle=False)
+  try:
+    rows = np.lib.format.open_memmap(path, mode="r")
+  except ValueError as e:  # empty, cut short, or of another kind
+    raise ValueError(f"{path} is damaged: {e}") from e
+  if rows.ndim != 1 or not rows.dtype.names:
+    raise ValueError(f"{path} is damaged: it holds no rows of a manifest")
   if not len(rows):
     raise ValueError(f"{path} lists 0 clips")
   return Manifest(root, split, rows, info)
+
+
+def _info(root) -> dict | None:
+  """dataset.json, None when there is none."""
+  path = os.path.join(root, "dataset.json")
+  info = read_json(path)
+  for key in ("shards", "clips"):
+    if info is not None and not isinstance(info.get(key), dict):
+      raise ValueError(f"{path} is damaged: key {key} is missing")
+  return info
 
 
 def begin(root, info: dict) -> dict | None:
@@ -112,7 +129,7 @@ def begin(root, info: dict) -> dict | None:
 def check(root, info: dict) -> dict | None:
   """As `begin`, but changes nothing."""
   info = json.loads(json.dumps(info))
-  done = read_json(os.path.join(root, "dataset.json"))
+  done = _info(root)
   for old in (done, read_json(os.path.join(root, PARTS, "job.json"))):
     changed = [k for k, v in info.items() if old and old.get(k) != v]
     if changed:
@@ -147,8 +164,8 @@ def write_shard(root, split: str, shard: int, records, dtype: np.dtype,
   """
   stem = part(root, split, shard)
   os.makedirs(os.path.dirname(stem), exist_ok=True)
-  aside = f"{stem}.{os.getpid()}.tmp"
-  writer = array_record_module.ArrayRecordWriter(aside, "group_size:1")
+  unfinished = f"{stem}.{os.getpid()}.tmp"
+  writer = array_record_module.ArrayRecordWriter(unfinished, "group_size:1")
   rows = []
   try:
     for record, (data, row, *times) in enumerate(records):
@@ -156,13 +173,12 @@ def write_shard(root, split: str, shard: int, records, dtype: np.dtype,
       rows += [(shard, record, *row)] * (times[0] if times else 1)
     writer.close()
   except BaseException:
-    os.unlink(aside)
+    os.unlink(unfinished)
     raise
-  os.replace(aside, f"{stem}.array_record")
+  os.replace(unfinished, f"{stem}.array_record")
   write_lines(f"{stem}.jsonl", rejects)
-  with open(aside, "wb") as f:  # last: it says that the shard is whole
+  with aside.opened(f"{stem}.npy") as f:  # last: the shard is whole
     np.save(f, np.array(rows, dtype), allow_pickle=False)
-  os.replace(aside, f"{stem}.npy")
   return len(rows)
 
 
@@ -223,10 +239,8 @@ def collect(root, counts: dict[str, int], info: dict, rejects=()) -> dict:
       if os.path.exists(source):
         os.replace(source, target)
     rows = np.concatenate([rows[i] for i in full])
-    aside = os.path.join(root, f"{split}.npy.tmp")
-    with open(aside, "wb") as f:
+    with aside.opened(os.path.join(root, f"{split}.npy")) as f:
       np.save(f, rows, allow_pickle=False)
-    os.replace(aside, os.path.join(root, f"{split}.npy"))
     shards[split], clips[split] = len(full), len(rows)
   write_rejects(root, [*rejects, *late])
   return {**info, "shards": shards, "clips": clips,
@@ -247,51 +261,25 @@ def finish(root, info: dict) -> dict:
 
 
 def read_json(path):
-  """A JSON file, None when there is none."""
+  """A JSON object, None when there is no file."""
   if not os.path.isfile(path):
     return None
   with open(path, encoding="utf-8") as f:
     try:
-      return json.load(f)
+      value = json.load(f)
     except ValueError as e:
       raise ValueError(f"{path} is damaged: {e}") from e
+  if not isinstance(value, dict):
+    raise ValueError(f"{path} is damaged: it is no JSON object")
+  return value
 
 
 def write_lines(path, rows) -> None:
   """Writes one JSON value a line, aside and renamed."""
-  replace(path, "".join(json.dumps(r) + "\n" for r in rows).encode())
+  aside.write(path, "".join(json.dumps(r) + "\n" for r in rows).encode())
 
 
 def write_json(path, value) -> None:
   """Writes JSON aside and renames it."""
-  replace(path, (json.dumps(value, indent=1, ensure_ascii=False)
-                  + "\n").encode())
-
-
-def replace(path, data: bytes) -> None:
-  """Writes a file aside and renames it."""
-  aside = f"{os.fspath(path)}.{os.getpid()}.tmp"
-  with open(aside, "wb") as f:
-    f.write(data)
-  os.replace(aside, path)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Reader:
-  """An open shard; reads take turns, ArrayRecord seeks."""
-
-  file: object
-  lock: threading.Lock
-
-  def read(self, record: int) -> bytes:
-    with self.lock:
-      return self.file.read([record])[0]
-
-
-@functools.lru_cache(maxsize=256)
-def _reader(path: str) -> _Reader:
-  try:
-    return _Reader(array_record_module.ArrayRecordReader(
-        path, "readahead_buffer_size:0"), threading.Lock())
-  except (RuntimeError, OSError) as e:
-    raise ValueError(f"{path}: {' '.join(str(e).split())[:200]}") from e
+  aside.write(path, (json.dumps(value, indent=1, ensure_ascii=False)
+                     + "\n").encode())

@@ -21,6 +21,7 @@ import os
 
 import sentencepiece
 
+from sora_jax.data import aside
 from sora_jax.data import open_tokenizer
 
 PAD, EOS, UNK, CONTINUES = 0, 1, 2, 3
@@ -87,10 +88,7 @@ def train(texts, path, vocab_size: int = 512) -> Tokenizer:
       unk_id=UNK, bos_id=-1, control_symbols=["<continues>"],
       normalization_rule_name="nmt_nfkc_cf", max_sentence_length=65536,
       num_threads=1, minloglevel=2)
-  aside = f"{os.fspath(path)}.{os.getpid()}.tmp"
-  with open(aside, "wb") as f:
-    f.write(model.getvalue())
-  os.replace(aside, path)
+  aside.write(path, model.getvalue())
   return load(model.getvalue())
 
 

@@ -18,6 +18,7 @@ import numpy as np
 import PIL.Image
 import PIL.PngImagePlugin
 
+from sora_jax.data import aside
 from sora_jax.data import containers
 
 
@@ -153,10 +154,7 @@ def write(target, video, fps: float, metadata: dict | None = None,
   if path is None:
     target.write(buffer.getvalue())
     return
-  aside = f"{os.fspath(path)}.{os.getpid()}.tmp"
-  with open(aside, "wb") as f:
-    f.write(buffer.getvalue())
-  os.replace(aside, path)
+  aside.write(path, buffer.getvalue())
 
 
 def _checked(video: np.ndarray) -> np.ndarray:

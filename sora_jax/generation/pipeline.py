@@ -221,6 +221,10 @@ def load(name_or_dir: str = "tiny", dtype=jnp.float32, mesh=None) -> Pipeline:
   model = pretrained.load(folder, dtype, mesh)
   if model.transformer is None:
     raise ValueError(f"{folder} holds a VAE alone and cannot generate")
+  for part in ("text_encoder", "tokenizer"):
+    if getattr(model, part) is None:
+      raise ValueError(f"{folder}/model_index.json: key {part} is missing, and "
+                       "no prompt can be read without it")
   try:
     settings_lib.process(model)
   except ValueError as e:

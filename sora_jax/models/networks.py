@@ -53,11 +53,28 @@ DIT_FIXED = {
     "qk_norm": "rms_norm_across_heads", "added_kv_proj_dim": None}
 
 
+def _check_whole(config: dict, *keys: str, optional=()) -> None:
+  """Raises ValueError where a key is no whole number from 1.
+
+  Those that are optional may be missing or null.
+  """
+  for key in (*keys, *optional):
+    value = config.get(key) if key in optional else config[key]
+    if (type(value) is not int or value < 1) and not (
+        value is None and key in optional):
+      raise ValueError(f"key {key} is {value!r}, it must be a whole number "
+                       "from 1")
+
+
 def dit_fields(config: dict) -> dict:
   """The fields of our transformer from the reference's config."""
   for key, value in DIT_FIXED.items():
     if (found := config.get(key, value)) != value:
       raise ValueError(f"key {key} is {found!r}, only {value!r} is supported")
+  _check_whole(config, *(k for k in DIT_SIZES if k != "eps"), "in_channels",
+               optional=("out_channels",))
+  if not isinstance(config["eps"], float) or not 0 < config["eps"] < 1:
+    raise ValueError(f"key eps is {config['eps']!r}, it must be in (0, 1)")
   size, channels = int(np.prod(PATCH)), config["in_channels"]
   return {ours: config[theirs] for theirs, ours in DIT_SIZES.items()} | dict(
       patch_channels=channels * size,
@@ -80,6 +97,15 @@ def vae_fields(config: dict) -> dict:
   if config.get("attn_scales"):
     raise ValueError(f"key attn_scales is {config['attn_scales']!r}, only [] is "
                      "supported")
+  _check_whole(config, "base_dim", "z_dim", "num_res_blocks",
+               optional=("decoder_base_dim", "patch_size"))
+  for key, kind in (("dim_mult", int), ("temperal_downsample", bool)):
+    value = config[key]
+    if not isinstance(value, list) or not all(
+        type(v) is kind and (kind is bool or v > 0) for v in value) or (
+            kind is int and not value):
+      raise ValueError(f"key {key} is {value!r}, it must be a list of " + (
+          "true and false" if kind is bool else "whole numbers from 1"))
   return dict(
       base=config["base_dim"], decoder_base=config.get("decoder_base_dim") or 0,
       mults=tuple(config["dim_mult"]), z=config["z_dim"],
@@ -104,6 +130,7 @@ def vae_config(m: vae.VAE) -> dict:
 
 def text_fields(config: dict) -> dict:
   """The fields of our own text encoder from its config."""
+  _check_whole(config, "vocab", "width", "layers", "heads", "ffn")
   return {k: v for k, v in config.items() if not k.startswith("_")}
 
 

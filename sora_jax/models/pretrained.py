@@ -122,8 +122,12 @@ def _classes(file: str, index: dict) -> dict[str, str]:
   Raises:
     ValueError: a part that we do not know, or of a class that we do not know.
   """
-  classes = {part: value[1] for part, value in index.items()
-             if isinstance(value, list) and value[1]}
+  named = {k: v for k, v in index.items() if isinstance(v, list)}
+  for part, value in named.items():
+    if len(value) != 2 or not isinstance(value[1], str | None):
+      raise ValueError(f"{file}: key {part} is {value}, it must be the library "
+                       "and the class of the part")
+  classes = {part: value[1] for part, value in named.items() if value[1]}
   if "vae" not in classes:
     raise ValueError(f"{file}: key vae is missing")
   for part, name in classes.items():
@@ -139,10 +143,19 @@ def _classes(file: str, index: dict) -> dict[str, str]:
 
 def _statistics(folder: str, config: dict, key: str) -> np.ndarray:
   """latents_mean or latents_std [C] of a VAE's config."""
-  value = np.asarray(config.get(key, ()), np.float32)
+  try:
+    with np.errstate(over="ignore"):  # to infinity
+      value = np.asarray(config.get(key, ()), np.float32)
+  except (TypeError, ValueError):  # a text, or lists of several lengths
+    value = np.zeros(())
   if value.shape != (config.get("z_dim"),):
     raise ValueError(f"{folder}/vae/config.json: key {key} must be a list of "
                      f"z_dim ({config.get('z_dim')}) numbers")
+  if not np.isfinite(value).all() or (key == "latents_std"
+                                      and value.min() <= 0):
+    raise ValueError(f"{folder}/vae/config.json: key {key} is "
+                     f"{value.tolist()}, its numbers must be finite, of "
+                     "latents_std above 0")
   return value
 
 

@@ -207,8 +207,8 @@ def fields(config: dict) -> dict:
                      "umt5 text encoders are supported")
   per_layer_bias = config["model_type"] == "umt5"
   # The reference's default is T5's first form for t5, and gated for umt5.
-  form = config.get("feed_forward_proj",
-                    "gated-gelu" if per_layer_bias else "relu")
+  form = str(config.get("feed_forward_proj",
+                        "gated-gelu" if per_layer_bias else "relu"))
   act = form.removeprefix("gated-")
   if form == act or act not in ACTS:
     raise ValueError(f"feed_forward_proj is {form!r}: only T5 v1.1 and later "

@@ -82,6 +82,10 @@ def open_weights(folder: str) -> dict[str, Stored]:
   named = {}
   for index in (n for n in os.listdir(folder) if n.endswith(".index.json")):
     named = read_json(os.path.join(folder, index)).get("weight_map", {})
+    if not isinstance(named, dict) or not all(
+        isinstance(name, str) for name in named.values()):
+      raise ValueError(f"{os.path.join(folder, index)}: key weight_map must "
+                       "name the file of each tensor")
     if missing := sorted(set(named.values()) - set(found)):
       raise ValueError(f"{os.path.join(folder, missing[0])} is missing, {index} "
                        "names it")
@@ -164,14 +168,17 @@ def _sha256(path: str) -> str:
 
 
 def read_json(path: str) -> dict:
-  """A JSON file; ValueError where it is missing or damaged."""
+  """A JSON object; ValueError where it is missing, damaged or none."""
   try:
     with open(path, encoding="utf-8") as f:
-      return json.load(f)
+      value = json.load(f)
   except FileNotFoundError:
     raise ValueError(f"{path} is missing") from None
-  except json.JSONDecodeError as e:
+  except ValueError as e:  # of the text or of its encoding
     raise ValueError(f"{path} is no JSON: {e}") from e
+  if not isinstance(value, dict):
+    raise ValueError(f"{path} is no JSON object but a {type(value).__name__}")
+  return value
 
 
 def write_json(path: str, value: dict) -> None:

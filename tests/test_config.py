@@ -1,0 +1,44 @@
+"""A config that cannot be used is refused in one line."""
+
+import pytest
+
+from sora_jax import main
+
+DIT = "configs/dit.py:tiny"
+BAD = {
+    "syntax": ("def get_config(:\n", "SyntaxError"),
+    "raises": ("def get_config():\n  return {}['k']\n", "KeyError: 'k'"),
+    "refuses": ("def get_config():\n  raise ValueError('no such size')\n",
+                "no such size"),
+    "number": ("def get_config():\n  return 3\n", "gives int"),
+    "kind": ("import ml_collections\n\ndef get_config():\n"
+             "  return ml_collections.ConfigDict({'kind': 'foo'})\n",
+             "kind is 'foo'"),
+}
+
+
+def refused(verb, capsys, *flags):
+  assert main.main([verb, *flags, "--data=/nowhere"]) == 2
+  error = capsys.readouterr().err
+  assert error.count("\n") == 1 and "Traceback" not in error
+  return error
+
+
+@pytest.mark.parametrize("text, said", BAD.values(), ids=BAD.keys())
+def test_a_bad_config_file(tmp_path, capsys, text, said):
+  (tmp_path / "x.py").write_text(text)
+  error = refused("plan-data", capsys, f"--config={tmp_path}/x.py")
+  assert f"{tmp_path}/x.py: " in error and said in error
+
+
+@pytest.mark.parametrize("verb", ["plan-data", "train"])
+@pytest.mark.parametrize("flags", [["--config.kind=foo"],
+                                   ["--config.kind", "vae"]])
+def test_the_kind_is_the_files(capsys, verb, flags):
+  error = refused(verb, capsys, f"--config={DIT}", *flags)
+  assert "--config.kind=" in error and "is of kind dit" in error
+
+
+def test_a_variant_that_there_is_not(capsys):
+  error = refused("plan-data", capsys, "--config=configs/dit.py:nope")
+  assert "no variant 'nope'" in error and "tiny_cpu" in error
