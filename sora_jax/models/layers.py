@@ -98,15 +98,28 @@ class LayerNorm(nn.Module):
 
 def layer_norm(x: jax.Array, eps: float) -> jax.Array:
   """(x - mean) / std over the last axis, in float32, without parameters."""
-  x = x.astype(jnp.float32)
-  x = x - jnp.mean(x, -1, keepdims=True)
-  return x * jax.lax.rsqrt(jnp.mean(x * x, -1, keepdims=True) + eps)
+  y = _rows(x)
+  y = y - jnp.mean(y, -1, keepdims=True)
+  y = y * jax.lax.rsqrt(jnp.mean(y * y, -1, keepdims=True) + eps)
+  return y.reshape(x.shape)
 
 
 def rms_norm(x: jax.Array, scale: jax.Array, eps: float) -> jax.Array:
   """x / rms(x) * scale over the last axis, in float32."""
+  y = _rows(x)
+  y = y * jax.lax.rsqrt(jnp.mean(y * y, -1, keepdims=True) + eps) * scale
+  return y.reshape(x.shape)
+
+
+def _rows(x: jax.Array) -> jax.Array:
+  """x [.., D] in float32 and two-dimensional, unless its tokens are split.
+
+  XLA on CPU sums a product over the last axis of three ten times slower.
+  """
   x = x.astype(jnp.float32)
-  return x * jax.lax.rsqrt(jnp.mean(x * x, -1, keepdims=True) + eps) * scale
+  if mesh_lib.size(mesh_lib.TOKENS) > 1:
+    return x
+  return x.reshape(-1, x.shape[-1])
 
 
 def modulate(x: jax.Array, shift: jax.Array, scale: jax.Array) -> jax.Array:
