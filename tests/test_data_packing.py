@@ -252,7 +252,7 @@ def test_the_verb_reports_and_refuses_with_numbers(tmp_path, capsys):
   data = mixture(3000)
   np.save(tmp_path / "train.npy", data.rows)
   shards.write_json(tmp_path / "dataset.json", data.info | {
-      "shards": {"train": 1}, "rejected": 7})
+      "shards": {"train": 1}, "clips": {"train": 3000}, "rejected": 7})
   verb = ["plan-data", "--config=configs/dit.py:tiny_cpu", f"--data={tmp_path}"]
   assert main.main([*verb, "--stride=4x16x16", "--tokens=4194304",
                     "--shards=16", "--config.data.text_length=4096",

@@ -1,4 +1,4 @@
-"""`sora-jax plan`: what a config needs on a TPU slice, without one.
+r"""`sora-jax plan`: what a config needs on a TPU slice, without one.
 
   sora-jax plan --config=configs/dit.py:14b --topology=v5p:4x4x4 \
       --mesh=fsdp=16,context=4 --config.data.shapes='((16,65536),)'
