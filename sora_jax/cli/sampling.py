@@ -18,6 +18,7 @@ import numpy as np
 
 from sora_jax import mesh as mesh_lib
 from sora_jax.cli import options
+from sora_jax.data import containers
 from sora_jax.data import video_io
 from sora_jax.generation import canvas as canvas_lib
 from sora_jax.generation import pipeline
@@ -25,7 +26,6 @@ from sora_jax.generation import settings
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 ENDINGS = (".mp4", ".gif", ".webp", ".png")
-FPS = (0.1, 1000.0)  # what we read back
 SEEDS = 2**62
 
 
@@ -90,8 +90,9 @@ def parse(f: flags.FlagValues, argv: list[str], *inputs: str) -> list[str]:
 
 def check_fps(fps: float, where: str) -> None:
   """Raises ValueError for a frame rate that no video of ours has."""
-  if not FPS[0] <= fps <= FPS[1]:  # nor is NaN
-    raise ValueError(f"{where}={fps:g} must be {FPS[0]:g} to {FPS[1]:g}")
+  low, high = containers.FPS
+  if not low <= fps <= high:  # nor is NaN
+    raise ValueError(f"{where}={fps:g} must be {low:g} to {high:g}")
 
 
 def ending(f: flags.FlagValues) -> None:

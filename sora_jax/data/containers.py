@@ -26,6 +26,7 @@ MAX_SIDE = 16384
 MAX_PIXELS = 2 ** 25  # of one frame: 8K passes, 8192 x 8192 does not
 MAX_FRAMES = 10_000
 MAX_BYTES = 2 ** 30  # of one decoded video
+FPS = (0.1, 1000.0)  # frames a second of a video
 DESCRIPTION = 0x010E  # the EXIF tag ImageDescription
 ORIENTATION = 0x0112
 SEEK = 64  # frames to skip from which on seeking pays
@@ -150,7 +151,7 @@ def fps_of(stream) -> float:
   """Frames per second of a stream, by its average."""
   rate = stream.average_rate or stream.guessed_rate
   fps = float(rate) if rate else 0.0
-  if not 0.1 <= fps <= 1000:
+  if not FPS[0] <= fps <= FPS[1]:
     raise ValueError(f"has {fps:g} frames a second")
   return fps
 

@@ -147,6 +147,9 @@ def solve(denoise: Denoise, start: types.Array, times: np.ndarray, known=None,
 
   Returns:
     [B, L, P] at times[-1]; known tokens are bit-equal to x_known.
+
+  Raises:
+    ValueError: no key where noise is drawn.
   """
   if method == "ancestral" and key is None:
     raise ValueError("method 'ancestral' draws noise: give a key")

@@ -114,7 +114,7 @@ def rms_norm(x: jax.Array, scale: jax.Array, eps: float) -> jax.Array:
 def _rows(x: jax.Array) -> jax.Array:
   """x [.., D] in float32 and two-dimensional, unless its tokens are split.
 
-  XLA on CPU sums a product over the last axis of three ten times slower.
+  XLA on CPU sums a product over the last axis of three several times slower.
   """
   x = x.astype(jnp.float32)
   if mesh_lib.size(mesh_lib.TOKENS) > 1:

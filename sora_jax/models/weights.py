@@ -30,14 +30,12 @@ def verify(folder: str, parts: tuple[str, ...] = ()) -> str:
   Raises:
     ValueError: a file that is missing or differs from SHA256SUMS.
   """
-  sums = os.path.join(folder, SUMS)
-  if not os.path.exists(sums):
+  lines = _sums(folder)
+  if lines is None:
     names = [n for n in files(folder) if n.split(os.sep)[0] in parts
              and n.endswith((".json", ".safetensors"))]
     lines = [f"{_sha256(os.path.join(folder, n))}  {n}" for n in names]
   else:
-    with open(sums, encoding="utf-8") as f:
-      lines = f.read().splitlines()
     for line in lines:
       expected, name = line.split("  ", 1)
       path = os.path.join(folder, name)
@@ -140,11 +138,16 @@ def write_weights(folder: str, stem: str, tensors: dict, dtype) -> None:
 
 def named(folder: str) -> list[str]:
   """The files that the SHA256SUMS of a folder names; none where it has none."""
+  return [line.split("  ", 1)[1] for line in _sums(folder) or ()]
+
+
+def _sums(folder: str) -> list[str] | None:
+  """The lines of the SHA256SUMS of a folder, None where it has none."""
   path = os.path.join(folder, SUMS)
   if not os.path.exists(path):
-    return []
+    return None
   with open(path, encoding="utf-8") as f:
-    return [line.split("  ", 1)[1] for line in f.read().splitlines()]
+    return f.read().splitlines()
 
 
 def write_sums(folder: str) -> None:
