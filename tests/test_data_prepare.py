@@ -287,15 +287,18 @@ def test_latents_are_written_and_read(worlds):
   draw = lambda *s: rng.standard_normal(s).astype(np.float16)
   record = latents.Record(
       draw(3, 4, 6, 8), ("a", "é"), 12.0, (9, 31, 47),
-      {1: draw(2, 4, 6, 8), 2: draw(1, 4, 6, 8)}, {5: draw(1, 4, 6, 8)})
+      {1: draw(2, 4, 6, 8), 2: draw(1, 4, 6, 8)}, {5: draw(1, 4, 6, 8)},
+      (0, 3, 1, 2, 0, 3), draw(3, 4, 6, 8))
   back = latents.decode(latents.encode(record))
   assert back.captions == record.captions and back.fps == 12
   assert back.size == record.size and np.array_equal(back.z, record.z)
   assert all(np.array_equal(back.tails[c], record.tails[c]) for c in (1, 2))
   assert np.array_equal(back.stills[5], record.stills[5])
+  assert back.box == record.box and np.array_equal(back.blind, record.blind)
   tok = tokenizer.of(shards.open_manifest(worlds))
   row = np.array([(0, 0, *latents.row(record, tok))], latents.LATENTS)[0]
   assert row["cuts"].tolist() == [1, 2, -1, -1] and row["t"] == 3
+  assert row["box"].tolist() == [0, 3, 1, 2, 0, 3]
   assert row["text"].tolist() == [len(tok.encode(c, 64)) for c in ("a", "é")]
   for data in (b"", b"12345678", latents.encode(record)[:-40]):
     with pytest.raises(ValueError, match="no record"):

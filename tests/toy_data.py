@@ -6,6 +6,7 @@ import numpy as np
 from sora_jax import tokens as tokens_lib
 from sora_jax.data import buckets
 from sora_jax.data import latents
+from sora_jax.data import masks
 from sora_jax.data import plan as plan_lib
 from sora_jax.data import prepare
 from sora_jax.data import records
@@ -16,7 +17,7 @@ from sora_jax.data import tokenizer
 BUCKETS = ((1, 24, 24, 8, 0.25), (5, 24, 24, 4, 0.5), (9, 16, 24, 4, 0.25))
 CONFIG = plan_lib.TokenConfig(shapes=((8, 64), (4, 128)), text_length=160,
                               block=4000)
-C = 2  # latent channels: one holds the clip, one (latent, tail or still)
+C = 2  # latent channels: one holds the clip, one (latent, tail, still or blind)
 
 
 def pixels(out):
@@ -31,7 +32,7 @@ def pixels(out):
 def synthetic(pixels, out, spoil=()):
   """Latents whose values say what they are."""
   info = latents.describe(pixels.info, "digest", (4, 8, 8), (1, 2, 2), C, 0, 2,
-                          2)
+                          2, True)
   latents.begin(out, pixels.root, info)
   rng, tok = np.random.default_rng(0), tokenizer.of(pixels)
   pick = lambda values, n: sorted(rng.choice(
@@ -50,7 +51,9 @@ def synthetic(pixels, out, spoil=()):
       record = latents.Record(
           z, item.captions, item.fps, (item.frames, item.height, item.width),
           {c: z[c:] + np.array([0, 100], np.float16) for c in cuts},
-          {f: mark(z[:1], 1000 + f) for f in stills})
+          {f: mark(z[:1], 1000 + f) for f in stills},
+          tuple(masks.boxes(rng, np.array([[t, h // 2, w // 2]]))[0].tolist()),
+          z + np.array([0, 500], np.float16))
       data = latents.encode(record)
       yield data[:9] if i in spoil else data, latents.row(record, tok)
 

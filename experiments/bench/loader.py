@@ -58,7 +58,8 @@ def rate(plan, threads, seconds, count):
 def synthetic_latents(data, out):
   """Random latents of a prepared data set, of the sizes of its clips."""
   pixels = shards.open_manifest(data)
-  info = latents.describe(pixels.info, "none", STRIDE, PATCH, CHANNELS, 0, 2, 2)
+  info = latents.describe(pixels.info, "none", STRIDE, PATCH, CHANNELS, 0, 0, 0,
+                          False)
   latents.begin(out, data, info)
   rng, words = np.random.default_rng(0), tokenizer.of(pixels)
 

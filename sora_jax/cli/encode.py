@@ -20,9 +20,11 @@ def run(argv: list[str]) -> int:
   text("data", None, "The data set, of `prepare`.")
   text("out", None, "The folder to write.")
   whole = lambda *a: flags.DEFINE_integer(*a, flag_values=f, lower_bound=0)
-  whole("seed", 0, "Of the cuts of tails and of the still frames.")
+  whole("seed", 0, "Of the cuts of tails, the still frames and the boxes.")
   whole("tails", 2, "Tails stored of a clip, for prompts at its end.")
   whole("stills", 2, "Single frames stored of a clip, for image prompts.")
+  flags.DEFINE_bool("boxes", True, "Store a clip with a box of it blanked too, "
+                    "for prompts around a box.", flag_values=f)
   whole("max_tokens", 0, "Make clips of more tokens than this smaller, keeping "
         "their aspect: the longest row of the transformer; 0 is no limit.")
   whole("square", 0, "Cut every clip to a square of so many pixels: the baseline "
@@ -43,7 +45,8 @@ def run(argv: list[str]) -> int:
       bar.update(done - bar.n)
 
     info = cache.encode(model, f.data, f.out, seed=f.seed, tails=f.tails,
-                        stills=f.stills, batch=max(f.batch, 1),
+                        stills=f.stills, boxes=f.boxes,
+                        batch=max(f.batch, 1),
                         fit=fit_lib.Fit(f.max_tokens, f.square),
                         part=_part(f.part), report=report)
   if info is None:

@@ -48,6 +48,7 @@ class Clip:
     x: [t, n, P], n tokens of a latent.
     tails: cut -> [t - cut, n, P].
     stills: frame -> [n, P].
+    blind: [t, n, P] with a box blanked, or None.
     prompts: ids of each caption, and of the null text last; then the same with
       <continues>.
   """
@@ -55,6 +56,7 @@ class Clip:
   x: np.ndarray
   tails: dict[int, np.ndarray]
   stills: dict[int, np.ndarray]
+  blind: np.ndarray | None
   prompts: tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]
 
 
@@ -134,9 +136,10 @@ def _place(load, f_ref, index, clip, views, i, x, pos, known) -> int:
     known[tail:n] = True
   if views.kind[i] == masks.BOX:
     t0, t1, y0, y1, x0, x1 = views.box[i]
-    inside = np.zeros(grid, np.bool_)
-    inside[t0:t1, y0:y1, x0:x1] = True
-    known[:n] = (inside == views.inside[i]).reshape(-1)
+    around = np.ones(grid, np.bool_)
+    around[t0:t1, y0:y1, x0:x1] = False
+    known[:n] = around.reshape(-1)
+    x[:n][known[:n]] = clip.blind[start:stop].reshape(n, -1)[known[:n]]
   for j in np.flatnonzero(views.stills[i]):
     frame = int(row["stills"][j])
     # Latent `start` stands at index 1 in an interior view, 0 otherwise.
@@ -167,6 +170,7 @@ def _read(load: Loader, index: int) -> Clip | None:
              if c >= 0}
     stills = {f: _patches(load, record.stills[f])[0]
               for f in row["stills"].tolist() if f >= 0}
+    blind = _patches(load, record.blind) if row["box"][0] >= 0 else None
   except (ValueError, KeyError, RuntimeError, OSError) as e:
     with load.lock:
       load.events["unreadable"] += 1
@@ -179,7 +183,7 @@ def _read(load: Loader, index: int) -> Clip | None:
       :latents.CAPTIONS]
   prompts = tuple(tuple(np.array(_encode(load, c, continues), np.int32)
                         for c in (*captions, "")) for continues in (False, True))
-  return Clip(_patches(load, record.z), tails, stills, prompts)
+  return Clip(_patches(load, record.z), tails, stills, blind, prompts)
 
 
 def _encode(load: Loader, text: str, continues: bool) -> list[int]:
@@ -201,4 +205,5 @@ def _bytes(clip: Clip | None) -> int:
   if clip is None:
     return 64
   arrays = [clip.x, *clip.tails.values(), *clip.stills.values()]
+  arrays += [] if clip.blind is None else [clip.blind]
   return sum(a.nbytes for a in arrays) + 2048

@@ -6,8 +6,9 @@ A record holds float16 latents, normalised per channel:
   tail_c [t - c, h, w, C]   latents c .. t - 1, 1 <= c < t, encoded without
                             seeing what is before frame stride (c - 1) + 1
   still_f [1, h, w, C]      frame f encoded as a video of one frame
+  blind [t, h, w, C]        the clip with a box of it blanked
 
-and the captions, fps and valid (T, H, W) as JSON in the metadata. The manifest
+and the captions, fps, valid (T, H, W) and box as JSON in the metadata. The manifest
 row says which tails and stills there are and how many tokens the captions have,
 which is all that planning needs. The folder is laid out as in shards.py.
 """
@@ -31,7 +32,7 @@ LATENTS = np.dtype([
     ("h", np.int32), ("w", np.int32), ("frames", np.int32),
     ("height", np.int32), ("width", np.int32), ("fps", np.float32),
     ("cuts", np.int32, (MOST,)), ("stills", np.int32, (MOST,)),
-    ("text", np.int32, (CAPTIONS,))])
+    ("box", np.int32, (6,)), ("text", np.int32, (CAPTIONS,))])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +46,8 @@ class Record:
     size: valid (T, H, W) in frames and pixels.
     tails: cut c -> [t - c, h, w, C].
     stills: frame -> [1, h, w, C].
+    box: t0, t1, y0, y1, x0, x1 in tokens, what was blanked; or None.
+    blind: as z, of the clip with the box blanked; or None.
   """
 
   z: np.ndarray
@@ -53,10 +56,12 @@ class Record:
   size: tuple[int, int, int]
   tails: dict[int, np.ndarray] = dataclasses.field(default_factory=dict)
   stills: dict[int, np.ndarray] = dataclasses.field(default_factory=dict)
+  box: tuple[int, ...] | None = None
+  blind: np.ndarray | None = None
 
 
 def describe(source: dict, vae: str, stride, patch, channels: int, seed: int,
-             tails: int, stills: int) -> dict:
+             tails: int, stills: int, boxes: bool) -> dict:
   """dataset.json of latents, before they are written.
 
   Args:
@@ -68,6 +73,7 @@ def describe(source: dict, vae: str, stride, patch, channels: int, seed: int,
     seed: of cuts and stills.
     tails: tails stored of a clip.
     stills: frames stored of a clip.
+    boxes: whether a clip is stored with a box blanked too.
   """
   if max(tails, stills) > MOST:
     raise ValueError(f"{tails} tails and {stills} stills of a clip; at most "
@@ -76,7 +82,8 @@ def describe(source: dict, vae: str, stride, patch, channels: int, seed: int,
                                  "vocab_size") if k in source}
   return {"kind": "latents", "vae": vae, "stride": list(stride),
           "patch": list(patch), "channels": channels, "latent_seed": seed,
-          "tails": tails, "stills": stills, **data}
+          "tails": tails, "stills": stills, "boxes": boxes,
+          **data}
 
 
 def begin(out, data, info: dict) -> dict | None:
@@ -99,10 +106,13 @@ def encode(record: Record) -> bytes:
   """The bytes of a record."""
   named = {"z": record.z, **{f"tail_{c}": z for c, z in record.tails.items()},
            **{f"still_{f}": z for f, z in record.stills.items()}}
+  if record.box:
+    named["blind"] = record.blind
   half = {k: np.ascontiguousarray(z, np.float16) for k, z in named.items()}
   return safetensors.numpy.save(half, {"record": json.dumps({
       "captions": record.captions, "fps": float(record.fps),
-      "size": [int(n) for n in record.size]})})
+      "size": [int(n) for n in record.size],
+      "box": record.box and [int(n) for n in record.box]})})
 
 
 def decode(data: bytes) -> Record:
@@ -119,7 +129,9 @@ def decode(data: bytes) -> Record:
                          if k.startswith(name)}
     return Record(z=named["z"], captions=tuple(about["captions"]),
                   fps=float(about["fps"]), size=tuple(about["size"]),
-                  tails=part("tail_"), stills=part("still_"))
+                  tails=part("tail_"), stills=part("still_"),
+                  box=about["box"] and tuple(about["box"]),
+                  blind=named.get("blind"))
   except (ValueError, KeyError, TypeError, safetensors.SafetensorError) as e:
     raise ValueError("is no record of latents: "
                      + " ".join(str(e).split())[:200]) from e
@@ -140,8 +152,11 @@ def row(record: Record, tokenizer: tokenizer_lib.Tokenizer) -> tuple:
   for f, z in record.stills.items():
     if not 0 <= f < record.size[0] or z.shape != (1, *record.z.shape[1:]):
       raise ValueError(f"has a still {z.shape} of frame {f}")
+  if record.box and record.blind.shape != record.z.shape:
+    raise ValueError(f"has a blanked clip {record.blind.shape} of "
+                     f"{record.z.shape}")
   fill = lambda keys: tuple((sorted(keys) + [-1] * MOST)[:MOST])
   counts = [len(tokenizer.processor.encode(c)) + 1 for c in record.captions]
   counts = (counts + counts[:1] * CAPTIONS)[:CAPTIONS]
   return (t, h, w, *record.size, record.fps, fill(record.tails),
-          fill(record.stills), tuple(counts))
+          fill(record.stills), record.box or (-1,) * 6, tuple(counts))

@@ -9,7 +9,8 @@ For every clip of a block a seeded draw chooses a view of its latents:
   both     head and tail (connecting two videos)
   loop     both, of an interior crop (connecting a clip to itself)
   stills   single frames at any time, as extra tokens at their position
-  box      all tokens inside, or outside, of a box of tokens (editing regions)
+  box      all around a box of tokens, encoded with the box blanked (editing
+           regions)
 
 A share `interior` of the videos begins at an interior latent: positions start
 at latent 1 and the prompt gets the <continues> piece. Images are none or box.
@@ -17,10 +18,10 @@ A kind that a clip has no stored latents for gives its share to the kinds it
 has. The draws come before packing, because a view decides the token count.
 
 Of a clip that is longer than a row, a view is as much as fits. A view that
-begins at an interior latent begins anywhere in the clip, and where the tail or
-the still that it is drawn for lies deep in the clip it has to: of such clips
-more views than the share `interior` do. With `interior` 0 the views are of the
-beginning only.
+begins at an interior latent begins anywhere in the clip, and where the tail,
+the still or the box that it is drawn for lies deep in the clip it has to: of
+such clips more views than the share `interior` do. With `interior` 0 the views
+are of the beginning only.
 """
 
 import dataclasses
@@ -65,8 +66,8 @@ class Views:
     head: the number of first latents that are known.
     cut: the latent that the known tail begins at, or -1.
     stills: [N, MOST] bool, the stored stills that are given.
-    box: [N, 6] t0, t1, y0, y1, x0, x1 in tokens of the view.
-    inside: whether the inside of the box is known, else the outside.
+    box: [N, 6] t0, t1, y0, y1, x0, x1 in tokens of the view; all around it is
+      known. Zeros for the other kinds.
     caption: which caption, -1 for the null text.
   """
 
@@ -77,7 +78,6 @@ class Views:
   cut: np.ndarray
   stills: np.ndarray
   box: np.ndarray
-  inside: np.ndarray
   caption: np.ndarray
 
 
@@ -97,7 +97,7 @@ def draw(rng: np.random.Generator, rows: np.ndarray, length: np.ndarray,
     stride: frames of a latent.
   """
   n = len(rows)
-  u = rng.random((n, 16))
+  u = rng.random((n, 10))
   over, end = length > fit, length
   if not cfg.interior:  # of a clip over a row only the beginning is seen
     length = np.minimum(length, fit)
@@ -105,7 +105,9 @@ def draw(rng: np.random.Generator, rows: np.ndarray, length: np.ndarray,
   cuts = np.where(rows["cuts"] < length[:, None], rows["cuts"], -1)
   frames = np.where((rows["stills"] >= 0) & (
       rows["stills"] <= (stride * (end - 1))[:, None]), rows["stills"], -1)
-  kind = _kinds(u[:, 0], length, over, grid, cuts, frames, fit, cfg)
+  blind = rows["box"].astype(np.int64)
+  last, box = _ends(blind, grid)
+  kind = _kinds(u[:, 0], length, over, cuts, frames, box, fit, cfg)
   size = np.minimum(length, fit) - (over & (kind == STILLS))
   cut = _pick(u[:, 1], cuts, np.select(
       [kind == TAIL, kind == BOTH, kind == LOOP], [1, 2, 3], length))
@@ -113,7 +115,8 @@ def draw(rng: np.random.Generator, rows: np.ndarray, length: np.ndarray,
   still = _pick(u[:, 1], frames, np.where(over & (kind == STILLS), 0,
                                           stride * length))
   shown = np.where(still >= 0, -(-still // stride), cut)
-  start = _starts(u[:, 2], u[:, 3], kind, length, size, cut, shown, cfg)
+  shown = np.where(kind == BOX, box, shown)
+  start = _starts(u[:, 2], u[:, 3], kind, length, size, cut, last, shown, cfg)
   stop = np.minimum(start + size, length)
   # The first latent that is surely unknown ends the room for a head.
   room = np.where(cut >= 0, cut, stop) - start
@@ -126,15 +129,16 @@ def draw(rng: np.random.Generator, rows: np.ndarray, length: np.ndarray,
   start[empty] = 0
   stills[empty] = _stills(u[empty, 5:10], kind[empty], frames[empty],
                           start[empty], stop[empty], fit[empty], stride)
-  box, inside = _boxes(u[:, 10:], rng.random((n, 4)), kind, stop - start,
-                       grid)
+  blind[:, :2] = np.clip(blind[:, :2], start[:, None], stop[:, None]) - (
+      start[:, None])
+  blind[kind != BOX] = 0
   drop = rng.random(n) < cfg.dropout
   long = rng.random(n) < cfg.descriptive
-  return Views(kind.astype(np.int8), start, stop, head, cut, stills, box,
-               inside, np.where(drop, -1, long).astype(np.int8))
+  return Views(kind.astype(np.int8), start, stop, head, cut, stills,
+               blind.astype(np.int32), np.where(drop, -1, long).astype(np.int8))
 
 
-def _kinds(u, length, over, grid, cuts, frames, fit, cfg):
+def _kinds(u, length, over, cuts, frames, box, fit, cfg):
   """Draws a kind among those that each clip can show."""
   size = np.minimum(length, fit)
   video = size > 1
@@ -143,7 +147,8 @@ def _kinds(u, length, over, grid, cuts, frames, fit, cfg):
   can = np.stack([
       np.ones_like(video), video, video, video & (last >= 1),
       (size > 2) & (last >= 2), (size > 2) & (last >= 3),
-      video & (frames >= 0).any(1) & spare, (grid.prod(1) > 1) | video], 1)
+      video & (frames >= 0).any(1) & spare,
+      (box >= 0) & (box < np.where(video, length, 1))], 1)
   shares = np.array([getattr(cfg, k) for k in KINDS], float)
   shares = shares / shares.sum()
   p = can * shares
@@ -169,7 +174,19 @@ def _below(u, n):
   return (u * np.maximum(n, 1)).astype(np.int64)
 
 
-def _starts(u, v, kind, length, size, cut, shown, cfg):
+def _ends(box, grid):
+  """(last, shown): a view begins by `last` and shows latent `shown` of a clip.
+
+  Then it shows something of the box, and something outside of it; -1 where a
+  clip has no box.
+  """
+  whole = (box[:, 2::2] == 0).all(1) & (box[:, 3::2] == grid).all(1)
+  t0, t1 = box[:, 0], box[:, 1]
+  behind = whole & (t0 == 0)  # what is outside begins at t1
+  return np.where(whole & ~behind, t0, t1) - 1, np.where(behind, t1, t0)
+
+
+def _starts(u, v, kind, length, size, cut, last, shown, cfg):
   """The first latent of each view: 0, or an interior one.
 
   A view of `size` latents that shows latent `shown` (-1: any) may have to begin
@@ -180,6 +197,7 @@ def _starts(u, v, kind, length, size, cut, shown, cfg):
   most = np.where(np.isin(kind, (BOTH, LOOP)), cut - 2,
                   np.where(kind == TAIL, cut - 1, length - 2))
   most = np.where((kind == STILLS) & (shown >= 0), shown, most)
+  most = np.where(kind == BOX, last, most)
   most = np.minimum(most, length - 2)
   most[(kind == FIRST) | (size < 2)] = 0
   least = np.maximum(shown - size + 1, 1)
@@ -202,18 +220,26 @@ def _stills(u, kind, frames, start, stop, fit, stride):
   return ok & (rank < count[:, None])
 
 
-def _boxes(u, v, kind, latents, grid):
-  """Boxes [N, 6] that leave something outside, and which side is known."""
-  size = np.stack([latents, grid[:, 0], grid[:, 1]], 1)
-  whole = v[:, 0] < 0.5  # over all of the time
-  span = 1 + np.stack([_below(u[:, i], size[:, i]) for i in range(3)], 1)
+def boxes(rng: np.random.Generator, size: np.ndarray) -> np.ndarray:
+  """Boxes for `encode` to blank, half of them over all of the time.
+
+  Args:
+    rng: of the draw.
+    size: [N, 3] tokens of each clip along (t, y, x).
+
+  Returns:
+    [N, 6] int32 t0, t1, y0, y1, x0, x1 in tokens, each leaving something
+    outside; -1 where a clip is one token.
+  """
+  u, v = rng.random((2, len(size), 3))
+  span = 1 + _below(u, size)
+  whole = rng.random(len(size)) < 0.5
   span[whole, 0] = size[whole, 0]
   full = (span == size).all(1)
-  widest = np.argmax(size[:, ::-1], 1)  # of x, y, t: the axis to shorten
-  at = np.arange(len(size)), 2 - widest
-  span[at] -= np.where(full & (size[at] > 1), 1, 0)
-  low = np.stack([_below(u[:, 3 + i], size[:, i] - span[:, i] + 1)
-                  for i in range(3)], 1)
+  widest = 2 - np.argmax(size[:, ::-1], 1)  # of x, y, t: the axis to shorten
+  at = np.arange(len(size)), widest
+  span[at] -= full & (size[at] > 1)
+  low = _below(v, size - span + 1)
   box = np.stack([low, low + span], 2).reshape(len(size), 6)
-  box[kind != BOX] = 0
-  return box.astype(np.int32), v[:, 1] < 0.5
+  box[size.prod(1) == 1] = -1
+  return box.astype(np.int32)

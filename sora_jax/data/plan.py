@@ -21,6 +21,7 @@ import numpy as np
 from sora_jax import types
 from sora_jax.data import assemble
 from sora_jax.data import blocks
+from sora_jax.data import latents
 from sora_jax.data import memo
 from sora_jax.data import shards
 
@@ -146,6 +147,9 @@ def token_plan(manifest: shards.Manifest, cfg: TokenConfig,
   _check(cfg)
   if manifest.info.get("kind") != "latents":
     raise ValueError(f"{manifest.root} holds no latents: run sora-jax encode")
+  if manifest.rows.dtype != latents.LATENTS:
+    raise ValueError(f"{manifest.root} was encoded by an older version: run "
+                     "sora-jax encode into another folder")
   latent = blocks.latent_tokens(manifest)
   longest, t = cfg.shapes[-1][1], np.asarray(manifest.rows["t"])
   usable = np.flatnonzero(latent <= longest).astype(np.int32)

@@ -1,7 +1,7 @@
 """The manifest of latents that a prepared data set will have, before encoding.
 
-Sizes are exact. The cuts of tails and the still frames are drawn as `encode`
-draws them but with another seed, and the tokens of captions are estimated from
+Sizes are exact. The cuts of tails, the still frames and the boxes are drawn as
+`encode` draws them but with another seed, and the tokens of captions are estimated from
 their words.
 """
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from sora_jax.data import fit as fit_lib
 from sora_jax.data import latents
+from sora_jax.data import masks
 from sora_jax.data import shards
 
 TOKENS_A_WORD = 1.5  # of English in a sentencepiece vocabulary
@@ -52,6 +53,8 @@ def manifest(pixels: shards.Manifest, fit: fit_lib.Fit, stride,
   rng = np.random.default_rng(0)
   rows["cuts"] = _drawn(rng, rows["t"] - 1)
   rows["stills"] = _drawn(rng, rows["frames"] - 1)
+  rows["box"] = masks.boxes(rng, np.stack(
+      [rows["t"], rows["h"] // patch[1], rows["w"] // patch[2]], 1))
   rows["text"] = np.ceil(source["words"] * TOKENS_A_WORD).astype(int)[:, None]
   rows["text"] += 1  # EOS
   info = {**pixels.info, "kind": "latents", "stride": list(stride),

@@ -157,10 +157,7 @@ def inpaint(model: pretrained.Model, video: np.ndarray, region, fps: float,
   _stride(model, video)
   x, y, w, h, t0, t1 = widened(model, video.shape[:3], region)
   st, sh, sw = (s * p for s, p in zip(vae.stride(model.vae.module), PATCH))
-  # What was in the box must not shine through the known tokens around it.
-  blind = video.copy()
-  blind[t0:t1, y:y + h, x:x + w] = _ground(video, (x, y, w, h, t0, t1))
-  z = pixels.latents(model, blind)
+  z = pixels.latents(model, tokens_lib.blinded(video, (x, y, w, h, t0, t1)))
   known = np.ones((len(z), z.shape[1] // PATCH[1], z.shape[2] // PATCH[2]), bool)
   known[-(-t0 // st):-(-(t1 - 1) // st) + 1, y // sh:-(-(y + h) // sh),
         x // sw:-(-(x + w) // sw)] = False
@@ -189,17 +186,6 @@ def widened(model: pretrained.Model, shape: tuple[int, int, int], region):
   t1 = min(up(t1 - 1, st, frames) + 1, frames)
   return (down(x, sw), down(y, sh), up(x + w, sw, width) - down(x, sw),
           up(y + h, sh, height) - down(y, sh), t0, t1)
-
-
-def _ground(video, box):
-  """The median colour [T, 1, 1, 3] of each frame just around a box."""
-  x, y, w, h, t0, t1 = box
-  around = np.zeros(video.shape[1:3], bool)
-  around[max(y - 4, 0):y + h + 4, max(x - 4, 0):x + w + 4] = True
-  around[y:y + h, x:x + w] = False
-  if not around.any():
-    return np.full((t1 - t0, 1, 1, 3), 128, np.uint8)
-  return np.median(video[t0:t1, around], axis=1)[:, None, None].astype(np.uint8)
 
 
 def _grid(model, size, frames, fps):

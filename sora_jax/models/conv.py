@@ -96,7 +96,7 @@ def bordered(x, size, stride: int = 1):
   return x, rows, columns
 
 
-def _conv(x, kernel, pad=((1, 1), (1, 1)), stride=1):
+def _conv(x, kernel, pad, stride=1):
   return jax.lax.conv_general_dilated(
       x, kernel, (stride, stride), pad,
       dimension_numbers=("NHWC", "HWIO", "NHWC"))
@@ -110,17 +110,24 @@ def same(x, kernel):
   XLA's own, a convolution with a window as large as the frame, takes twice the
   time and more.
   """
-  return _conv(x, kernel)
+  return _threaded(x, kernel)
+
+
+def _threaded(x, kernel):
+  # With a row more than its input has, and then without it: XLA leaves equal
+  # sizes to a library that computes them on one thread (YNNPACK, jaxlib 0.10),
+  # and this to Eigen, which takes all.
+  return _conv(x, kernel, ((1, 2), (1, 1)))[:, :x.shape[1]]
 
 
 def _same_fwd(x, kernel):
-  return _conv(x, kernel), (x, kernel)
+  return _threaded(x, kernel), (x, kernel)
 
 
 def _same_bwd(saved, g):
   x, kernel = saved
   (_, _, w, c), out = x.shape, g.shape[-1]
-  grad_x = _conv(g, kernel[::-1, ::-1].swapaxes(2, 3))
+  grad_x = _threaded(g, kernel[::-1, ::-1].swapaxes(2, 3))
   g = jnp.pad(g, ((0, 0), (0, 0), (1, 1), (0, 0)))
   g = jnp.concatenate([g[:, :, 2 - k:2 - k + w] for k in range(3)], axis=-1)
   none = jnp.zeros_like(g[:, :1])  # g now has a shift for each kernel column

@@ -2,7 +2,8 @@
 
 Of each clip: the posterior mean of the whole; tails that begin at seeded cuts
 and do not see what is before them (their first frame repeated 5 times in front,
-the two lead-in latents dropped); and single frames encoded as one-frame videos.
+the two lead-in latents dropped); single frames encoded as one-frame videos; and
+the whole with a seeded box of it blanked, for what is known around a box.
 These are what prompting knows of a clip, so that training never shows the model
 a known latent that has seen what is unknown.
 
@@ -22,11 +23,11 @@ import numpy as np
 
 from sora_jax import tokens as tokens_lib
 from sora_jax.data import fit as fit_lib
+from sora_jax.data import groups as groups_lib
 from sora_jax.data import latents
-from sora_jax.data import records
+from sora_jax.data import masks
 from sora_jax.data import shards
 from sora_jax.data import tokenizer
-from sora_jax.data import video_io
 from sora_jax.models import pretrained
 from sora_jax.models import vae
 
@@ -43,7 +44,8 @@ class Job:
 
 
 def encode(model: pretrained.Model, data, out, *, seed: int = 0, tails: int = 2,
-           stills: int = 2, batch: int = 16, fit: fit_lib.Fit | None = None,
+           stills: int = 2, boxes: bool = True, batch: int = 16,
+           fit: fit_lib.Fit | None = None,
            part: tuple[int, int] | None = None, report=None) -> dict | None:
   """Writes the latents of every split of a prepared data set.
 
@@ -53,9 +55,10 @@ def encode(model: pretrained.Model, data, out, *, seed: int = 0, tails: int = 2,
     model: the model folder whose VAE encodes.
     data: a folder of `prepare`.
     out: the folder to write.
-    seed: of the cuts and frames.
+    seed: of the cuts, frames and boxes.
     tails: tails stored of a video.
     stills: single frames stored of a video.
+    boxes: whether a clip is stored with a box of it blanked, too.
     batch: videos encoded at once.
     fit: the sizes that clips are encoded at; their own by default.
     part: (i, n): only every n-th shard from the i-th on, 0 <= i < n, for n
@@ -73,7 +76,7 @@ def encode(model: pretrained.Model, data, out, *, seed: int = 0, tails: int = 2,
   source = manifests["train"].info
   stride = vae.stride(model.vae.module)
   info = latents.describe(source, model.digest, stride, PATCH,
-                          model.vae.module.z, seed, tails, stills)
+                          model.vae.module.z, seed, tails, stills, boxes)
   fit = fit or fit_lib.Fit()
   sizes = np.concatenate([np.stack([m.rows[k] for k in (
       "frames", "height", "width")], 1) for m in manifests.values()])
@@ -83,27 +86,35 @@ def encode(model: pretrained.Model, data, out, *, seed: int = 0, tails: int = 2,
     return done
   sizes = fit_lib.sizes_of(sizes, fit, stride, PATCH)[:, 1:]
   run = Encoder(model, shapes(map(tuple, np.unique(sizes, axis=0).tolist()),
-                              stride), batch, fit)
+                              stride), batch)
   words = tokenizer.of(manifests["train"])
   todo = [(split, shard) for split, m in manifests.items()
           for shard in range(m.info["shards"][split])]
   todo = todo[part[0]::part[1]] if part else todo
-  rows = {(split, shard): np.flatnonzero(manifests[split].rows["shard"] == shard)
-          for split, shard in todo}
+  groups = {(split, shard): groups_lib.of(manifests[split], np.flatnonzero(
+      manifests[split].rows["shard"] == shard)) for split, shard in todo}
   missing = [job for job in todo if not shards.is_written(out, *job)]
-  total = sum(map(len, rows.values()))
-  count = total - sum(len(rows[job]) for job in missing)
+  size = lambda jobs: sum(int(times.sum()) for job in jobs
+                          for _, times in groups[job])
+  total = size(todo)
+  count = total - size(missing)
   with futures.ThreadPoolExecutor() as pool:
-    read = lambda job: _read(pool, manifests[job[0]], rows[job], run.fit, stride)
-    ahead = read(missing[0]) if missing else []  # decoded while others encode
-    for job, after in zip(missing, [*missing[1:], None]):
-      clips, ahead = list(ahead), read(after) if after else []
+    decoded = groups_lib.decoded(
+        pool, [(manifests[job[0]], *group) for job in missing
+               for group in groups[job]], fit, stride, PATCH)
+
+    def written(job, rejects):
+      nonlocal count
+      for (_, times), clips in zip(groups[job], decoded):
+        yield from _records(run, clips, words, info, rejects)
+        count += int(times.sum())
+        if report:
+          report(count, total)
+
+    for job in missing:
       rejects = []
-      written = _shard(run, clips, words, info, rejects)
-      shards.write_shard(out, *job, written, latents.LATENTS, rejects)
-      count += len(rows[job])
-      if report:
-        report(count, total)
+      shards.write_shard(out, *job, written(job, rejects), latents.LATENTS,
+                         rejects)
   if part:
     return None
   counts = {split: m.info["shards"][split] for split, m in manifests.items()}
@@ -115,17 +126,24 @@ def statistics(module: vae.VAE, params, manifest: shards.Manifest,
   """Mean and standard deviation [C] of the raw latents of a data set."""
   model = pretrained.Model(pretrained.Part(module, params),
                            np.zeros(module.z), np.ones(module.z))
-  index = np.random.default_rng(0).permutation(len(manifest))[:clips]
-  rows = manifest.rows[np.sort(index)]
-  sizes = set(zip(rows["height"].tolist(), rows["width"].tolist()))
-  run = Encoder(model, shapes(sizes, vae.stride(module)), 16, fit_lib.Fit())
-  jobs = []
-  for i in np.sort(index):
-    video = video_io.read(records.read(manifest, int(i)).data)[0]
-    jobs.append(Job(video, []))
-  run(jobs)
-  z = np.concatenate([job.done[0].reshape(-1, module.z) for job in jobs])
-  return z.mean(0, dtype=np.float64), z.std(0, dtype=np.float64)
+  rows = np.random.default_rng(0).permutation(len(manifest))[:clips]
+  stride, sizes = vae.stride(module), manifest.rows[rows]
+  sizes = set(zip(sizes["height"].tolist(), sizes["width"].tolist()))
+  run = Encoder(model, shapes(sizes, stride), 16)
+  groups = groups_lib.of(manifest, np.sort(rows))
+  count, sums = 0, np.zeros((2, module.z))  # of the latents and their squares
+  with futures.ThreadPoolExecutor() as pool:
+    for found in groups_lib.decoded(pool, [(manifest, *g) for g in groups],
+                                    fit_lib.Fit(), stride, PATCH):
+      jobs = [Job(clip[1], []) for clip in found if not isinstance(clip, dict)]
+      run(jobs)
+      for job in jobs:
+        z = job.done[0].reshape(-1, module.z).astype(np.float64)
+        count, sums = count + len(z), sums + np.stack([z, z * z]).sum(1)
+  if not count:
+    raise ValueError(f"no clip of {manifest.root} can be read")
+  mean, square = sums / count
+  return mean, np.sqrt(np.maximum(square - mean * mean, 0))
 
 
 def shapes(sizes, stride) -> list[tuple[int, int]]:
@@ -153,13 +171,11 @@ class Encoder:
     model: the VAE and its latent statistics.
     shapes: the padded (height, width) in use.
     batch: rows of a program.
-    fit: the sizes that clips are encoded at.
   """
 
   model: pretrained.Model
   shapes: list[tuple[int, int]]
   batch: int
-  fit: fit_lib.Fit
 
   def __call__(self, jobs: list[Job]) -> None:
     """Puts the latents [t, h, w, C] of each job's video into its `done`."""
@@ -208,63 +224,52 @@ def encode_part(module, params, video, ctx, size):
   return mean, ctx
 
 
-def _read(pool, manifest, rows, fit: fit_lib.Fit, stride):
-  """Decodes the clips of a shard in the threads of a pool.
-
-  Returns:
-    An iterator of (item, video uint8 [T, H, W, 3], how often it is there), or
-    of the reject where a clip cannot be read.
-  """
-
-  def one(row, count):
-    try:
-      item = records.read(manifest, row)
-      video = video_io.read(item.data)[0]
-      return item, fit_lib.apply(video, fit, stride, PATCH), count
-    except ValueError as e:
-      return {"item": row, "reason": str(e)}
-
-  # A clip of a weighted mixture has several rows and one record.
-  _, once, times = np.unique(manifest.rows["record"][rows], return_index=True,
-                             return_counts=True)
-  return pool.map(one, rows[once].tolist(), times.tolist())
-
-
-def _shard(run: Encoder, found, words, info: dict, rejects: list):
-  """Yields the records of a shard and their manifest rows, given `_read`."""
-  stride = vae.stride(run.model.vae.module)[0]
-  clips, jobs = [], []
+def _records(run: Encoder, found, words, info: dict, rejects: list):
+  """Yields the records of decoded clips and their manifest rows."""
+  stride = vae.stride(run.model.vae.module)
+  st, clips, jobs = stride[0], [], []
   for clip in found:
     if isinstance(clip, dict):
       rejects.append(clip)
       continue
-    item, video, count = clip
-    cuts, frames = choose(info["latent_seed"], item.key, len(video), stride,
-                          info["tails"], info["stills"])
-    last = tokens_lib.extend(video, (-(-(len(video) - 1) // stride) * stride + 1,
-                                     *video.shape[1:3]))
+    item, video, times = clip
+    size = video.shape[:3]
+    grid = tokens_lib.grid_size(tokens_lib.latent_size(size, stride, PATCH),
+                                PATCH)
+    cuts, frames, box = choose(info["latent_seed"], item.key, len(video), grid,
+                               info["tails"], info["stills"], info["boxes"])
+    last = tokens_lib.extend(video, (st * (grid[0] - 1) + 1, *size[1:]))
     whole = Job(video, [])
-    ends = [Job(tokens_lib.lead_in(last[stride * (c - 1) + 1:]), []) for c in cuts]
-    singles = [Job(video[f:f + 1], []) for f in frames]
-    clips.append((item, video.shape[:3], whole, cuts, ends, frames, singles,
-                  count))
-    jobs += [whole, *ends, *singles]
+    tails = {c: Job(tokens_lib.lead_in(last[st * (c - 1) + 1:]), [])
+             for c in cuts}
+    stills = {f: Job(video[f:f + 1], []) for f in frames}
+    blind = box and Job(tokens_lib.blinded(
+        video, tokens_lib.region(box, stride, PATCH)), [])
+    clips.append((item, size, times, whole, tails, stills, box, blind))
+    jobs += [whole, *tails.values(), *stills.values(), *([blind] if box else [])]
   run(jobs)
-  for item, size, whole, cuts, ends, frames, singles, count in clips:
+  for item, size, times, whole, tails, stills, box, blind in clips:
     record = latents.Record(
         z=whole.done[0], captions=item.captions, fps=item.fps, size=size,
-        tails={c: job.done[0][tokens_lib.LEAD:] for c, job in zip(cuts, ends)},
-        stills={f: job.done[0] for f, job in zip(frames, singles)})
-    yield latents.encode(record), latents.row(record, words), count
+        tails={c: job.done[0][tokens_lib.LEAD:] for c, job in tails.items()},
+        stills={f: job.done[0] for f, job in stills.items()},
+        box=box, blind=box and blind.done[0])
+    yield latents.encode(record), latents.row(record, words), times
 
 
-def choose(seed: int, key: str, frames: int, stride: int, tails: int,
-           stills: int) -> tuple[list[int], list[int]]:
-  """The latents that tails begin at, and the frames stored as stills."""
+def choose(seed: int, key: str, frames: int, grid: tuple[int, int, int],
+           tails: int, stills: int, boxes: bool):
+  """What is stored of a clip besides the whole.
+
+  Returns:
+    The latents that tails begin at, the frames stored as stills, and the box
+    (masks.boxes) that is blanked, None without one.
+  """
   word = hashlib.blake2b(key.encode(), digest_size=8).digest()
   rng = np.random.default_rng([seed, int.from_bytes(word, "little")])
-  count = -(-(frames - 1) // stride) + 1
   pick = lambda values, n: sorted(
       rng.choice(values, min(n, len(values)), replace=False).tolist())
-  return (pick(np.arange(1, count), tails),
-          pick(np.arange(1, frames), stills))
+  cuts, singles = pick(np.arange(1, grid[0]), tails), pick(
+      np.arange(1, frames), stills)
+  box = masks.boxes(rng, np.array([grid]))[0].tolist()
+  return cuts, singles, tuple(box) if boxes and box[0] >= 0 else None
