@@ -93,3 +93,13 @@ def test_a_finished_set_of_a_changed_source_is_refused(source, tmp_path, capsys)
   error = capsys.readouterr().err
   assert error.count("\n") == 1 and str(out) in error
   assert "has changed" in error and "--out" in error
+
+
+@pytest.mark.parametrize("out", ["in/out", "in", "link/out"])
+def test_nothing_is_written_into_the_source(source, tmp_path, capsys, out):
+  os.symlink(source, tmp_path / "link")
+  before = sorted(os.listdir(source))
+  assert run(source, tmp_path / out) == 2
+  error = capsys.readouterr().err
+  assert error.count("\n") == 1 and f"lies in folder:{source}" in error
+  assert sorted(os.listdir(source)) == before

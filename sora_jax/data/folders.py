@@ -27,11 +27,13 @@ class Folder:
     rows: per item (path or None, captions or None, reason or None, key).
     ignored: ending -> number of files that are neither media nor captions.
     files: a fingerprint of the files that are not ignored.
+    root: the folder.
   """
 
   rows: tuple
   ignored: dict
   files: str
+  root: str
 
   def __len__(self) -> int:
     return len(self.rows)
@@ -82,7 +84,8 @@ def folder(root: str) -> Folder:
         rows.append((None, None, reason or "no such file", where))
   rows += [(path, captions, None, _key(path, root))
            for path, captions in files.items()]
-  return Folder(tuple(rows), dict(ignored), items.fingerprint(seen))
+  return Folder(tuple(rows), dict(ignored), items.fingerprint(seen),
+                root)
 
 
 def _key(path: str, root: str) -> str:

@@ -94,7 +94,8 @@ def prepare(source, out, options: sources.WorldOptions | None = None,
 
   Raises:
     ValueError: an unknown or empty source, nothing left in it, a folder that
-      holds another data set, or a finished one whose source has changed.
+      lies in the source or holds another data set, or a finished one whose
+      source has changed.
   """
   options = options or sources.WorldOptions()
   if not 0 <= test_share < 1:
@@ -108,6 +109,9 @@ def prepare(source, out, options: sources.WorldOptions | None = None,
   if not len(items):
     raise ValueError(f"{_name(job)} holds 0 clips: nothing to prepare")
   out, exact = os.fspath(out), items.exact()
+  if around := items.around(out):
+    raise ValueError(f"{out} lies in folder:{around[0]}, where what is written "
+                     "would be read as clips: give a folder outside of it")
   description = {**job.describe(exact.all()), "items": len(items)}
   if (done := shards.check(out, description)) is not None:
     origin.check(out, items.fingerprint())

@@ -13,6 +13,7 @@ records; one below 1 leaves a seeded part of the source out, unread.
 
 import dataclasses
 import functools
+import os
 import re
 
 import numpy as np
@@ -140,6 +141,13 @@ class Mixture:
   def fingerprint(self) -> list:
     """What changes when a file, a caption or an option does."""
     return [getattr(p, "files", None) or repr(p) for p in self.parts]
+
+  def around(self, path: str) -> list[str]:
+    """The folders of clips that a path lies in."""
+    roots = [p.root for p in self.parts if isinstance(p, folders.Folder)]
+    real = os.path.realpath(path)
+    return [r for r in roots if os.path.commonpath(
+        [real, os.path.realpath(r)]) == os.path.realpath(r)]
 
   def ignored(self) -> dict:
     """Ending -> files that were neither media nor captions."""
