@@ -229,11 +229,14 @@ def _operations(eqn, lanes: int) -> int:
       shape = eqn.invars[0].aval.shape
       return 2 * out * math.prod(shape[a] for a in axes)
     case "conv_general_dilated":
-      kernel = eqn.invars[1].aval.shape
-      result, source, *taps = eqn.params["dimension_numbers"].rhs_spec
+      x, kernel = (v.aval.shape for v in eqn.invars)
+      y, axes = eqn.outvars[0].aval.shape, eqn.params["dimension_numbers"]
+      result, source, *taps = axes.rhs_spec
       up = lambda axis: -(-kernel[axis] // lanes) * lanes
-      return (2 * out // kernel[result] * up(result) * up(source)
-              * math.prod(kernel[a] for a in taps))
+      # A row more than the input has is cut off again (conv._threaded).
+      return (2 * y[axes.out_spec[0]] * up(result) * up(source) * math.prod(
+          kernel[k] * min(x[i], y[o]) for k, i, o in zip(
+              taps, axes.lhs_spec[2:], axes.out_spec[2:])))
     case "scan":
       return eqn.params["length"] * _count(inner[0], lanes)
     case "while":
