@@ -84,8 +84,7 @@ def folder(root: str) -> Folder:
         rows.append((None, None, reason or "no such file", where))
   rows += [(path, captions, None, _key(path, root))
            for path, captions in files.items()]
-  return Folder(tuple(rows), dict(ignored), items.fingerprint(seen),
-                root)
+  return Folder(tuple(rows), dict(ignored), items.fingerprint(seen), root)
 
 
 def _key(path: str, root: str) -> str:

@@ -8,9 +8,10 @@ A record holds float16 latents, normalised per channel:
   still_f [1, h, w, C]      frame f encoded as a video of one frame
   blind [t, h, w, C]        the clip with a box of it blanked
 
-and the captions, fps, valid (T, H, W) and box as JSON in the metadata. The manifest
-row says which tails and stills there are and how many tokens the captions have,
-which is all that planning needs. The folder is laid out as in shards.py.
+and the captions, fps, valid (T, H, W) and box as JSON in the metadata. The
+manifest row says which tails, stills and box there are and how many tokens the
+captions have, which is all that planning needs. The folder is laid out as in
+shards.py.
 """
 
 import dataclasses
@@ -82,8 +83,7 @@ def describe(source: dict, vae: str, stride, patch, channels: int, seed: int,
                                  "vocab_size") if k in source}
   return {"kind": "latents", "vae": vae, "stride": list(stride),
           "patch": list(patch), "channels": channels, "latent_seed": seed,
-          "tails": tails, "stills": stills, "boxes": boxes,
-          **data}
+          "tails": tails, "stills": stills, "boxes": boxes, **data}
 
 
 def begin(out, data, info: dict) -> dict | None:

@@ -106,8 +106,8 @@ def draw(rng: np.random.Generator, rows: np.ndarray, length: np.ndarray,
   frames = np.where((rows["stills"] >= 0) & (
       rows["stills"] <= (stride * (end - 1))[:, None]), rows["stills"], -1)
   blind = rows["box"].astype(np.int64)
-  last, box = _ends(blind, grid)
-  kind = _kinds(u[:, 0], length, over, cuts, frames, box, fit, cfg)
+  last, must = _ends(blind, grid)
+  kind = _kinds(u[:, 0], length, over, cuts, frames, must, fit, cfg)
   size = np.minimum(length, fit) - (over & (kind == STILLS))
   cut = _pick(u[:, 1], cuts, np.select(
       [kind == TAIL, kind == BOTH, kind == LOOP], [1, 2, 3], length))
@@ -115,7 +115,7 @@ def draw(rng: np.random.Generator, rows: np.ndarray, length: np.ndarray,
   still = _pick(u[:, 1], frames, np.where(over & (kind == STILLS), 0,
                                           stride * length))
   shown = np.where(still >= 0, -(-still // stride), cut)
-  shown = np.where(kind == BOX, box, shown)
+  shown = np.where(kind == BOX, must, shown)
   start = _starts(u[:, 2], u[:, 3], kind, length, size, cut, last, shown, cfg)
   stop = np.minimum(start + size, length)
   # The first latent that is surely unknown ends the room for a head.
@@ -138,7 +138,7 @@ def draw(rng: np.random.Generator, rows: np.ndarray, length: np.ndarray,
                blind.astype(np.int32), np.where(drop, -1, long).astype(np.int8))
 
 
-def _kinds(u, length, over, cuts, frames, box, fit, cfg):
+def _kinds(u, length, over, cuts, frames, must, fit, cfg):
   """Draws a kind among those that each clip can show."""
   size = np.minimum(length, fit)
   video = size > 1
@@ -148,7 +148,7 @@ def _kinds(u, length, over, cuts, frames, box, fit, cfg):
       np.ones_like(video), video, video, video & (last >= 1),
       (size > 2) & (last >= 2), (size > 2) & (last >= 3),
       video & (frames >= 0).any(1) & spare,
-      (box >= 0) & (box < np.where(video, length, 1))], 1)
+      (must >= 0) & (must < np.where(video, length, 1))], 1)
   shares = np.array([getattr(cfg, k) for k in KINDS], float)
   shares = shares / shares.sum()
   p = can * shares
@@ -175,10 +175,10 @@ def _below(u, n):
 
 
 def _ends(box, grid):
-  """(last, shown): a view begins by `last` and shows latent `shown` of a clip.
+  """Latents (last, must): a view begins by `last` and shows latent `must`.
 
-  Then it shows something of the box, and something outside of it; -1 where a
-  clip has no box.
+  Then it has something of the box in it, and something outside of it. `must` is
+  -1 where a clip has no box.
   """
   whole = (box[:, 2::2] == 0).all(1) & (box[:, 3::2] == grid).all(1)
   t0, t1 = box[:, 0], box[:, 1]

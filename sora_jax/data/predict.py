@@ -1,8 +1,8 @@
 """The manifest of latents that a prepared data set will have, before encoding.
 
 Sizes are exact. The cuts of tails, the still frames and the boxes are drawn as
-`encode` draws them but with another seed, and the tokens of captions are estimated from
-their words.
+`encode` draws them but with another seed, and the tokens of captions are
+estimated from their words.
 """
 
 import dataclasses
