@@ -179,7 +179,7 @@ def test_shots_are_cut_where_the_picture_changes(tmp_path):
   (tmp_path / "in" / "film.txt").write_text("three discs")
   info = run(f"folder:{tmp_path}/in", tmp_path / "out", cuts=True,
              rules=filters.Rules(max_static=1))
-  assert info["recoded"] == {"cut into shots": 3}
+  assert info["recoded"] == {"cut out": 3}
   manifest = shards.open_manifest(tmp_path / "out")
   for i in range(3):
     item = records.read(manifest, i)
@@ -188,6 +188,29 @@ def test_shots_are_cut_where_the_picture_changes(tmp_path):
     video, _ = video_io.read(item.data)
     true = np.concatenate(parts)[start:stop]
     assert np.abs(video.astype(int) - true).mean() < 4
+
+
+def test_long_videos_become_equal_pieces(tmp_path):
+  whole = bad_files.moving(41, 48, 64, seed=2)
+  (tmp_path / "in").mkdir()
+  for name, frames in (("long", 41), ("short", 16), ("image", 1)):
+    video_io.write(tmp_path / "in" / f"{name}.mp4", whole[:frames], 8)
+    (tmp_path / "in" / f"{name}.txt").write_text(f"a {name} one")
+  info = run(f"folder:{tmp_path}/in", tmp_path / "out", piece_seconds=2.,
+             rules=filters.Rules(max_static=1))
+  assert info["recoded"] == {"cut out": 3}
+  manifest = shards.open_manifest(tmp_path / "out")
+  found = [records.read(manifest, i) for i in range(len(manifest))]
+  assert {item.key for item in found} == {
+      "image.mp4", "short.mp4", "long.mp4#0-13", "long.mp4#13-27",
+      "long.mp4#27-41"}
+  for item in found:
+    start, stop = map(int, (item.key + "#0-0").split("#")[1].split("-"))
+    video, fps = video_io.read(item.data)
+    assert fps == 8 and item.captions[0].startswith("a ")
+    if stop:
+      assert item.captions == ("a long one",)
+      assert np.abs(video.astype(int) - whole[start:stop]).mean() < 4
 
 
 def test_a_dry_run_writes_no_shard_and_other_thresholds_decode_nothing(

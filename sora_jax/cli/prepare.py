@@ -61,6 +61,9 @@ def run(argv: list[str]) -> int:
   text("token", "4x32x32", "Frames, height and width that a token covers, for "
        "--max_tokens.")
   switch("cuts", False, "Cut files into shots (extra `data`).")
+  flags.DEFINE_float("piece_seconds", 0, "Divide longer videos and shots into "
+                     "equal pieces of at most so many seconds; 0 is never.", 0,
+                     flag_values=f)
   switch("dry_run", False, "Survey and report, write no shards; the survey is "
          "kept for the run itself.")
   text("beam", None, "Run on Apache Beam (extra `beam`) with these flags of "
@@ -82,8 +85,8 @@ def run(argv: list[str]) -> int:
       **{name: f[name].value for name in LIMITS})
   info = prepare.prepare(
       names, f.out, world, f.test_share, f.workers, f.shard, f.vocab,
-      rules=limits, cuts=f.cuts, dry_run=f.dry_run,
-      beam=None if f.beam is None else tuple(f.beam.split()))
+      rules=limits, cuts=f.cuts, piece_seconds=f.piece_seconds,
+      dry_run=f.dry_run, beam=None if f.beam is None else tuple(f.beam.split()))
   clips = ", ".join(f"{n} {split}" for split, n in info["clips"].items())
   if f.dry_run and "shards" not in info:
     print(f"{f.out}: a dry run: {clips} clips, {info['rejected']} rejected; see "

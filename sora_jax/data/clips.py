@@ -1,7 +1,7 @@
 """A surveyed clip becomes an Item: its file as it is, or cut out and re-coded.
 
-A file is kept byte for byte unless it must be changed: a shot is cut out of a
-longer file, frames come at uneven times, pixels are not square, or the clip is
+A file is kept byte for byte unless it must be changed: a shot or a piece is cut
+out of a longer file, frames come at uneven times, pixels are not square, or the clip is
 larger than filters.target allows.
 """
 
@@ -23,7 +23,7 @@ def changes(clip: dict, rules: filters.Rules) -> list[str]:
                         clip["shape"], rules)
   square = filters.target(1, clip["height"], clip["width"], clip["shape"],
                           filters.Rules(max_tokens=0))
-  found = [] if clip["whole"] else ["cut into shots"]
+  found = [] if clip["whole"] else ["cut out"]
   if not clip["even"]:
     found.append("uneven times")
   if square != (clip["height"], clip["width"]):

@@ -49,6 +49,7 @@ class Job:
     vocab: ids of the tokenizer, at most.
     rules: of what is kept.
     cuts: whether files are cut into shots.
+    piece_seconds: of the pieces of longer videos and shots; 0 is never.
   """
 
   source: str | tuple[str, ...]
@@ -59,19 +60,21 @@ class Job:
   vocab: int = 512
   rules: filters.Rules = filters.Rules()
   cuts: bool = False
+  piece_seconds: float = 0.0
 
   def describe(self, exact: bool) -> dict:
     """What dataset.json says; worlds are neither filtered nor cut."""
-    fields = dataclasses.asdict(self)
-    return {"kind": "pixels", **{k: v for k, v in fields.items() if not exact
-                                 or k not in ("rules", "cuts")}}
+    fields = {"kind": "pixels", **dataclasses.asdict(self)}
+    looks = ("rules", "cuts", "piece_seconds") if exact else ()
+    return {k: v for k, v in fields.items() if k not in looks}
 
 
 def prepare(source, out, options: sources.WorldOptions | None = None,
             test_share: float = 0.05, workers: int | None = None,
             shard: int = SHARD, vocab: int = 512, quiet: bool = False, *,
             rules: filters.Rules | None = None, cuts: bool = False,
-            dry_run: bool = False, beam: tuple[str, ...] | None = None) -> dict:
+            piece_seconds: float = 0.0, dry_run: bool = False,
+            beam: tuple[str, ...] | None = None) -> dict:
   """Writes the data set `out`; finishes an interrupted one.
 
   Args:
@@ -85,6 +88,8 @@ def prepare(source, out, options: sources.WorldOptions | None = None,
     quiet: no progress bar.
     rules: of what is kept.
     cuts: cut files into shots (needs the extra `data`).
+    piece_seconds: the longest that the equal pieces of a video or shot may be;
+      0 leaves all whole.
     dry_run: survey and report only; the survey is kept for the run itself.
     beam: flags of Apache Beam, which then runs the work.
 
@@ -103,7 +108,7 @@ def prepare(source, out, options: sources.WorldOptions | None = None,
   source = source if isinstance(source, str) else tuple(source)
   source = source[0] if len(source) == 1 else source
   job = Job(source, options, test_share, options.seed, shard, vocab,
-            rules or filters.Rules(), cuts)
+            rules or filters.Rules(), cuts, piece_seconds)
   sources.items.cache_clear()  # the files may be others than at the last call
   items = sources.items(source, options)
   if not len(items):

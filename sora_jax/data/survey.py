@@ -1,7 +1,8 @@
 """A first look at every file: one decode gives all that filters ask for.
 
-A file becomes one clip, or one per shot if cuts are looked for. Each clip is a
-dict, the row of a JSON table, with
+A file becomes one clip, or one per shot if cuts are looked for, and a long one
+equal pieces if a length is given. Each clip is a dict, the row of a JSON table,
+with
 
   item, key, file     number and name of the item, hash of the file's bytes
   start, stop, pts    its frames in the file, and the time of the first in ticks
@@ -21,6 +22,7 @@ import contextlib
 import dataclasses
 import hashlib
 import io
+import math
 import os
 
 import numpy as np
@@ -32,7 +34,7 @@ from sora_jax.data import items
 SIDE = 128  # of the reduced frames that are looked at
 STILL = 0.3  # levels of 255 below which a frame equals the one before
 THUMBS = 64  # reduced frames remembered of a file
-LONG = 1_000_000  # frames of a file that is cut into shots
+LONG = 1_000_000  # frames of a file that is cut
 LEAST = 0.9  # of the frames that the header promises
 
 
@@ -50,13 +52,15 @@ class _Look:
   shape: tuple = ()
 
 
-def survey(raw: items.Raw, index: int, cuts: bool, thumb: bool) -> list[dict]:
+def survey(raw: items.Raw, index: int, cuts: bool, piece: float,
+           thumb: bool) -> list[dict]:
   """The rows of one file.
 
   Args:
     raw: the file.
     index: its number in the source.
     cuts: whether shots are looked for.
+    piece: seconds that a longer clip is divided into; 0 is never.
     thumb: whether rows carry a thumbnail.
 
   Raises:
@@ -64,9 +68,10 @@ def survey(raw: items.Raw, index: int, cuts: bool, thumb: bool) -> list[dict]:
   """
   if not raw.captions:
     raise items.Reject("no caption", raw.key)
-  digest = _digest(raw, cuts)
+  divide = cuts or piece > 0
+  digest = _digest(raw, divide)
   with containers.errors(raw.file):
-    head, look = _decode(raw.file, cuts)
+    head, look = _decode(raw.file, cuts, LONG if divide else None)
   count = len(look.pts)
   if count < LEAST * head.frames:
     raise items.Reject(f"is cut off: {count} of {head.frames} frames decode",
@@ -76,7 +81,7 @@ def survey(raw: items.Raw, index: int, cuts: bool, thumb: bool) -> list[dict]:
           "width": look.shape[1], "shape": head.shape, "image": head.image,
           "words": len(caption.split()),
           "cut": sum(len(c) > items.MAX_CAPTION for c in raw.captions)}
-  bounds = [0, *look.cuts, count]
+  bounds = _pieces([0, *look.cuts, count], piece * (raw.fps or head.fps))
   rows = []
   for start, stop in zip(bounds, bounds[1:]):
     name = raw.key if len(bounds) == 2 else f"{raw.key}#{start}-{stop}"
@@ -106,21 +111,22 @@ def digest_of(file: str | bytes) -> str:
         digest_size=16)).hexdigest()
 
 
-def _digest(raw, cuts: bool) -> str:
+def _digest(raw, divide: bool) -> str:
   if isinstance(raw.file, str):
     with containers.errors(raw.file):
       size = os.path.getsize(raw.file)
-      if size > items.MAX_FILE and not cuts:
+      if size > items.MAX_FILE and not divide:
         raise ValueError(f"{size >> 20} MiB; the limit is "
-                         f"{items.MAX_FILE >> 20}, cut it into shots")
+                         f"{items.MAX_FILE >> 20}, cut it")
   return digest_of(raw.file)
 
 
-def _decode(file, cuts: bool) -> tuple[containers.Head, _Look]:
-  """Decodes a file once."""
+def _decode(file, cuts: bool, most: int | None
+            ) -> tuple[containers.Head, _Look]:
+  """Decodes a file of at most so many frames once."""
   look, before, detect = _Look(), None, None
   with contextlib.closing(containers.frames_of(
-      file, max_frames=LONG if cuts else None)) as stream:
+      file, max_frames=most)) as stream:
     head = next(stream)
     if cuts and not head.image:
       from sora_jax.data import cuts as cuts_lib  # the extra `data`
@@ -146,6 +152,17 @@ def _decode(file, cuts: bool) -> tuple[containers.Head, _Look]:
   if not look.pts:
     raise ValueError("has no frames")
   return head, look
+
+
+def _pieces(bounds: list[int], most: float) -> list[int]:
+  """Bounds with each part in equal pieces of at most so many frames, if any."""
+  if not most:
+    return bounds
+  found = bounds[:1]
+  for start, stop in zip(bounds, bounds[1:]):
+    count = math.ceil((stop - start) / max(most, 1))
+    found += [start + (stop - start) * i // count for i in range(1, count + 1)]
+  return found
 
 
 def _signs(grey: np.ndarray) -> bytes:

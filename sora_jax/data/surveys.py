@@ -40,7 +40,8 @@ def look(out: str, job, items: sources.Mixture, run) -> tuple[list, list]:
   """
   times, exact = items.times(), items.exact()
   wanted = np.flatnonzero((times > 0) & ~exact)
-  _begin(out, {"source": job.source, "cuts": job.cuts, "seed": job.seed,
+  _begin(out, {"source": job.source, "cuts": job.cuts,
+               "piece_seconds": job.piece_seconds, "seed": job.seed,
                "files": items.fingerprint()})
   every = max(1, len(wanted) // PICTURES)
   tasks = [(i // PART, wanted[i:i + PART].tolist())
@@ -104,7 +105,7 @@ def _part(out: str, job, every: int, task) -> int:
       key, file = raw.key, raw.file
       shards.write_json(f"{stem}.at", {"item": i, "key": key,
                                        "tries": tries + 1})
-      rows += survey.survey(raw, i, job.cuts, i % every == 0)
+      rows += survey.survey(raw, i, job.cuts, job.piece_seconds, i % every == 0)
     except (ValueError, OSError) as e:
       rows.append({"item": i, "key": getattr(e, "key", "") or key,
                    "reason": reason_of(e, file)})
