@@ -20,7 +20,7 @@ WAN21 = (
     old(base=4, mults=(1, 2, 4), z=3, blocks=1, temporal=(False, True)),
     old(base=3, mults=(1, 1, 2), z=2, blocks=2, temporal=(True, True)),
     old(base=6, mults=(2, 1), z=5, blocks=1, temporal=(False,)),
-    old(base=2, mults=(1, 2, 4, 4), z=4, blocks=1,
+    old(base=3, mults=(1, 2, 4, 4), z=4, blocks=1,
         temporal=(False, True, True)),  # as the open weights
 )
 WAN22 = (
