@@ -93,6 +93,25 @@ def test_clips_are_decoded_some_at_a_time(data, model, encoded, tmp_path,
                   latents.decode(encoded.record(i)).z)
 
 
+def test_without_boxes_no_view_is_around_one(data, model, tmp_path):
+  cache.encode(model, data, tmp_path / "out", tails=0, stills=0, boxes=False)
+  found = shards.open_manifest(tmp_path / "out")
+  assert (found.rows["box"] == -1).all()
+  assert latents.decode(found.record(0)).blind is None
+  views = plan.block_at(plan.token_plan(found, plan.TokenConfig(
+      shapes=((1, 64),))), 0).views
+  assert masks.BOX not in views.kind and masks.HEAD in views.kind
+
+
+def test_a_box_that_the_manifest_does_not_name_is_counted(encoded):
+  rows = np.array(encoded.rows)
+  rows["box"][:, 0] += 1
+  other = plan.token_plan(dataclasses.replace(encoded, rows=rows),
+                          plan.TokenConfig(shapes=((1, 64),)))
+  other.batch(0)
+  assert other.events["unreadable"] > 0
+
+
 def test_groups_hold_every_clip_once(data):
   manifest = shards.open_manifest(data)
   size = 3 * np.prod([manifest.rows[k].astype(int) for k in (

@@ -166,11 +166,14 @@ def _read(load: Loader, index: int) -> Clip | None:
     if record.z.shape[:3] != (row["t"], row["h"], row["w"]):
       raise ValueError(f"has latents {record.z.shape}, its manifest row says "
                        f"{(row['t'], row['h'], row['w'])}")
+    if (record.box or (-1,) * 6) != tuple(row["box"].tolist()):
+      raise ValueError(f"has the box {record.box}, its manifest row says "
+                       f"{tuple(row['box'].tolist())}")
     tails = {c: _patches(load, record.tails[c]) for c in row["cuts"].tolist()
              if c >= 0}
     stills = {f: _patches(load, record.stills[f])[0]
               for f in row["stills"].tolist() if f >= 0}
-    blind = _patches(load, record.blind) if row["box"][0] >= 0 else None
+    blind = _patches(load, record.blind) if record.box else None
   except (ValueError, KeyError, RuntimeError, OSError) as e:
     with load.lock:
       load.events["unreadable"] += 1

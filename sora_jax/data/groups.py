@@ -16,6 +16,14 @@ from sora_jax.data import video_io
 BYTES = 2**29  # of the frames of a group
 
 
+def by_shard(manifest: shards.Manifest):
+  """The groups (`of`) of every shard, whose rows a manifest has together."""
+  bounds = np.searchsorted(manifest.rows["shard"], np.arange(
+      manifest.info["shards"][manifest.split] + 1))
+  return [of(manifest, np.arange(start, stop))
+          for start, stop in zip(bounds, bounds[1:])]
+
+
 def of(manifest: shards.Manifest, rows: np.ndarray, most: int = BYTES):
   """Rows of a manifest in groups of at most `most` bytes, or of one clip.
 
@@ -65,7 +73,10 @@ def decoded(pool, groups, fit: fit_lib.Fit, stride, patch):
     return pool.map(functools.partial(one, manifest), rows.tolist(),
                     times.tolist())
 
-  coming = begin(*groups[0]) if groups else ()
-  for after in [*groups[1:], None][:len(groups)]:
-    now, coming = list(coming), begin(*after) if after else ()
+  if not groups:
+    return
+  coming = begin(*groups[0])
+  for after in groups[1:]:
+    now, coming = list(coming), begin(*after)
     yield now
+  yield list(coming)

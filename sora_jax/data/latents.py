@@ -131,7 +131,7 @@ def decode(data: bytes) -> Record:
                   fps=float(about["fps"]), size=tuple(about["size"]),
                   tails=part("tail_"), stills=part("still_"),
                   box=about["box"] and tuple(about["box"]),
-                  blind=named.get("blind"))
+                  blind=named["blind"] if about["box"] else None)
   except (ValueError, KeyError, TypeError, safetensors.SafetensorError) as e:
     raise ValueError("is no record of latents: "
                      + " ".join(str(e).split())[:200]) from e

@@ -91,10 +91,8 @@ def encode(model: pretrained.Model, data, out, *, seed: int = 0, tails: int = 2,
   todo = [(split, shard) for split, m in manifests.items()
           for shard in range(m.info["shards"][split])]
   todo = todo[part[0]::part[1]] if part else todo
-  bounds = {split: np.searchsorted(m.rows["shard"], np.arange(
-      m.info["shards"][split] + 1)) for split, m in manifests.items()}
-  groups = {(split, shard): groups_lib.of(manifests[split], np.arange(
-      *bounds[split][shard:shard + 2])) for split, shard in todo}
+  groups = {(split, shard): found for split, m in manifests.items()
+            for shard, found in enumerate(groups_lib.by_shard(m))}
   missing = [job for job in todo if not shards.is_written(out, *job)]
   size = lambda jobs: sum(int(times.sum()) for job in jobs
                           for _, times in groups[job])
