@@ -12,7 +12,7 @@ the generation side, and a data worker no more than it needs.
 import importlib
 
 _NAMES = {"load": ("sora_jax.generation.pipeline", "load"),
-          "save_video": ("sora_jax.data.video_io", "write")}
+          "save_video": ("sora_jax.media.video_io", "write")}
 
 __all__ = list(_NAMES)
 

@@ -15,7 +15,7 @@ import av
 import numpy as np
 import PIL.Image
 
-from sora_jax.data import video_io
+from sora_jax.media import video_io
 
 
 def moving(frames=9, height=48, width=64, seed=0):

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sora_jax import mesh as mesh_lib
-from sora_jax.models import pretrained
+from sora_jax.formats import pretrained
 
 PARTS = ("vae", "transformer")
 

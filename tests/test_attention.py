@@ -5,11 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sora_jax.data import report
-from sora_jax.models import attention
-from sora_jax.models import cudnn
-from sora_jax.models import flash
-from sora_jax.models import splash
+from sora_jax.data.loading import statistics
+from sora_jax.models.attention import attend as attend_lib
+from sora_jax.models.attention import cudnn
+from sora_jax.models.attention import flash
+from sora_jax.models.attention import splash
 
 # Several blocks of queries and keys in a few hundred tokens.
 BLOCKS = {"BLOCK_Q": 64, "BLOCK_K": 16, "WHOLE": 64}
@@ -57,7 +57,7 @@ def test_flash_is_dense(small_blocks, length, keys, q_seg, kv_seg):
   @jax.jit
   def both(q, k, v):
     def loss(backend, *args):
-      out = attention.attend(*args, q_seg, kv_seg, backend)
+      out = attend_lib.attend(*args, q_seg, kv_seg, backend)
       return jnp.sum(out * wave), out
     grad = lambda name: jax.grad(lambda *a: loss(name, *a), (0, 1, 2),
                                  has_aux=True)(q, k, v)
@@ -73,7 +73,7 @@ def test_flash_is_dense(small_blocks, length, keys, q_seg, kv_seg):
 def test_a_token_sees_its_segment_only(small_blocks, backend):
   q, k, v = values(60, 60)
   seg = segments(60, 3)
-  attend = jax.jit(lambda *a: attention.attend(*a, seg, seg, backend))
+  attend = jax.jit(lambda *a: attend_lib.attend(*a, seg, seg, backend))
   out = attend(q, k, v)
   mine = seg == 2
   rng = np.random.default_rng(1)
@@ -82,7 +82,7 @@ def test_a_token_sees_its_segment_only(small_blocks, backend):
   np.testing.assert_array_equal(np.asarray(out)[mine],
                                 np.asarray(attend(q, change(k), change(v)))[mine])
   row = np.flatnonzero(mine[0])
-  alone = attention.attend(q[:1, row], k[:1, row], v[:1, row],
+  alone = attend_lib.attend(q[:1, row], k[:1, row], v[:1, row],
                            backend="dense")
   assert relative(out[:1, row], alone) <= 1e-5
 
@@ -91,7 +91,7 @@ def test_a_token_sees_its_segment_only(small_blocks, backend):
 def test_without_keys_there_is_zero_and_no_nan(backend):
   q, k, v = values(20, 12)
   q_seg, kv_seg = segments(20, 2), np.full((2, 12), 7, np.int32)
-  run = lambda *a: attention.attend(*a, q_seg, kv_seg, backend)
+  run = lambda *a: attend_lib.attend(*a, q_seg, kv_seg, backend)
   assert not np.any(run(q, k, v))
   grads = jax.grad(lambda *a: jnp.sum(run(*a)), (0, 1, 2))(q, k, v)
   assert not any(np.any(g) for g in grads)
@@ -103,7 +103,7 @@ def test_keys_outside_the_window_are_skipped(small_blocks):
   v[:, 64:] = np.nan
   q_seg = np.repeat([[1, 2]], 32, 1).repeat(2, 0).astype(np.int32)
   kv_seg = np.repeat([[1, 2]], 64, 1).repeat(2, 0).astype(np.int32)
-  out = np.asarray(attention.attend(q, k, v, q_seg, kv_seg, "flash"))
+  out = np.asarray(attend_lib.attend(q, k, v, q_seg, kv_seg, "flash"))
   assert np.all(np.isfinite(out[:, :32])) and np.all(np.isnan(out[:, 32:]))
 
 
@@ -129,7 +129,7 @@ def test_the_block_mask_of_splash(monkeypatch):
                                     places[after] % order.shape[1])
     if own:
       assert blocks.there is None
-      assert meet.sum() == report.visited(lengths, 1024, 128)
+      assert meet.sum() == statistics.visited(lengths, 1024, 128)
     else:
       np.testing.assert_array_equal(blocks.there, q_seg != 3)
 
@@ -144,7 +144,7 @@ def test_a_long_row_has_no_block_mask(monkeypatch):
 def test_memory_grows_with_length():
   def temporary(length):
     x = jax.ShapeDtypeStruct((1, length, 2, 16), np.float32)
-    loss = lambda *a: jnp.sum(attention.attend(*a, backend="flash"))
+    loss = lambda *a: jnp.sum(attend_lib.attend(*a, backend="flash"))
     compiled = jax.jit(jax.grad(loss, (0, 1, 2))).lower(x, x, x).compile()
     return compiled.memory_analysis().temp_size_in_bytes
 
@@ -154,9 +154,9 @@ def test_memory_grows_with_length():
 def test_bad_arguments():
   q, k, v = values(4, 4)
   with pytest.raises(ValueError, match="both q_seg and kv_seg"):
-    attention.attend(q, k, v, segments(4, 1))
+    attend_lib.attend(q, k, v, segments(4, 1))
   with pytest.raises(ValueError, match="'fast'"):
-    attention.attend(q, k, v, backend="fast")
+    attend_lib.attend(q, k, v, backend="fast")
   with pytest.raises(ValueError, match="bfloat16 or float16.*float32"):
-    attention.attend(q, k, v, backend="cudnn")
+    attend_lib.attend(q, k, v, backend="cudnn")
   assert not cudnn.takes(q.astype(jnp.bfloat16), segments(4, 1))

@@ -11,16 +11,16 @@ import time
 import pytest
 
 import bad_files
-from sora_jax.data import items as items_lib
-from sora_jax.data import prepare
-from sora_jax.data import records
-from sora_jax.data import runners
-from sora_jax.data import shards
-from sora_jax.data import sources
-from sora_jax.data import survey
-from sora_jax.data import surveys
-from sora_jax.data import tars
-from sora_jax.data import video_io
+from sora_jax.data.sources import items as items_lib
+from sora_jax.data.prepare import prepare
+from sora_jax.data.store import records
+from sora_jax.data.prepare import runners
+from sora_jax.data.store import manifest as manifest_lib
+from sora_jax.data.sources import world
+from sora_jax.data.prepare import scan
+from sora_jax.data.prepare import scans
+from sora_jax.data.sources import tars
+from sora_jax.media import video_io
 
 # The peak is the process's own; ru_maxrss begins with that of its parent.
 RUN = """
@@ -40,7 +40,7 @@ def rejects_of(out):
 
 
 def kept_by(out):
-  manifest = shards.open_manifest(out)
+  manifest = manifest_lib.open_manifest(out)
   found = [records.read(manifest, i) for i in range(len(manifest))]
   return {item.key: item for item in found}
 
@@ -124,10 +124,10 @@ def test_a_header_of_gigabytes_is_not_read(tmp_path):
 def survey_or_die(out, task):
   """A part of the survey, in a process that dies of item 3."""
   import os
-  true = survey.survey
-  survey.survey = lambda raw, i, *a: os._exit(9) if i == 3 else true(raw, i, *a)
-  job = prepare.Job(f"folder:{out}/../in", sources.WorldOptions())
-  return surveys._part(out, job, 1, task)
+  true = scan.scan
+  scan.scan = lambda raw, i, *a: os._exit(9) if i == 3 else true(raw, i, *a)
+  job = prepare.Job(f"folder:{out}/../in", world.WorldOptions())
+  return scans._part(out, job, 1, task)
 
 
 def test_a_file_that_kills_its_reader_is_rejected(tmp_path):

@@ -5,12 +5,12 @@ import shutil
 import numpy as np
 import pytest
 
-from sora_jax.data import buckets
-from sora_jax.data import crops
-from sora_jax.data import pipeline
-from sora_jax.data import records
-from sora_jax.data import shards
-from sora_jax.data import video_io
+from sora_jax.data.pixels import buckets
+from sora_jax.data.pixels import crops
+from sora_jax.data.loading import pipeline
+from sora_jax.data.store import records
+from sora_jax.data.store import manifest
+from sora_jax.media import video_io
 import toy_data
 
 
@@ -61,7 +61,7 @@ def test_more_candidates_show_more_edges(pixels):
 
 def test_a_damaged_clip_is_replaced_and_counted(pixels, tmp_path):
   cfg = buckets.PixelConfig(buckets=((5, 16, 16, 4, 1.0),))
-  plan = lambda: buckets.pixel_plan(shards.open_manifest(tmp_path / "d"), cfg)
+  plan = lambda: buckets.pixel_plan(manifest.open_manifest(tmp_path / "d"), cfg)
   shutil.copytree(pixels.root, tmp_path / "d")
   shutil.copytree(pixels.root, tmp_path / "e")
   name = sorted((tmp_path / "d").glob("sora-*"))[0]
@@ -76,4 +76,4 @@ def test_a_damaged_clip_is_replaced_and_counted(pixels, tmp_path):
   for name in (tmp_path / "e").glob("sora-*"):
     name.write_bytes(b"x" * 1000)
   with pytest.raises(ValueError, match="in a row"):
-    buckets.pixel_plan(shards.open_manifest(tmp_path / "e"), cfg).batch(0)
+    buckets.pixel_plan(manifest.open_manifest(tmp_path / "e"), cfg).batch(0)

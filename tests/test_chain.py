@@ -18,10 +18,10 @@ import pytest
 
 import sora_jax
 from sora_jax import main
-from sora_jax.data import shards
-from sora_jax.data import tokenizer
-from sora_jax.data import video_io
-from sora_jax.models import pretrained
+from sora_jax.data.store import manifest
+from sora_jax.text import tokenizer
+from sora_jax.media import video_io
+from sora_jax.formats import pretrained
 from sora_jax.training import checkpoint
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -124,7 +124,7 @@ def test_encoding_in_shares_equals_encoding_at_once(chain, tmp_path):
   command(*encode)
   command(*encode[:-1], f"--out={tmp_path}/y", "--part=3/2", code=2)
   for split in ("train", "test"):
-    shares, whole = (shards.open_manifest(at, split)
+    shares, whole = (manifest.open_manifest(at, split)
                      for at in (tmp_path / "z", chain / "latents"))
     assert shares.info == whole.info
     np.testing.assert_array_equal(shares.rows, whole.rows)

@@ -19,7 +19,7 @@ import pytest
 
 from sora_jax.training import checkpoint
 from sora_jax.training import digest
-from sora_jax.training import journal
+from sora_jax.training import metrics
 from sora_jax.training import loop
 import toy_run
 
@@ -40,7 +40,7 @@ def whole(prog, tmp_path_factory):
 
 def lines(workdir):
   """The lines of metrics.jsonl without what depends on the clock."""
-  text = (pathlib.Path(workdir) / journal.METRICS).read_text()
+  text = (pathlib.Path(workdir) / metrics.METRICS).read_text()
   out = [json.loads(line) for line in text.splitlines()]
   assert all(line.pop("timing")["seconds"] > 0 for line in out)
   return out
@@ -255,7 +255,7 @@ def test_export_of_nothing(tmp_path):
 
 
 def test_the_journal_is_cut_back_to_the_restored_step(tmp_path):
-  path = tmp_path / journal.METRICS
+  path = tmp_path / metrics.METRICS
   path.write_text('{"step": 1}\n{"step": 2}\n{"step": 3}\n{"ste')
-  journal.begin(tmp_path, 2).close()
+  metrics.open_writer(tmp_path, 2).close()
   assert path.read_text() == '{"step": 1}\n{"step": 2}\n'

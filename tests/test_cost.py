@@ -8,20 +8,20 @@ import pytest
 
 from sora_jax import types
 from sora_jax.models import dit
-from sora_jax.models import text_encoder
-from sora_jax.models import vae
-from sora_jax.training import cost
+from sora_jax.models.text import encoder
+from sora_jax.models.vae import vae
+from sora_jax.models import flops
 
 DIT = dit.DiT(layers=1, heads=2, head_size=8, ffn=32, patch_channels=4,
               out_channels=4, text_width=16, remat="none")
-TEXT = text_encoder.TextEncoder(vocab=11, width=16, layers=1, heads=2, ffn=32)
+TEXT = encoder.TextEncoder(vocab=11, width=16, layers=1, heads=2, ffn=32)
 
 
 def test_the_cost_formulas_agree_with_what_is_traced():
   big = dit.DiT(layers=6, heads=6, head_size=64, ffn=1536, patch_channels=64,
                 out_channels=64, text_width=256)
   for module in (DIT, big):
-    assert cost.dit_params(module) == cost.params_of(
+    assert flops.dit_params(module) == flops.params_of(
         functools.partial(dit.init, module))
   tokens, text, times = 48, 12, 3  # small enough for dense attention
   shape = jax.ShapeDtypeStruct
@@ -34,34 +34,34 @@ def test_the_cost_formulas_agree_with_what_is_traced():
       types.TextStates(states=shape((1, text, 256), jnp.float32),
                        seg=shape((1, text), jnp.int32)))
   params = jax.eval_shape(functools.partial(dit.init, big), jax.random.key(0))
-  assert cost.dit_flops(big, [(tokens, text)], times) == cost.traced(
+  assert flops.dit_flops(big, [(tokens, text)], times) == flops.traced(
       functools.partial(dit.denoise, big), params, *args)
-  params = jax.eval_shape(functools.partial(text_encoder.init, TEXT),
+  params = jax.eval_shape(functools.partial(encoder.init, TEXT),
                           jax.random.key(0))
   ids = shape((1, text), jnp.int32)
-  assert cost.text_flops(TEXT, [text]) == cost.traced(
-      functools.partial(text_encoder.encode, TEXT), params,
+  assert flops.text_flops(TEXT, [text]) == flops.traced(
+      functools.partial(encoder.encode, TEXT), params,
       types.Text(ids=ids, seg=ids))
 
 
 def test_the_cost_of_packed_clips_is_the_sum_of_theirs():
-  one, two = cost.dit_flops(DIT, [(30, 5)]), cost.dit_flops(DIT, [(50, 7)])
-  assert cost.dit_flops(DIT, [(30, 5), (50, 7)]) == one + two
-  assert cost.dit_flops(DIT, [(80, 12)]) > one + two  # attention is quadratic
+  one, two = flops.dit_flops(DIT, [(30, 5)]), flops.dit_flops(DIT, [(50, 7)])
+  assert flops.dit_flops(DIT, [(30, 5), (50, 7)]) == one + two
+  assert flops.dit_flops(DIT, [(80, 12)]) > one + two  # attention is quadratic
 
 
 def test_tracing_counts_convolutions_scans_and_branches():
   x, w = jnp.zeros((2, 8, 8, 3)), jnp.zeros((3, 3, 3, 5))
   conv = lambda x: jax.lax.conv_general_dilated(
       x, w, (2, 2), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
-  assert cost.traced(conv, x) == 2 * (2 * 4 * 4 * 5) * 27
+  assert flops.traced(conv, x) == 2 * (2 * 4 * 4 * 5) * 27
   m = jnp.zeros((7, 7))
   many = lambda m: jax.lax.scan(lambda c, _: (c @ m, None), m, None, 4)[0]
-  assert cost.traced(jax.checkpoint(many), m) == 4 * 2 * 7**3
+  assert flops.traced(jax.checkpoint(many), m) == 4 * 2 * 7**3
   branch = lambda m: jax.lax.cond(m[0, 0] > 0, many, lambda m: m @ m, m)
-  assert cost.traced(branch, m) == 4 * 2 * 7**3
+  assert flops.traced(branch, m) == 4 * 2 * 7**3
   with pytest.raises(ValueError, match="unknown length"):
-    cost.traced(lambda m: jax.lax.while_loop(
+    flops.traced(lambda m: jax.lax.while_loop(
         lambda c: c[0, 0] < 1, lambda c: c @ m, m), m)
 
 
@@ -69,7 +69,7 @@ def test_the_vae_costs_as_much_as_its_pixels():
   net = vae.VAE(base=8, mults=(1, 1), z=4, blocks=1, temporal=(True,), patch=1,
                 residual=False)
   count = lambda fn, t: fn(net, (t, 16, 16))
-  for fn in (cost.encode_flops, cost.decode_flops):
+  for fn in (flops.encode_flops, flops.decode_flops):
     first, second, third = (count(fn, t) for t in (5, 9, 13))
     assert first > 0 and third - second == second - first  # linear in time
 
@@ -78,10 +78,10 @@ def test_the_vae_costs_as_much_as_its_pixels():
 def test_the_cost_of_a_vae_is_that_of_its_trace(frames):
   net = vae.VAE(base=8, mults=(1, 1), z=4, blocks=1, temporal=(True,), patch=1)
   params = jax.eval_shape(functools.partial(vae.init, net), jax.random.key(0))
-  traced = lambda fn, *shape: cost.traced(
+  traced = lambda fn, *shape: flops.traced(
       functools.partial(fn, net), params,
       jax.ShapeDtypeStruct((1, *shape), "float32"))
   size = frames, 12, 18
-  assert cost.encode_flops(net, size) == traced(vae.encode, *size, 3)
-  assert cost.decode_flops(net, size) == traced(
+  assert flops.encode_flops(net, size) == traced(vae.encode, *size, 3)
+  assert flops.decode_flops(net, size) == traced(
       vae.decode, (frames - 1) // 2 + 1, 6, 9, 4)

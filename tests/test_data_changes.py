@@ -7,8 +7,9 @@ import pytest
 
 import bad_files
 from sora_jax import main
-from sora_jax.data import records
-from sora_jax.data import shards
+from sora_jax.data.store import records
+from sora_jax.data.store import manifest as manifest_lib
+from sora_jax.data.store import shards
 
 CLIPS = 12
 
@@ -39,7 +40,7 @@ def run(root, out):
 def captions(out):
   """The captions of all clips, in the order of the splits."""
   found = []
-  for manifest in (shards.open_manifest(out, s) for s in shards.SPLITS):
+  for manifest in (manifest_lib.open_manifest(out, s) for s in shards.SPLITS):
     found += [(manifest.split, *records.read(manifest, i).captions)
               for i in range(len(manifest))]
   return found

@@ -9,19 +9,20 @@ import numpy as np
 import pytest
 
 from sora_jax import main
-from sora_jax.data import fit as fit_lib
-from sora_jax.data import packing
-from sora_jax.data import plan as plan_lib
-from sora_jax.data import predict
-from sora_jax.data import prepare
-from sora_jax.data import propose
-from sora_jax.data import report as report_lib
-from sora_jax.data import shards
-from sora_jax.data import shuffle
-from sora_jax.data import sources
-from sora_jax.models import pretrained
-from sora_jax.models import vae
-from sora_jax.training import cache
+from sora_jax.geometry import sizes as sizes_lib
+from sora_jax.data.loading import packing
+from sora_jax.data.loading import plan as plan_lib
+from sora_jax.data.loading import estimate
+from sora_jax.data.prepare import prepare
+from sora_jax.data.loading import suggest_buckets
+from sora_jax.data.loading import statistics
+from sora_jax.data.store import manifest
+from sora_jax import files
+from sora_jax.data.loading import shuffle
+from sora_jax.data.sources import world
+from sora_jax.formats import pretrained
+from sora_jax.models.vae import vae
+from sora_jax.encoding import dataset
 
 STRIDE, PATCH = (4, 16, 16), (1, 2, 2)
 LONG = plan_lib.TokenConfig(
@@ -32,7 +33,7 @@ LONG = plan_lib.TokenConfig(
 def mixture(count, **columns):
   """A manifest of `count` clips of common sizes, a fifth of them images."""
   rng = np.random.default_rng(0)
-  rows = np.zeros(count, shards.PIXELS)
+  rows = np.zeros(count, manifest.PIXELS)
   short = rng.choice([240, 360, 480, 720, 1080], count)
   aspect = np.exp(rng.uniform(np.log(9 / 16), np.log(21 / 9), count))
   rows["height"], rows["width"] = short / np.minimum(aspect, 1), short * (
@@ -43,13 +44,13 @@ def mixture(count, **columns):
   rows["words"] = rng.integers(5, 120, count)
   for name, value in columns.items():
     rows[name] = value
-  return shards.Manifest("mixture", "train", rows, {"kind": "pixels"})
+  return manifest.Manifest("mixture", "train", rows, {"kind": "pixels"})
 
 
 def planned(count, cfg=LONG, **columns):
   """A plan over the predicted latents of `mixture`."""
-  return plan_lib.token_plan(predict.manifest(
-      mixture(count, **columns), fit_lib.Fit(cfg.shapes[-1][1]), STRIDE), cfg)
+  return plan_lib.token_plan(estimate.manifest(
+      mixture(count, **columns), sizes_lib.ResizePolicy(cfg.shapes[-1][1]), STRIDE), cfg)
 
 
 @pytest.mark.parametrize("opened, segments", [(512, 16), (5, 3)])
@@ -93,10 +94,10 @@ def test_a_shuffle_is_a_permutation_at_any_place(count):
 def test_long_clips_fill_rows_of_three_lengths():
   pixels = mixture(20_000)
   plan = planned(20_000)
-  found = report_lib.report(plan)
+  found = statistics.report(plan)
   print({k: v for k, v in found.items() if k not in ("lengths", "views")})
   size = np.stack([pixels.rows[k] for k in ("frames", "height", "width")], 1)
-  lost = fit_lib.report(size, fit_lib.Fit(262_144), STRIDE, PATCH)
+  lost = sizes_lib.resize_report(size, sizes_lib.ResizePolicy(262_144), STRIDE, PATCH)
   assert 0 < lost["reduced"] <= .02 * 20_000 and lost["tokens_lost"] > 0
   assert found["fill"] >= .97 and found["visited_over_ideal"] <= 1.1
   # The 262,144 tokens are taken by one clip or by several.
@@ -112,7 +113,7 @@ def test_long_clips_fill_rows_of_three_lengths():
 def test_shards_wait_less_for_each_other_when_rows_are_evened():
   even, plain = (planned(20_000, dataclasses.replace(LONG, shards=n))
                  for n in (16, 1))
-  found = [report_lib.report(p, 16) for p in (even, plain)]
+  found = [statistics.report(p, 16) for p in (even, plain)]
   print([f["shard_balance"] for f in found])
   assert found[0]["shard_balance"] < 1.3 < found[1]["shard_balance"]
   assert found[0]["fill"] == found[1]["fill"]
@@ -134,9 +135,9 @@ def test_visited_blocks_are_those_that_meet():
     seg[seg == 0] = 7
     parts = [set(seg[i:i + 16]) for i in range(0, row, 16)]
     meet = sum(bool(a & b) for a, b in itertools.product(parts, parts))
-    assert report_lib.visited(lengths, row, 16) == meet
-  assert report_lib.visited([32, 32], 64, 16) == 8
-  assert report_lib.visited([], 64, 16) == 16
+    assert statistics.visited(lengths, row, 16) == meet
+  assert statistics.visited([32, 32], 64, 16) == 8
+  assert statistics.visited([], 64, 16) == 16
 
 
 def test_images_have_the_share_that_is_asked_for():
@@ -160,7 +161,7 @@ def test_images_have_the_share_that_is_asked_for():
 
 
 def test_a_step_of_a_large_manifest_costs_one_block():
-  base = predict.manifest(mixture(5000), fit_lib.Fit(262_144), STRIDE)
+  base = estimate.manifest(mixture(5000), sizes_lib.ResizePolicy(262_144), STRIDE)
   many = dataclasses.replace(base, rows=np.tile(base.rows, 200))
   plan = plan_lib.token_plan(many, dataclasses.replace(LONG, block=5000))
   step = 150 * plan.steps + 3
@@ -180,16 +181,16 @@ def test_a_step_of_a_large_manifest_costs_one_block():
 
 def test_a_clip_over_the_limit_keeps_its_aspect():
   for size in ((600, 1080, 1920), (1200, 1080, 2520), (900, 1920, 1080)):
-    new = fit_lib.size_of(size, fit_lib.Fit(262_144), STRIDE, PATCH)
-    tokens = fit_lib.count(new, STRIDE, PATCH)
+    new = sizes_lib.resized(size, sizes_lib.ResizePolicy(262_144), STRIDE, PATCH)
+    tokens = sizes_lib.token_count(new, STRIDE, PATCH)
     assert .95 * 262_144 < tokens <= 262_144 and new[0] == size[0]
     assert abs(new[1] / new[2] * size[2] / size[1] - 1) < .01
   small = (481, 720, 1280)
-  assert fit_lib.size_of(small, fit_lib.Fit(262_144), STRIDE, PATCH) == small
+  assert sizes_lib.resized(small, sizes_lib.ResizePolicy(262_144), STRIDE, PATCH) == small
   with pytest.raises(ValueError, match="9000 frames.* limit of 1000 tokens"):
-    fit_lib.size_of((9000, 64, 64), fit_lib.Fit(1000), STRIDE, PATCH)
+    sizes_lib.resized((9000, 64, 64), sizes_lib.ResizePolicy(1000), STRIDE, PATCH)
   size = np.array([small, (600, 1080, 1920), (9000, 64, 64)])
-  found = fit_lib.report(size, fit_lib.Fit(2000), STRIDE, PATCH)
+  found = sizes_lib.resize_report(size, sizes_lib.ResizePolicy(2000), STRIDE, PATCH)
   assert (found["reduced"], found["too_long"]) == (2, 1)
 
 
@@ -197,23 +198,23 @@ def test_pixels_are_scaled_or_cut_to_the_middle_square():
   y, x = np.mgrid[:40, :80]
   video = np.repeat(np.stack([2 * x, 4 * y, 0 * x], -1)[None], 3, 0).astype(
       np.uint8)
-  square = fit_lib.apply(video, fit_lib.Fit(square=20), STRIDE, PATCH)
+  square = sizes_lib.resize(video, sizes_lib.ResizePolicy(square=20), STRIDE, PATCH)
   assert square.shape == (3, 20, 20, 3)
   # The middle 40 columns at half size.
   wanted = np.stack([2 * (20.5 + 2 * np.mgrid[:20, :20][1]),
                      4 * (.5 + 2 * np.mgrid[:20, :20][0])], -1)
   inner = slice(1, -1)
   assert np.abs(square[0, inner, inner, :2] - wanted[inner, inner]).max() <= 2
-  assert fit_lib.apply(video, fit_lib.Fit(), STRIDE, PATCH) is video
-  small = fit_lib.apply(video, fit_lib.Fit(limit=3), STRIDE, PATCH)
-  assert small.shape[0] == 3 and fit_lib.count(small.shape[:3], STRIDE,
+  assert sizes_lib.resize(video, sizes_lib.ResizePolicy(), STRIDE, PATCH) is video
+  small = sizes_lib.resize(video, sizes_lib.ResizePolicy(limit=3), STRIDE, PATCH)
+  assert small.shape[0] == 3 and sizes_lib.token_count(small.shape[:3], STRIDE,
                                                PATCH) <= 3
 
 
 def test_latents_of_reduced_clips(tmp_path):
   """Encoded as asked, counted, and refused under another name."""
   data = tmp_path / "worlds"
-  prepare.prepare("world:balls", data, sources.WorldOptions(
+  prepare.prepare("world:balls", data, world.WorldOptions(
       count=6, sizes=(((48, 32), 1),), frames=((5, 1),), fps=((8, 1),)),
       workers=0, test_share=0, quiet=True)
   module = vae.VAE(base=8, mults=(1, 1, 1), z=4, blocks=1)
@@ -221,37 +222,37 @@ def test_latents_of_reduced_clips(tmp_path):
       lambda x: .1 * np.random.default_rng(x.size).standard_normal(
           x.shape).astype(np.float32),
       jax.eval_shape(lambda key: vae.init(module, key), jax.random.key(0)))
-  model = pretrained.Model(pretrained.Part(module, params), np.zeros(4),
+  model = pretrained.Model(pretrained.Component(module, params), np.zeros(4),
                            np.ones(4))
-  info = cache.encode(model, data, tmp_path / "small", tails=0, stills=0,
-                      batch=6, fit=fit_lib.Fit(limit=4))
-  found = shards.open_manifest(tmp_path / "small")
+  info = dataset.encode(model, data, tmp_path / "small", tails=0, stills=0,
+                      batch=6, fit=sizes_lib.ResizePolicy(limit=4))
+  found = manifest.open_manifest(tmp_path / "small")
   assert {(r["t"], r["height"], r["width"]) for r in found.rows} == {
       (2, 16, 24)}
   # Two latents of 2 x 3 tokens before, of 1 x 2 after.
   assert info["fit"] == {"limit": 4, "square": 0, "clips": 6, "reduced": 6,
                          "too_long": 0, "tokens": 72, "tokens_lost": 48}
-  assert report_lib.lengths(found).sum() == 24
+  assert statistics.lengths(found).sum() == 24
   with pytest.raises(ValueError, match="another data set .fit"):
-    cache.encode(model, data, tmp_path / "small", tails=0, stills=0)
+    dataset.encode(model, data, tmp_path / "small", tails=0, stills=0)
 
 
 def test_shapes_are_chosen_for_the_data():
-  tokens = report_lib.lengths(predict.manifest(
-      mixture(5000), fit_lib.Fit(), STRIDE))
-  shapes = propose.shapes(tokens, 2**22, 16)
+  tokens = statistics.lengths(estimate.manifest(
+      mixture(5000), sizes_lib.ResizePolicy(), STRIDE))
+  shapes = suggest_buckets.shapes(tokens, 2**22, 16)
   assert shapes == LONG.shapes
-  few = propose.shapes(tokens[tokens < 1000], 2**22, 16)
+  few = suggest_buckets.shapes(tokens[tokens < 1000], 2**22, 16)
   assert few[-1][1] == 1024 and all(r * n == 2**22 for r, n in few)
-  assert propose.shapes(np.full(10, 700), 4096, 4) == ((4, 1024),)
+  assert suggest_buckets.shapes(np.full(10, 700), 4096, 4) == ((4, 1024),)
   with pytest.raises(ValueError, match="1000 tokens do not divide over 16"):
-    propose.shapes(tokens, 1000, 16)
+    suggest_buckets.shapes(tokens, 1000, 16)
 
 
 def test_the_verb_reports_and_refuses_with_numbers(tmp_path, capsys):
   data = mixture(3000)
   np.save(tmp_path / "train.npy", data.rows)
-  shards.write_json(tmp_path / "dataset.json", data.info | {
+  files.write_json(tmp_path / "dataset.json", data.info | {
       "shards": {"train": 1}, "clips": {"train": 3000}, "rejected": 7})
   verb = ["plan-data", "--config=configs/dit.py:tiny_cpu", f"--data={tmp_path}"]
   assert main.main([*verb, "--stride=4x16x16", "--tokens=4194304",

@@ -10,16 +10,18 @@ import numpy as np
 import pytest
 
 from sora_jax import main
-from sora_jax.data import latents
-from sora_jax.data import prepare
-from sora_jax.data import records
-from sora_jax.data import shards
-from sora_jax.data import sources
-from sora_jax.data import tokenizer
-from sora_jax.data import video_io
+from sora_jax.data.store import latents
+from sora_jax.data.prepare import prepare
+from sora_jax.data.store import records
+from sora_jax.data.store import shards
+from sora_jax.data.store import manifest as manifest_lib
+from sora_jax.data.sources import world
+from sora_jax.data.sources import mixture
+from sora_jax.text import tokenizer
+from sora_jax.media import video_io
 from sora_jax.worlds import facts as facts_lib
 
-OPTIONS = sources.WorldOptions(count=36, seed=3)
+OPTIONS = world.WorldOptions(count=36, seed=3)
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +39,7 @@ def test_a_world_becomes_a_data_set(worlds):
   assert not (worlds / "parts").exists()
   keys = set()
   for split in shards.SPLITS:
-    manifest = shards.open_manifest(worlds, split)
+    manifest = manifest_lib.open_manifest(worlds, split)
     for i, row in enumerate(manifest.rows):
       item = records.read(manifest, i)
       keys.add(item.key)
@@ -49,7 +51,7 @@ def test_a_world_becomes_a_data_set(worlds):
       facts = facts_lib.from_json(item.facts)
       assert not facts_lib.held_out(facts)
   assert len(keys) == 36
-  tok = tokenizer.of(shards.open_manifest(worlds))
+  tok = tokenizer.of(manifest_lib.open_manifest(worlds))
   assert tok.digest == info["tokenizer"] and tok.vocab_size == info["vocab_size"]
   assert not os.path.getsize(worlds / "rejects.jsonl")
 
@@ -64,7 +66,7 @@ def test_tfds_reads_the_folder_without_tensorflow(worlds):
       "'tensorflow' in sys.modules)\n")
   out = subprocess.run([sys.executable, "-c", code], capture_output=True,
                        text=True, check=True).stdout.split()
-  item = records.read(shards.open_manifest(worlds), 11)
+  item = records.read(manifest_lib.open_manifest(worlds), 11)
   assert out == ["27", str(item.frames), "2", item.key, "False"]
 
 
@@ -85,14 +87,14 @@ def test_an_interrupted_run_is_finished_by_the_same_call(worlds, tmp_path,
   with pytest.raises(KeyboardInterrupt):
     run()
   with pytest.raises(ValueError, match="no finished data set"):
-    shards.open_manifest(tmp_path / "out")
+    manifest_lib.open_manifest(tmp_path / "out")
   again = []
   monkeypatch.setattr(shards, "write_shard",
                       lambda *a: again.append(a[1:3]) or write(*a))
   run()
   assert len(done) == 2 and len(again) == 2 and not set(done) & set(again)
   for split in shards.SPLITS:
-    a, b = (shards.open_manifest(d, split) for d in (worlds, tmp_path / "out"))
+    a, b = (manifest_lib.open_manifest(d, split) for d in (worlds, tmp_path / "out"))
     assert np.array_equal(a.rows, b.rows) and a.digest == b.digest
     assert all(records.read(a, i) == records.read(b, i) for i in range(len(a)))
   monkeypatch.setattr(shards, "write_shard", None)
@@ -101,7 +103,7 @@ def test_an_interrupted_run_is_finished_by_the_same_call(worlds, tmp_path,
 
 def test_a_crash_between_renames_is_repaired(tmp_path, monkeypatch):
   run = lambda: prepare.prepare(
-      "world:balls", tmp_path, sources.WorldOptions(count=6), workers=0,
+      "world:balls", tmp_path, world.WorldOptions(count=6), workers=0,
       shard=2, quiet=True)
   replace, count = os.replace, []
 
@@ -117,14 +119,14 @@ def test_a_crash_between_renames_is_repaired(tmp_path, monkeypatch):
     run()
   monkeypatch.undo()
   run()
-  manifest = shards.open_manifest(tmp_path)
+  manifest = manifest_lib.open_manifest(tmp_path)
   assert [records.read(manifest, i).frames for i in range(len(manifest))
           ] == manifest.rows["frames"].tolist()
 
 
 def test_another_data_set_is_not_overwritten(worlds):
   with pytest.raises(ValueError, match="another data set.*seed"):
-    prepare.prepare("world:balls,occluder", worlds, sources.WorldOptions(
+    prepare.prepare("world:balls,occluder", worlds, world.WorldOptions(
         count=36, seed=4), workers=0, shard=10, test_share=0.25)
 
 
@@ -137,13 +139,13 @@ def test_workers_do_not_change_the_data(worlds, tmp_path):
   (tmp_path / "run.py").write_text(code)
   subprocess.run([sys.executable, "run.py"], cwd=tmp_path, check=True,
                  timeout=120)
-  a, b = (shards.open_manifest(d) for d in (worlds, tmp_path / "out"))
+  a, b = (manifest_lib.open_manifest(d) for d in (worlds, tmp_path / "out"))
   assert np.array_equal(a.rows, b.rows)
   assert all(records.read(a, i) == records.read(b, i) for i in range(len(a)))
 
 
 def test_the_options_of_a_world_are_kept():
-  source = sources.items("world:balls,occluder", sources.WorldOptions(
+  source = mixture.items("world:balls,occluder", world.WorldOptions(
       count=8, sizes=(((40, 32), 1),), frames=((9, 1),), fps=((4, 1),),
       objects=((2, 1),), plain=1.0)).parts[0]
   for i in range(len(source)):
@@ -151,7 +153,7 @@ def test_the_options_of_a_world_are_kept():
     assert video.shape == (9, 32, 40, 3) and fps == 4
     assert len(facts.objects) == 2 and facts.background.kind == "plain"
   with pytest.raises(ValueError, match="1.5 s"):
-    sources.items("world:occluder", sources.WorldOptions(
+    mixture.items("world:occluder", world.WorldOptions(
         frames=((5, 1),), fps=((8, 1),)))[0]
 
 
@@ -195,7 +197,7 @@ def test_a_folder_becomes_a_data_set_and_rejects_are_counted(tmp_path):
   good = folder(root)
   info = prepare.prepare(f"folder:{root}", tmp_path / "out", test_share=0,
                          workers=0, shard=2, quiet=True)
-  manifest = shards.open_manifest(tmp_path / "out")
+  manifest = manifest_lib.open_manifest(tmp_path / "out")
   items = {records.read(manifest, i).key: records.read(manifest, i)
            for i in range(len(manifest))}
   assert len(items) == good and info["clips"] == {"train": good}
@@ -255,7 +257,7 @@ def test_the_verb_prepares(capsys, tmp_path):
       "--size=32x32,48x32:2", "--frames=5", "--fps=8", "--workers=0",
       "--test_share=0"]) == 0
   assert "4 train clips" in capsys.readouterr().out
-  rows = shards.open_manifest(tmp_path / "d").rows
+  rows = manifest_lib.open_manifest(tmp_path / "d").rows
   assert set(rows["width"]) <= {32, 48} and set(rows["frames"]) == {5}
 
 
@@ -295,7 +297,7 @@ def test_latents_are_written_and_read(worlds):
   assert all(np.array_equal(back.tails[c], record.tails[c]) for c in (1, 2))
   assert np.array_equal(back.stills[5], record.stills[5])
   assert back.box == record.box and np.array_equal(back.blind, record.blind)
-  tok = tokenizer.of(shards.open_manifest(worlds))
+  tok = tokenizer.of(manifest_lib.open_manifest(worlds))
   row = np.array([(0, 0, *latents.row(record, tok))], latents.LATENTS)[0]
   assert row["cuts"].tolist() == [1, 2, -1, -1] and row["t"] == 3
   assert row["box"].tolist() == [0, 3, 1, 2, 0, 3]

@@ -9,23 +9,23 @@ import numpy as np
 import pytest
 
 from sora_jax import types
-from sora_jax.data import blocks
-from sora_jax.data import latents
-from sora_jax.data import masks
-from sora_jax.data import packing
-from sora_jax.data import pipeline
-from sora_jax.data import plan as plan_lib
-from sora_jax.data import report as report_lib
-from sora_jax.data import tokenizer
-from sora_jax.models import attention
+from sora_jax.data.loading import epoch_chunks
+from sora_jax.data.store import latents
+from sora_jax.data.loading import conditioning
+from sora_jax.data.loading import packing
+from sora_jax.data.loading import pipeline
+from sora_jax.data.loading import plan as plan_lib
+from sora_jax.data.loading import statistics
+from sora_jax.text import tokenizer
+from sora_jax.models.attention import attend as attend_lib
 from sora_jax.models import dit
-from sora_jax.models import text_encoder
+from sora_jax.models.text import encoder
 import toy_data
 
 
 def test_a_clip_alone_in_a_row_is_a_clip_packed(cached):
   """Attention, outputs and loss of clips of a planned row."""
-  attend = functools.partial(attention.attend, backend="flash")
+  attend = functools.partial(attend_lib.attend, backend="flash")
   batch = plan_lib.token_plan(cached, toy_data.CONFIG).batch(3)
   row = int(np.argmax(batch.tokens.seg.max(1)))
   batch = jax.tree.map(lambda x: x[row:row + 1], batch)
@@ -34,12 +34,12 @@ def test_a_clip_alone_in_a_row_is_a_clip_packed(cached):
   network = dit.DiT(layers=1, heads=2, head_size=16, ffn=48, patch_channels=8,
                     out_channels=8, text_width=16, freq_dim=16,
                     attention="flash")
-  words = text_encoder.TextEncoder(vocab=512, width=16, layers=1, heads=2,
+  words = encoder.TextEncoder(vocab=512, width=16, layers=1, heads=2,
                                    ffn=32)
   rng = np.random.default_rng(0)
   params = jax.tree.map(
       lambda x: .2 * rng.standard_normal(x.shape).astype(np.float32),
-      jax.eval_shape(lambda key: (dit.init(network, key), text_encoder.init(
+      jax.eval_shape(lambda key: (dit.init(network, key), encoder.init(
           words, key)), jax.random.key(0)))
   # Values as a model sees them; one noise and one time for each clip.
   x0 = np.tanh(batch.tokens.x / 50)
@@ -53,7 +53,7 @@ def test_a_clip_alone_in_a_row_is_a_clip_packed(cached):
     x_t = (1 - each) * x0 + each * eps
     out = dit.denoise(network, params[0], tokens.replace(x=x_t),
                       types.Times(t=t, tid=tid),
-                      text_encoder.encode(words, params[1], text))
+                      encoder.encode(words, params[1], text))
     loss = jnp.mean((out - x0)**2, -1) / jnp.maximum(each[..., 0], .05)**2
     q = x_t.reshape(*x_t.shape[:2], 2, 4)
     return attend(q, q, q, tokens.seg, tokens.seg), out, loss
@@ -79,7 +79,7 @@ def _front(index, x):
 
 def test_every_view_is_packed_whole_and_once(cached):
   plan = plan_lib.token_plan(cached, toy_data.CONFIG)
-  block, report = plan_lib.block_at(plan, 0), report_lib.report(plan)
+  block, report = plan_lib.block_at(plan, 0), statistics.report(plan)
   print(report)
   assert report["fill"] > 0.95 and report["dropped"] == report["cut"] == 0
   packed = np.concatenate([block.order[block.bounds[r]:block.bounds[r + 1]]
@@ -145,7 +145,7 @@ def test_the_rows_hold_what_the_plan_says(cached, shapes):
         per = int(row["h"] * row["w"]) // 4
         n = (stop - start) * per
         latent = np.repeat(np.arange(start, stop), per)
-        kind, cut = masks.KINDS[views.kind[i]], int(views.cut[i])
+        kind, cut = conditioning.KINDS[views.kind[i]], int(views.cut[i])
         seen.add((kind, start > 0))
         first = int(start > 0)
         time = (latent - start + first) * 8.0 / row["fps"]
@@ -185,8 +185,8 @@ def test_the_rows_hold_what_the_plan_says(cached, shapes):
         assert words.tolist() == tok.encode(text, 64, bool(start))
         assert len(words) == block.words[i]
       assert (batch.text.ids[r][batch.text.seg[r] == 0] == tok.pad).all()
-  assert {k for k, _ in seen} == set(masks.KINDS)
-  assert {k for k, inner in seen if inner} == set(masks.KINDS) - {"first"}
+  assert {k for k, _ in seen} == set(conditioning.KINDS)
+  assert {k for k, inner in seen if inner} == set(conditioning.KINDS) - {"first"}
   assert ("loop", False) not in seen and ("first", True) not in seen
 
 
@@ -202,35 +202,35 @@ def test_the_shares_of_the_views(cached):
     rows["cuts"][i, :2] = pick(rows["t"][i])
     rows["stills"][i, :2] = pick(4 * rows["t"][i] - 3)
   grid = np.full((n, 2), 4)
-  rows["box"] = masks.boxes(rng, np.stack([rows["t"], *grid.T], 1))
-  views = masks.draw(rng, rows, rows["t"].astype(np.int64), grid,
-                     np.full(n, 40), masks.MaskConfig())
+  rows["box"] = conditioning.draw_regions(rng, np.stack([rows["t"], *grid.T], 1))
+  views = conditioning.draw(rng, rows, rows["t"].astype(np.int64), grid,
+                     np.full(n, 40), conditioning.ConditioningConfig())
   video = rows["t"] > 1
   share = lambda of, k: (views.kind[of] == k).mean()
-  for k, kind in enumerate(masks.KINDS):
+  for k, kind in enumerate(conditioning.KINDS):
     print(f"{kind:7} all {share(slice(None), k):.3f} "
           f"videos {share(video, k):.3f} images {share(~video, k):.3f}")
   print(f"interior videos {(views.start[video] > 0).mean():.3f}, null text "
         f"{(views.caption < 0).mean():.3f}, descriptive "
         f"{(views.caption == 1).mean():.3f}")
-  cfg = masks.MaskConfig()
-  for k, kind in enumerate(masks.KINDS):
+  cfg = conditioning.ConditioningConfig()
+  for k, kind in enumerate(conditioning.KINDS):
     assert abs(share(video, k) - getattr(cfg, kind)) < 0.02, kind
-  assert set(views.kind[~video]) == {masks.NONE, masks.BOX}
+  assert set(views.kind[~video]) == {conditioning.NONE, conditioning.REGION}
   assert abs((views.start[video] > 0).mean() - 0.25) < 0.03
   assert abs((views.caption < 0).mean() - 0.1) < 0.015
   # Both ends, a tail and a loop leave something unknown between.
   ends = views.cut >= 0
   assert (views.start + views.head < views.cut)[ends].all()
   assert (views.cut < views.stop)[ends].all()
-  assert (views.start[views.kind == masks.LOOP] > 0).all()
+  assert (views.start[views.kind == conditioning.LOOP] > 0).all()
   assert (views.head < views.stop - views.start).all()
 
 
 def test_views_of_a_long_clip_fit_and_it_is_counted(cached):
   cfg = dataclasses.replace(toy_data.CONFIG, shapes=((16, 32),))
   plan = plan_lib.token_plan(cached, cfg)
-  report = report_lib.report(plan)
+  report = statistics.report(plan)
   per = (cached.rows["h"] * cached.rows["w"]) // 4
   long = cached.rows["t"] * per > 32
   assert report["cut"] == long.sum() > 0
@@ -263,7 +263,7 @@ def test_latents_of_repeated_frames_are_not_shown(cached):
   assert not part.events
   few = np.zeros(5, latents.LATENTS)  # two latents stay
   few["t"], few["frames"] = [1, 2, 2, 3, 3], [1, 3, 5, 6, 9]
-  assert blocks._real(few, 4).tolist() == [1, 2, 2, 2, 3]
+  assert epoch_chunks._real(few, 4).tolist() == [1, 2, 2, 2, 3]
 
 
 def test_an_unreadable_clip_is_an_empty_segment(pixels, tmp_path):

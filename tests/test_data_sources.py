@@ -13,15 +13,15 @@ import tensorflow_datasets as tfds
 
 import bad_files
 from sora_jax import main
-from sora_jax.data import beam_runner
-from sora_jax.data import clips
-from sora_jax.data import filters
-from sora_jax.data import page
-from sora_jax.data import prepare
-from sora_jax.data import records
-from sora_jax.data import shards
-from sora_jax.data import sources
-from sora_jax.data import video_io
+from sora_jax.data.prepare import beam_runner
+from sora_jax.data.prepare import transcode
+from sora_jax.data.prepare import filters
+from sora_jax.data.prepare import report_page
+from sora_jax.data.prepare import prepare
+from sora_jax.data.store import records
+from sora_jax.data.store import manifest as manifest_lib
+from sora_jax.data.sources import world
+from sora_jax.media import video_io
 
 
 def folder(root, seeds):
@@ -41,8 +41,8 @@ def run(source, out, **options):
 def test_a_weighted_mixture_repeats_rows_and_not_records(tmp_path):
   a, b = folder(tmp_path / "a", (1, 2)), folder(tmp_path / "b", range(3, 13))
   info = run((f"3*{a}", f"0.5*{b}", "world:balls"), tmp_path / "out",
-             options=sources.WorldOptions(count=3, seed=1))
-  manifest = shards.open_manifest(tmp_path / "out")
+             options=world.WorldOptions(count=3, seed=1))
+  manifest = manifest_lib.open_manifest(tmp_path / "out")
   keys = [records.read(manifest, i).key for i in range(len(manifest))]
   count = lambda part: sum(k.startswith(part) for k in keys)
   assert count("0/") == 6 and len({k for k in keys if k[0] == "0"}) == 2
@@ -54,7 +54,7 @@ def test_a_weighted_mixture_repeats_rows_and_not_records(tmp_path):
   assert len(read("train")) == len(set(keys))
   again = run(f"shards:{tmp_path}/out", tmp_path / "again")
   assert again["clips"] == {"train": len(set(keys))}
-  first, second = (shards.open_manifest(tmp_path / d) for d in ("out", "again"))
+  first, second = (manifest_lib.open_manifest(tmp_path / d) for d in ("out", "again"))
   bytes_of = lambda m: {records.read(m, i).key: records.read(m, i).data
                         for i in range(len(m))}
   assert bytes_of(first) == bytes_of(second)
@@ -94,7 +94,7 @@ def test_tfds_sets_are_read_without_building_them(tmp_path, monkeypatch):
              [{"clip": v, "label": i % 2} for i, v in enumerate(videos)])
   monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "home"))
   run("tfds:other?fps=12", tmp_path / "out")
-  manifest = shards.open_manifest(tmp_path / "out")
+  manifest = manifest_lib.open_manifest(tmp_path / "out")
   items = [records.read(manifest, i) for i in range(3)]
   assert {i.captions for i in items} == {("red disc",), ("blue box",)}
   assert {(i.frames, i.height, i.width, i.fps) for i in items} == {
@@ -162,7 +162,7 @@ def test_only_what_exceeds_the_limit_is_reduced(tmp_path):
   source = folder(tmp_path / "in", (1, 2))
   info = run(source, tmp_path / "out", rules=filters.Rules(
       max_tokens=64, token=(1, 16, 16), max_static=1))
-  item = records.read(shards.open_manifest(tmp_path / "out"), 0)
+  item = records.read(manifest_lib.open_manifest(tmp_path / "out"), 0)
   video, fps = video_io.read(item.data)
   assert info["recoded"] == {"reduced": 2} and fps == item.fps == 8
   assert video.shape[:3] == (9, item.height, item.width) != (9, 48, 64)
@@ -180,7 +180,7 @@ def test_shots_are_cut_where_the_picture_changes(tmp_path):
   info = run(f"folder:{tmp_path}/in", tmp_path / "out", cuts=True,
              rules=filters.Rules(max_static=1))
   assert info["recoded"] == {"cut out": 3}
-  manifest = shards.open_manifest(tmp_path / "out")
+  manifest = manifest_lib.open_manifest(tmp_path / "out")
   for i in range(3):
     item = records.read(manifest, i)
     start, stop = map(int, item.key.split("#")[1].split("-"))
@@ -199,7 +199,7 @@ def test_long_videos_become_equal_pieces(tmp_path):
   info = run(f"folder:{tmp_path}/in", tmp_path / "out", piece_seconds=2.,
              rules=filters.Rules(max_static=1))
   assert info["recoded"] == {"cut out": 3}
-  manifest = shards.open_manifest(tmp_path / "out")
+  manifest = manifest_lib.open_manifest(tmp_path / "out")
   found = [records.read(manifest, i) for i in range(len(manifest))]
   assert {item.key for item in found} == {
       "image.mp4", "short.mp4", "long.mp4#0-13", "long.mp4#13-27",
@@ -223,7 +223,7 @@ def test_a_dry_run_writes_no_shard_and_other_thresholds_decode_nothing(
   names = os.listdir(tmp_path / "out")
   assert sorted(names) == ["parts", "rejects.jsonl", "report.html"]
   assert "A dry run" in (tmp_path / "out" / "report.html").read_text()
-  monkeypatch.setattr("sora_jax.data.survey.survey", None)  # nothing to decode
+  monkeypatch.setattr("sora_jax.data.prepare.scan.scan", None)  # nothing to decode
   assert main.main([*flags, "--dry-run", "--min_words=3"]) == 2
   assert "4 rejected" in capsys.readouterr().err
   assert main.main(flags) == 0
@@ -238,7 +238,7 @@ def test_a_dry_run_writes_no_shard_and_other_thresholds_decode_nothing(
 def test_a_file_that_changes_after_the_survey_is_rejected(tmp_path,
                                                           monkeypatch):
   source = folder(tmp_path / "in", range(3))
-  true = clips.make
+  true = transcode.make
 
   def make(raw, clip, rules):
     if raw.key == "1.mp4":
@@ -247,7 +247,7 @@ def test_a_file_that_changes_after_the_survey_is_rejected(tmp_path,
       os.unlink(tmp_path / "in" / "2.mp4")
     return true(raw, clip, rules)
 
-  monkeypatch.setattr(clips, "make", make)
+  monkeypatch.setattr(transcode, "make", make)
   info = run(source, tmp_path / "out")
   lines = (tmp_path / "out" / "rejects.jsonl").read_text().splitlines()
   reasons = {r["key"]: r["reason"] for r in map(json.loads, lines)}
@@ -260,7 +260,7 @@ def test_the_page_escapes_what_comes_from_the_data():
   columns |= {"height": np.array([90.0, 90, 160]), "fps": np.full(3, 24.0),
               "width": np.array([160.0, 160, 90]), "words": np.arange(3) + 4.0}
   evil = "<script>alert(1)</script>\"'"
-  text = page.render(
+  text = report_page.render(
       {"source": evil, "items": 5, "clips": {"train": 3}, "rejected": 2,
        "shards": {"train": 1}, "ignored": {evil: 1}}, columns,
       [("AAAA", evil, evil)],

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from sora_jax.diffusion import guidance
-from sora_jax.diffusion import process
-from sora_jax.diffusion import solvers
+from sora_jax.diffusion import flow
+from sora_jax.diffusion import steppers
 
-CFG = process.Process()
+CFG = flow.Process()
 
 
 def normal(seed, *shape):
@@ -24,80 +24,80 @@ def normal(seed, *shape):
 
 def test_a_corrupted_token_lies_on_the_line_from_data_to_noise():
   x0, t = normal(0, 2, 5, 3), jnp.linspace(0, 1, 10).reshape(2, 5, 1)
-  x_t, targets = process.corrupt(jax.random.key(1), x0, t)
+  x_t, targets = flow.corrupt(jax.random.key(1), x0, t)
   np.testing.assert_array_equal(x_t[0, 0], x0[0, 0])  # t = 0
   np.testing.assert_array_equal(x_t[1, 4], targets["eps"][1, 4])  # t = 1
   np.testing.assert_allclose(x_t, x0 + t * targets["velocity"], atol=1e-6)
-  assert abs(float(jnp.std(process.corrupt(
+  assert abs(float(jnp.std(flow.corrupt(
       jax.random.key(1), jnp.zeros((1, 9999, 1)), 1.0)[0])) - 1) < .02
 
 
 @pytest.mark.parametrize("a, b",
-                         list(itertools.permutations(process.KINDS, 2)))
+                         list(itertools.permutations(flow.KINDS, 2)))
 def test_predictions_convert_there_and_back(a, b):
   t = jnp.linspace(.05, .95, 19)[None, :, None]
-  x_t, targets = process.corrupt(jax.random.key(2), normal(1, 1, 19, 4), t)
-  there = process.convert(a, targets[a], x_t, t)
-  for kind in process.KINDS:
+  x_t, targets = flow.corrupt(jax.random.key(2), normal(1, 1, 19, 4), t)
+  there = flow.convert(a, targets[a], x_t, t)
+  for kind in flow.KINDS:
     np.testing.assert_allclose(there[kind], targets[kind], atol=3e-5)
   # and for a prediction that is wrong
   wrong = normal(3, 1, 19, 4)
-  back = process.convert(b, process.convert(a, wrong, x_t, t)[b], x_t, t)[a]
+  back = flow.convert(b, flow.convert(a, wrong, x_t, t)[b], x_t, t)[a]
   np.testing.assert_allclose(back, wrong, atol=2e-4)
 
 
-@pytest.mark.parametrize("kind", process.KINDS)
+@pytest.mark.parametrize("kind", flow.KINDS)
 @pytest.mark.parametrize("t", [0.0, 1.0])
 def test_the_ends_of_time_have_finite_gradients(kind, t):
   x0 = normal(0, 1, 4, 2)
   time = jnp.full((1, 4, 1), t)
 
   def loss(p):
-    out = process.convert(kind, p, x0, time)
-    return sum(jnp.sum(process.loss(CFG, v, x0, time)) for v in out.values())
+    out = flow.convert(kind, p, x0, time)
+    return sum(jnp.sum(flow.loss(CFG, v, x0, time)) for v in out.values())
 
   assert np.all(np.isfinite(jax.grad(loss)(normal(1, 1, 4, 2))))
 
 
 def test_the_loss_is_that_of_the_velocity_above_the_clamp():
   t = jnp.asarray([.01, .05, .3, 1.]).reshape(1, 4, 1)
-  x_t, targets = process.corrupt(jax.random.key(0), normal(0, 1, 4, 3), t)
+  x_t, targets = flow.corrupt(jax.random.key(0), normal(0, 1, 4, 3), t)
   x0_hat = normal(1, 1, 4, 3)
-  velocity = process.convert("x0", x0_hat, x_t, t)["velocity"]
+  velocity = flow.convert("x0", x0_hat, x_t, t)["velocity"]
   want = jnp.mean((velocity - targets["velocity"])**2, -1)
-  got = process.loss(CFG, x0_hat, targets["x0"], t)
+  got = flow.loss(CFG, x0_hat, targets["x0"], t)
   np.testing.assert_allclose(got[0, 1:], want[0, 1:], rtol=1e-4)
   np.testing.assert_allclose(
       got[0, 0], jnp.mean((x0_hat - targets["x0"])[0, 0]**2) / .05**2)
 
 
 def test_the_shift_is_anchored_grows_and_is_clamped():
-  cfg = process.Process(base_tokens=100, max_shift=3.0)
-  s = process.shift_value(cfg, jnp.asarray([1, 100, 400, 900, 10**6]))
+  cfg = flow.Process(base_tokens=100, max_shift=3.0)
+  s = flow.shift_value(cfg, jnp.asarray([1, 100, 400, 900, 10**6]))
   np.testing.assert_allclose(s, [1, 1, 2, 3, 3])
   t = jnp.linspace(0, 1, 11)
-  np.testing.assert_allclose(process.shift(cfg, t, 50), t, atol=1e-7)
-  shifted = process.shift(cfg, t, 400)
+  np.testing.assert_allclose(flow.shift(cfg, t, 50), t, atol=1e-7)
+  shifted = flow.shift(cfg, t, 400)
   np.testing.assert_allclose([shifted[0], shifted[-1]], [0, 1])
   assert np.all(np.diff(shifted) > 0) and np.all(shifted[1:-1] > t[1:-1])
-  np.testing.assert_allclose(solvers.grid(10, 2.0), shifted[::-1], atol=1e-6)
+  np.testing.assert_allclose(steppers.grid(10, 2.0), shifted[::-1], atol=1e-6)
 
 
 def test_every_segment_is_shifted_by_its_own_tokens():
-  cfg = process.Process(base_tokens=10, max_shift=9.0)
+  cfg = flow.Process(base_tokens=10, max_shift=9.0)
   seg = jnp.asarray([[1] * 10 + [2] * 40 + [3] * 5 + [0] * 9])
-  draw = lambda cfg, key: process.sample_times(cfg, key, seg, 5)[0]
+  draw = lambda cfg, key: flow.sample_times(cfg, key, seg, 5)[0]
   key = jax.random.key(0)
   plain = draw(dataclasses.replace(cfg, base_tokens=10**6), key)
   np.testing.assert_allclose(
-      draw(cfg, key)[1:], process.shift(
+      draw(cfg, key)[1:], flow.shift(
           cfg, plain, jnp.asarray([9, 10, 40, 5, 0]))[1:], rtol=1e-6)
 
 
 def test_times_follow_the_config():
   seg = jnp.ones((4000, 1), jnp.int32)
-  draw = lambda **kw: process.sample_times(
-      process.Process(**kw), jax.random.key(0), seg, 3)
+  draw = lambda **kw: flow.sample_times(
+      flow.Process(**kw), jax.random.key(0), seg, 3)
   t = draw(mean=0.0, uniform=0.0)[:, 1:]
   logit = jnp.log(t) - jnp.log1p(-t)
   assert abs(float(logit.mean())) < .05 and abs(float(logit.std()) - 1) < .05
@@ -115,7 +115,7 @@ def test_times_follow_the_config():
                                  {"base_tokens": 0}])
 def test_a_config_that_makes_no_sense_is_refused(bad):
   with pytest.raises(ValueError, match=str(*bad.values())):
-    process.Process(**bad)
+    flow.Process(**bad)
 
 
 # ------------------------------------------------------------------ solvers
@@ -132,8 +132,8 @@ def gaussian(x, t):
 def solved(method, steps, shift=1.0):
   """Largest error of the flow from noise to a Gaussian, whose map is known."""
   start = normal(0, 2, 7, 3)
-  got = jax.jit(lambda x: solvers.solve(
-      gaussian, x, solvers.grid(steps, shift), method=method))(start)
+  got = jax.jit(lambda x: steppers.solve(
+      gaussian, x, steppers.grid(steps, shift), method=method))(start)
   return float(jnp.max(jnp.abs(got - (MU + SIGMA * start))))
 
 
@@ -155,27 +155,27 @@ def test_second_order_pays_at_the_same_number_of_evaluations(shift):
   assert ab2 < euler / 4
 
 
-@pytest.mark.parametrize("method", solvers.METHODS)
+@pytest.mark.parametrize("method", steppers.METHODS)
 def test_a_point_is_found_in_any_number_of_steps(method):
   point = normal(1, 1, 3, 2)
   for steps in (1, 2, 5):
-    got = solvers.solve(lambda x, t: point, normal(0, 1, 3, 2),
-                        solvers.grid(steps), method=method,
+    got = steppers.solve(lambda x, t: point, normal(0, 1, 3, 2),
+                        steppers.grid(steps), method=method,
                         key=jax.random.key(2))
     np.testing.assert_allclose(got, point, atol=1e-6)
 
 
 def test_new_noise_gives_the_same_distribution_and_forgets_the_start():
   start = normal(0, 4, 25_000, 1)
-  got = jax.jit(lambda x: solvers.solve(
-      gaussian, x, solvers.grid(200), method="ancestral",
+  got = jax.jit(lambda x: steppers.solve(
+      gaussian, x, steppers.grid(200), method="ancestral",
       key=jax.random.key(1)))(start)
   assert abs(float(got.mean()) - MU) < .01
   assert abs(float(got.std()) - SIGMA) < .01
   assert abs(float(jnp.corrcoef(got.ravel(), start.ravel())[0, 1])) < .01
 
 
-@pytest.mark.parametrize("method", solvers.METHODS)
+@pytest.mark.parametrize("method", steppers.METHODS)
 def test_known_tokens_enter_and_leave_bit_equal(method):
   x_known, mask = normal(5, 2, 6, 3), jnp.arange(12).reshape(2, 6) % 3 == 0
   exact = []
@@ -184,40 +184,40 @@ def test_known_tokens_enter_and_leave_bit_equal(method):
     exact.append(bool(jnp.all(jnp.where(mask[..., None], x == x_known, True))))
     return gaussian(x, t) + x.mean(1, keepdims=True) * t
 
-  carry = solvers.begin(normal(0, 2, 6, 3), (x_known, mask))
+  carry = steppers.init(normal(0, 2, 6, 3), (x_known, mask))
   noise = normal(3, 2, 6, 3)
-  advance = lambda c, r: solvers.step(denoise, c, r, (x_known, mask), noise)
-  got = solvers.drive(advance, carry, solvers.table(solvers.grid(5), method))
+  advance = lambda c, r: steppers.step(denoise, c, r, (x_known, mask), noise)
+  got = steppers.sample_loop(advance, carry, steppers.table(steppers.grid(5), method))
   assert exact == [True] * 5
   np.testing.assert_array_equal(got[mask], x_known[mask])
   assert not np.any(np.asarray(got[~mask] == x_known[~mask]))
 
 
 def test_the_driver_equals_the_scan_and_reports():
-  start, times, seen = normal(0, 1, 4, 2), solvers.grid(6, 2.0), []
-  advance = jax.jit(lambda c, r: solvers.step(gaussian, c, r))
-  got = solvers.drive(advance, solvers.begin(start), solvers.table(times),
+  start, times, seen = normal(0, 1, 4, 2), steppers.grid(6, 2.0), []
+  advance = jax.jit(lambda c, r: steppers.step(gaussian, c, r))
+  got = steppers.sample_loop(advance, steppers.init(start), steppers.table(times),
                       lambda i, n: seen.append((i, n)))
-  np.testing.assert_allclose(got, solvers.solve(gaussian, start, times),
+  np.testing.assert_allclose(got, steppers.solve(gaussian, start, times),
                              atol=1e-6)
   assert seen == [(i, 6) for i in range(1, 7)]
 
 
 def test_part_of_the_way_is_on_the_flow():
   start = normal(0, 1, 8, 1)
-  times = solvers.grid(60)[:31]  # to t = .5
+  times = steppers.grid(60)[:31]  # to t = .5
   want = .5 * MU + np.sqrt(.25 * SIGMA**2 + .25) * start
-  np.testing.assert_allclose(solvers.solve(gaussian, start, times), want,
+  np.testing.assert_allclose(steppers.solve(gaussian, start, times), want,
                              atol=2e-3)
 
 
 def test_solver_input_is_checked():
   with pytest.raises(ValueError, match="steps 0"):
-    solvers.grid(0)
+    steppers.grid(0)
   with pytest.raises(ValueError, match="'heun'"):
-    solvers.table(solvers.grid(3), "heun")
+    steppers.table(steppers.grid(3), "heun")
   with pytest.raises(ValueError, match="descend"):
-    solvers.table(np.asarray([0., .5, 1.]))
+    steppers.table(np.asarray([0., .5, 1.]))
 
 
 # ----------------------------------------------------------------- guidance
@@ -235,8 +235,8 @@ def test_outside_the_interval_only_the_prompt_is_asked():
   null = lambda x, t: jax.pure_callback(
       lambda x: calls.append(1) or x, x, x)
   run = guidance.guided(lambda x, t: gaussian(x, t), null, 4.0, (.3, .7))
-  times = solvers.grid(10)
-  jax.block_until_ready(solvers.solve(run, normal(0, 1, 3, 1), times))
+  times = steppers.grid(10)
+  jax.block_until_ready(steppers.solve(run, normal(0, 1, 3, 1), times))
   assert len(calls) == sum((np.float32(t) >= .3) & (np.float32(t) <= .7)
                            for t in times[:-1])
   with pytest.raises(ValueError, match="interval"):

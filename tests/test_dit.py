@@ -9,12 +9,13 @@ from sora_jax import mesh
 from sora_jax import types
 from sora_jax.models import dit
 from sora_jax.models import layers
-from sora_jax.models import layouts
-from sora_jax.models import text_encoder
+from sora_jax.formats import weight_mapping
+from sora_jax.models.text import encoder
+from sora_jax.formats import text_encoder_mapping
 
 DIT = dit.DiT(layers=2, heads=2, head_size=16, ffn=48, patch_channels=6,
               out_channels=6, text_width=12, freq_dim=16)
-TEXT = text_encoder.TextEncoder(vocab=40, width=16, layers=2, heads=2, ffn=32)
+TEXT = encoder.TextEncoder(vocab=40, width=16, layers=2, heads=2, ffn=32)
 LENGTHS = (12, 5, 8)  # tokens of the clips of a row, before 3 of padding
 PROMPTS = (4, 3, 6)  # tokens of their prompts, before 2 of padding
 
@@ -162,16 +163,16 @@ def test_take_and_its_gradient(count):
 
 
 def test_text_encoder_keeps_prompts_apart():
-  params = perturbed(text_encoder.init(TEXT, jax.random.key(0)))
+  params = perturbed(encoder.init(TEXT, jax.random.key(0)))
   seg = pack(PROMPTS, 2)
   ids = np.random.default_rng(0).integers(1, 40, seg.shape).astype(np.int32)
-  encode = jax.jit(lambda ids, seg: text_encoder.encode(
+  encode = jax.jit(lambda ids, seg: encoder.encode(
       TEXT, params, types.Text(ids=ids, seg=seg)))
   packed = encode(ids, seg)
   assert packed.states.shape == (1, 15, 16)
   np.testing.assert_array_equal(packed.seg, seg)
   np.testing.assert_array_equal(
-      text_encoder.positions(seg)[0],
+      encoder.positions(seg)[0],
       [0, 1, 2, 3, 0, 1, 2, 0, 1, 2, 3, 4, 5, 0, 1])
   second = seg[0] == 2
   alone = encode(ids[:, second], np.ones((1, sum(second)), np.int32))
@@ -182,24 +183,24 @@ def test_text_encoder_keeps_prompts_apart():
 
 
 def test_text_encoder_names_there_and_back():
-  params = text_encoder.init(TEXT, jax.random.key(0))
-  where = text_encoder.layouts(TEXT)
-  weights = layouts.from_flax(params, where)
+  params = encoder.init(TEXT, jax.random.key(0))
+  where = text_encoder_mapping.mapping(TEXT)
+  weights = weight_mapping.from_flax(params, where)
   assert "blocks.mlp.linear_1.kernel" in weights
-  back = layouts.to_flax(weights, where)
+  back = weight_mapping.to_flax(weights, where)
   jax.tree.map(np.testing.assert_array_equal, back, params)
   with pytest.raises(ValueError, match="embed.embedding has shape"):
-    layouts.to_flax(weights, text_encoder.layouts(TEXT.clone(vocab=41)))
+    weight_mapping.to_flax(weights, text_encoder_mapping.mapping(TEXT.clone(vocab=41)))
   with pytest.raises(ValueError, match="extra is not part"):
-    layouts.to_flax(weights | {"extra": np.zeros(1)}, where)
+    weight_mapping.to_flax(weights | {"extra": np.zeros(1)}, where)
   del weights["norm.bias"]
   with pytest.raises(ValueError, match="norm.bias is missing"):
-    layouts.to_flax(weights, where)
+    weight_mapping.to_flax(weights, where)
 
 
 @pytest.mark.parametrize("init, module, rules", [
     (dit.init, DIT, mesh.DIT_RULES),
-    (text_encoder.init, TEXT, mesh.TEXT_RULES)])
+    (encoder.init, TEXT, mesh.TEXT_RULES)])
 def test_each_parameter_has_one_sharding_rule(init, module, rules):
   params = jax.eval_shape(lambda: init(module, jax.random.key(0)))
   specs = mesh.param_specs(params, rules)

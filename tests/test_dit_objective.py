@@ -9,19 +9,19 @@ import pytest
 
 from sora_jax import mesh as mesh_lib
 from sora_jax import types
-from sora_jax.diffusion import process
+from sora_jax.diffusion import flow
 from sora_jax.models import dit
-from sora_jax.models import text_encoder
-from sora_jax.training import dit_objective
-from sora_jax.training import objectives
+from sora_jax.models.text import encoder
+from sora_jax.training.objectives import dit as dit_lib
+from sora_jax.training.objectives import shared
 from sora_jax.training import optimizer
 from sora_jax.training import state as state_lib
 
 DIT = dit.DiT(layers=1, heads=2, head_size=8, ffn=32, patch_channels=4,
               out_channels=4, text_width=16, remat="none")
-TEXT = text_encoder.TextEncoder(vocab=11, width=16, layers=1, heads=2, ffn=32)
-INIT = dit_objective.make_init(functools.partial(dit.init, DIT),
-                               functools.partial(text_encoder.init, TEXT))
+TEXT = encoder.TextEncoder(vocab=11, width=16, layers=1, heads=2, ffn=32)
+INIT = dit_lib.make_init(functools.partial(dit.init, DIT),
+                               functools.partial(encoder.init, TEXT))
 RULES = {"transformer": mesh_lib.DIT_RULES, "text_encoder": mesh_lib.TEXT_RULES}
 COLUMNS = 4
 
@@ -43,27 +43,27 @@ def batch_of(rows=2, seed=0):
       known=rep(known))
 
 
-PROCESS = process.Process(base_tokens=4)
+PROCESS = flow.Process(base_tokens=4)
 
 
 def objective(cfg=PROCESS, denoise=None):
-  return dit_objective.make(denoise or functools.partial(dit.denoise, DIT),
-                            functools.partial(text_encoder.encode, TEXT), cfg,
+  return dit_lib.make(denoise or functools.partial(dit.denoise, DIT),
+                            functools.partial(encoder.encode, TEXT), cfg,
                             COLUMNS)
 
 
 def test_the_loss_equals_one_made_by_hand_token_by_token():
-  cfg, key, batch = process.Process(base_tokens=4), jax.random.key(3), batch_of()
+  cfg, key, batch = flow.Process(base_tokens=4), jax.random.key(3), batch_of()
 
   def denoise(params, tokens, time, text):
     return params["scale"] * tokens.x + 0.1 * jnp.take_along_axis(
         time.t, time.tid, 1)[..., None]
 
   params = {"transformer": {"scale": jnp.float32(.7)},
-            "text_encoder": text_encoder.init(TEXT, key)}
+            "text_encoder": encoder.init(TEXT, key)}
   grads, metrics = jax.jit(objective(cfg, denoise))(params, batch, key, 0)
-  keys = objectives.split(key, "times", "noise")
-  t = np.asarray(process.sample_times(cfg, keys["times"], batch.tokens.seg,
+  keys = shared.split(key, "times", "noise")
+  t = np.asarray(flow.sample_times(cfg, keys["times"], batch.tokens.seg,
                                       COLUMNS))
   eps = np.asarray(jax.random.normal(keys["noise"], batch.tokens.x.shape))
   losses, slopes, quarters = [], [], {q: [] for q in range(4)}
@@ -116,7 +116,7 @@ def test_padding_and_the_target_of_known_tokens_do_not_count(gradients):
 
 
 def test_the_transformer_overfits_one_batch():
-  cfg = process.Process(mean=2.0, uniform=0.0, base_tokens=4)
+  cfg = flow.Process(mean=2.0, uniform=0.0, base_tokens=4)
   prog = state_lib.program(
       objective(cfg), INIT,
       optimizer.Optimizer(learning_rate=1e-2, warmup=10, steps=300),

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from sora_jax import tokens as tokens_lib
+from sora_jax.geometry import patches
 from sora_jax import types
 from sora_jax.models import dit
-from sora_jax.models import dit_names
+from sora_jax.formats import dit_mapping
 
 # layers, heads, head size, ffn, in, out, text width, freq dim, patch, eps
 CONFIGS = (
@@ -49,7 +49,7 @@ def pair(config, seed=0):
   module = dit.DiT(layers=layers, heads=heads, head_size=size, ffn=ffn,
                    patch_channels=c_in * cells, out_channels=c_out * cells,
                    text_width=text, freq_dim=freq, eps=eps)
-  return reference, module, dit_names.to_flax(weights, module, patch)
+  return reference, module, dit_mapping.to_flax(weights, module, patch)
 
 
 def inputs(config, per_token, seed=0, rows=2, text_length=7):
@@ -64,14 +64,14 @@ def inputs(config, per_token, seed=0, rows=2, text_length=7):
 
 
 def ours(module, params, z, t, text, patch):
-  tokens = tokens_lib.patchify(z, patch)
+  tokens = patches.patchify(z, patch)
   b, length = tokens.seg.shape
   tid = (np.arange(length) if t.shape[1] > 1 else np.zeros(length, np.int32))
   out = dit.denoise(
       module, params, tokens,
       types.Times(t=t, tid=np.broadcast_to(tid, (b, length))),
       types.TextStates(states=text, seg=np.ones(text.shape[:2], np.int32)))
-  return tokens_lib.unpatchify(out, z.shape[1:4], patch)
+  return patches.unpatchify(out, z.shape[1:4], patch)
 
 
 def theirs(reference, z, t, text):
@@ -111,7 +111,7 @@ def test_gradients(config, per_token, remat):
       params, values[0], values[2])
   close(dz, z.grad, 1e-3)
   close(dtext, text.grad, 1e-3)
-  grads = dit_names.from_flax(grads, module, config[8])
+  grads = dit_mapping.from_flax(grads, module, config[8])
   wanted = dict(reference.named_parameters())
   assert set(grads) == set(wanted)
   for name, grad in grads.items():
@@ -120,7 +120,7 @@ def test_gradients(config, per_token, remat):
 
 def test_names_there_and_back():
   reference, module, params = pair(CONFIGS[3])
-  weights = dit_names.from_flax(params, module, CONFIGS[3][8])
+  weights = dit_mapping.from_flax(params, module, CONFIGS[3][8])
   state = reference.state_dict()
   assert set(weights) == set(state)
   for name, value in state.items():
@@ -129,11 +129,11 @@ def test_names_there_and_back():
 
 def test_bad_weights_are_named():
   _, module, params = pair(CONFIGS[0])
-  weights = dit_names.from_flax(params, module)
+  weights = dit_mapping.from_flax(params, module)
   name = "blocks.1.ffn.net.2.weight"
   with pytest.raises(ValueError, match=f"{name} is missing"):
-    dit_names.to_flax({k: v for k, v in weights.items() if k != name}, module)
+    dit_mapping.to_flax({k: v for k, v in weights.items() if k != name}, module)
   with pytest.raises(ValueError, match=f"{name} has shape"):
-    dit_names.to_flax(weights | {name: weights[name][:-1]}, module)
+    dit_mapping.to_flax(weights | {name: weights[name][:-1]}, module)
   with pytest.raises(ValueError, match="blocks.9.extra is not part"):
-    dit_names.to_flax(weights | {"blocks.9.extra": weights[name]}, module)
+    dit_mapping.to_flax(weights | {"blocks.9.extra": weights[name]}, module)

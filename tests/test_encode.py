@@ -8,19 +8,20 @@ import numpy as np
 from numpy.lib import recfunctions as rfn
 import pytest
 
-from sora_jax import tokens as tokens_lib
-from sora_jax.data import groups
-from sora_jax.data import latents
-from sora_jax.data import masks
-from sora_jax.data import plan
-from sora_jax.data import prepare
-from sora_jax.data import records
-from sora_jax.data import shards
-from sora_jax.data import sources
-from sora_jax.data import video_io
-from sora_jax.models import pretrained
-from sora_jax.models import vae
-from sora_jax.training import cache
+from sora_jax.geometry import sizes as sizes_lib
+from sora_jax.geometry import frames as frames_lib
+from sora_jax.encoding import decode_batches
+from sora_jax.data.store import latents
+from sora_jax.data.loading import conditioning
+from sora_jax.data.loading import plan
+from sora_jax.data.prepare import prepare
+from sora_jax.data.store import records
+from sora_jax.data.store import manifest as manifest_lib
+from sora_jax.data.sources import world
+from sora_jax.media import video_io
+from sora_jax.formats import pretrained
+from sora_jax.models.vae import vae
+from sora_jax.encoding import dataset
 
 STRIDE, PATCH = (4, 8, 8), (1, 2, 2)
 
@@ -28,7 +29,7 @@ STRIDE, PATCH = (4, 8, 8), (1, 2, 2)
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
   out = tmp_path_factory.mktemp("worlds")
-  prepare.prepare("world:balls", out, sources.WorldOptions(
+  prepare.prepare("world:balls", out, world.WorldOptions(
       count=12, sizes=(((48, 32), 1), ((40, 24), 1)), frames=((11, 2), (1, 1)),
       fps=((8, 1),)), workers=0, test_share=0, shard=8, quiet=True)
   return out
@@ -41,40 +42,40 @@ def model():
       lambda x: .1 * np.random.default_rng(x.size).standard_normal(
           x.shape).astype(np.float32),
       jax.eval_shape(lambda key: vae.init(module, key), jax.random.key(0)))
-  return pretrained.Model(pretrained.Part(module, params), np.zeros(4),
+  return pretrained.Model(pretrained.Component(module, params), np.zeros(4),
                           np.ones(4))
 
 
 @pytest.fixture(scope="module")
 def encoded(data, model, tmp_path_factory):
   out = tmp_path_factory.mktemp("latents") / "out"
-  cache.encode(model, data, out)
-  return shards.open_manifest(out)
+  dataset.encode(model, data, out)
+  return manifest_lib.open_manifest(out)
 
 
 def test_what_is_known_was_encoded_without_what_is_unknown(data, model, encoded):
   """Each by itself, of pixels that hold nothing else of the clip."""
-  pixels, boxes = shards.open_manifest(data), 0
+  pixels, boxes = manifest_lib.open_manifest(data), 0
   assert vae.stride(model.vae.module) == STRIDE
   for i, row in enumerate(encoded.rows):
     video = video_io.read(records.read(pixels, i).data)[0]
     record = latents.decode(encoded.record(i))
-    whole = tokens_lib.extend(video, (4 * (row["t"] - 1) + 1, *video.shape[1:3]))
+    whole = sizes_lib.pad_to(video, (4 * (row["t"] - 1) + 1, *video.shape[1:3]))
     for cut, z in record.tails.items():
-      alone = tokens_lib.lead_in(whole[4 * (cut - 1) + 1:])
-      assert _close(z, _encode(model, alone)[tokens_lib.LEAD:])
+      alone = frames_lib.lead_in(whole[4 * (cut - 1) + 1:])
+      assert _close(z, _encode(model, alone)[frames_lib.LEAD_IN_LATENTS:])
     for frame, z in record.stills.items():
       assert _close(z, _encode(model, video[frame:frame + 1]))
     assert _close(record.z, _encode(model, video))
     if record.box is None:
       continue
     boxes += 1
-    x, y, w, h, t0, t1 = tokens_lib.region(record.box, STRIDE, PATCH)
+    x, y, w, h, t0, t1 = frames_lib.region_of_tokens(record.box, STRIDE, PATCH)
     other = video.copy()
     inside = other[t0:t1, y:y + h, x:x + w]
     inside[:] = np.random.default_rng(i).integers(0, 256, inside.shape)
     assert inside.size and not np.array_equal(other, video)
-    other = tokens_lib.blinded(other, (x, y, w, h, t0, t1))
+    other = frames_lib.without_region(other, (x, y, w, h, t0, t1))
     assert _close(record.blind, _encode(model, other))
   assert boxes == len(encoded) > 0
 
@@ -83,10 +84,10 @@ def test_clips_are_decoded_some_at_a_time(data, model, encoded, tmp_path,
                                           monkeypatch):
   """Groups of one clip give the same latents, and tell of more progress."""
   told = []
-  monkeypatch.setattr(groups, "of", functools.partial(groups.of, most=1))
-  cache.encode(model, data, tmp_path / "out", report=lambda *n: told.append(n))
+  monkeypatch.setattr(decode_batches, "of", functools.partial(decode_batches.of, most=1))
+  dataset.encode(model, data, tmp_path / "out", report=lambda *n: told.append(n))
   assert told == [(i + 1, 12) for i in range(12)]
-  again = shards.open_manifest(tmp_path / "out")
+  again = manifest_lib.open_manifest(tmp_path / "out")
   assert np.array_equal(again.rows, encoded.rows)
   for i in range(12):
     assert _close(latents.decode(again.record(i)).z,
@@ -94,13 +95,13 @@ def test_clips_are_decoded_some_at_a_time(data, model, encoded, tmp_path,
 
 
 def test_without_boxes_no_view_is_around_one(data, model, tmp_path):
-  cache.encode(model, data, tmp_path / "out", tails=0, stills=0, boxes=False)
-  found = shards.open_manifest(tmp_path / "out")
+  dataset.encode(model, data, tmp_path / "out", tails=0, stills=0, boxes=False)
+  found = manifest_lib.open_manifest(tmp_path / "out")
   assert (found.rows["box"] == -1).all()
   assert latents.decode(found.record(0)).blind is None
   views = plan.block_at(plan.token_plan(found, plan.TokenConfig(
       shapes=((1, 64),))), 0).views
-  assert masks.BOX not in views.kind and masks.HEAD in views.kind
+  assert conditioning.REGION not in views.kind and conditioning.HEAD in views.kind
 
 
 def test_a_box_that_the_manifest_does_not_name_is_counted(encoded):
@@ -113,12 +114,12 @@ def test_a_box_that_the_manifest_does_not_name_is_counted(encoded):
 
 
 def test_groups_hold_every_clip_once(data):
-  manifest = shards.open_manifest(data)
+  manifest = manifest_lib.open_manifest(data)
   size = 3 * np.prod([manifest.rows[k].astype(int) for k in (
       "frames", "height", "width")], 0)
   twice = np.sort(np.tile(np.arange(12), 2)[:20])
   for most in (1, size.max(), 3 * size.max(), size.sum()):
-    found = groups.of(manifest, twice, most)
+    found = decode_batches.of(manifest, twice, most)
     rows = np.concatenate([rows for rows, _ in found])
     assert np.array_equal(rows, np.arange(12))
     times = np.concatenate([times for _, times in found])
@@ -137,7 +138,7 @@ def test_latents_of_an_older_version_are_one_line(encoded):
 
 def test_boxes_leave_something_outside():
   size = np.random.default_rng(0).integers(1, 5, (4000, 3))
-  box = masks.boxes(np.random.default_rng(1), size)
+  box = conditioning.draw_regions(np.random.default_rng(1), size)
   one = size.prod(1) == 1
   assert (box[one] == -1).all() and one.any()
   low, high = box[~one, ::2], box[~one, 1::2]
@@ -148,9 +149,9 @@ def test_boxes_leave_something_outside():
 
 def _encode(model, video):
   """The latents of one video, alone."""
-  job = cache.Job(video, [])
-  size = tokens_lib.padded_size(video.shape[:3], STRIDE, PATCH)
-  cache.Encoder(model, [size[1:]], 1)([job])
+  job = dataset.Job(video, [])
+  size = sizes_lib.padded_size(video.shape[:3], STRIDE, PATCH)
+  dataset.Encoder(model, [size[1:]], 1)([job])
   return job.done[0]
 
 

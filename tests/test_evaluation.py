@@ -10,8 +10,8 @@ from scipy import stats
 
 from sora_jax.cli import evaluate
 from sora_jax.evaluation import cases
-from sora_jax.evaluation import reconstruction
-from sora_jax.evaluation import worldcheck
+from sora_jax.evaluation import vae
+from sora_jax.evaluation import worlds
 from sora_jax.worlds import facts as facts_lib
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -59,13 +59,13 @@ def todo():
 def test_boxes_hold_the_objects_and_not_the_wall(todo):
   """Damage outside the boxes leaves the dB inside alone, and the reverse."""
   for case in todo[:8]:
-    truth, mask = case.render(), reconstruction._inside(case)
+    truth, mask = case.render(), vae._inside(case)
     assert mask.any() and not mask.all()
     inside, outside = truth.copy(), truth.copy()
     inside[mask] ^= 64
     outside[~mask] ^= 64
-    assert reconstruction.psnr(truth, outside, mask) == reconstruction.MAX_DB
-    assert reconstruction.psnr(truth, inside, mask) < 20
+    assert vae.psnr(truth, outside, mask) == vae.MAX_DB
+    assert vae.psnr(truth, inside, mask) < 20
     # Saturated pixels are objects (worlds.facts): all lie in the boxes.
     spread = truth.max(-1).astype(int) - truth.min(-1)
     assert not (spread > 120)[~mask].any()
@@ -91,12 +91,12 @@ def test_cases_are_held_out_spread_over_all_cells_and_seeded(todo):
 
 
 def run(pipeline, todo, out, **kwargs):
-  return worldcheck.evaluate(pipeline, "digest", todo, out, seed=3, **kwargs)
+  return worlds.evaluate(pipeline, "digest", todo, out, seed=3, **kwargs)
 
 
 def test_an_oracle_scores_its_ceiling(todo, tmp_path):
   best = run(Oracle(todo), todo, tmp_path)
-  for name in worldcheck.METRICS:
+  for name in worlds.METRICS:
     m = best["metrics"][name]
     assert m["value"] == m["ceiling"] > 0.95, name
     assert m["n"] == (24 if name in ("survives", "motion") else 48)
@@ -115,7 +115,7 @@ def test_noise_scores_its_floor_and_nothing_as_a_whole(todo, tmp_path):
   """The parser finds specks in white noise, so that single attributes, the
   count above all, are right by chance; a whole prompt never is."""
   m = run(Noise(todo), todo, tmp_path)["metrics"]
-  for name in worldcheck.METRICS:
+  for name in worlds.METRICS:
     n, right = m[name]["n"], round(m[name]["value"] * m[name]["n"])
     # Eight metrics are looked at: each may differ by chance at 1 in 1,000.
     assert stats.binomtest(right, n, m[name]["floor"]).pvalue > 1e-3, name
@@ -127,7 +127,7 @@ def test_noise_scores_its_floor_and_nothing_as_a_whole(todo, tmp_path):
 def test_nothing_parsed_counts_as_wrong(todo):
   grey = np.full((17, 48, 48, 3), 128, np.uint8)
   for case in todo[:12]:
-    answers = worldcheck.judge(case.facts, worldcheck.parse.parse(grey, 8.0))
+    answers = worlds.judge(case.facts, worlds.parse.parse(grey, 8.0))
     assert answers and not any(answers.values())
 
 
@@ -141,7 +141,7 @@ def test_a_model_that_ignores_its_prompt_scores_its_floor(todo, tmp_path):
 def test_batches_are_full_and_of_one_size_and_a_stopped_run_goes_on(
     todo, tmp_path):
   first = Oracle(todo)
-  videos = worldcheck.generate(first, "d", todo, tmp_path, 5, steps=7)
+  videos = worlds.generate(first, "d", todo, tmp_path, 5, steps=7)
   assert all(c[1:] == (5, 17, 8.0, {"steps": 7}) for c in first.calls)
   assert [c[0] for c in first.calls] == [(48, 48)] * 5 + [(64, 40)] * 5
   for case, video in zip(todo, videos):
@@ -149,12 +149,12 @@ def test_batches_are_full_and_of_one_size_and_a_stopped_run_goes_on(
   (tmp_path / "00003.npz").unlink()
   (tmp_path / "00004.npz").write_bytes(b"cut short")
   second = Oracle(todo)
-  again = worldcheck.generate(second, "d", todo, tmp_path, 5, steps=7)
+  again = worlds.generate(second, "d", todo, tmp_path, 5, steps=7)
   assert sum(c[1] for c in second.calls) <= 10
   for a, b in zip(videos, again):
     np.testing.assert_array_equal(a, b)
   other = Oracle(todo)  # another model: nothing is taken over
-  worldcheck.generate(other, "e", todo[:5], tmp_path, 5, steps=7)
+  worlds.generate(other, "e", todo[:5], tmp_path, 5, steps=7)
   assert sum(c[1] for c in other.calls) >= 5
 
 
@@ -165,12 +165,12 @@ def test_the_floor_of_a_single_case_is_unknown(todo, tmp_path):
 
 
 def test_the_vae_suite_knows_a_perfect_and_a_blind_vae(todo, tmp_path):
-  perfect = reconstruction.evaluate(
+  perfect = vae.evaluate(
       lambda video: video, "d", todo[:8], tmp_path, seed=3)["metrics"]
   assert perfect["psnr"]["value"] == perfect["psnr_objects"]["value"] == 100
   assert perfect["ssim"]["value"] == pytest.approx(1)
   assert perfect["kept"]["value"] == 1 and perfect["truth"]["value"] > 0.95
-  blind = reconstruction.evaluate(
+  blind = vae.evaluate(
       lambda video: np.full_like(video, 128), "d", todo[:8], tmp_path,
       seed=3)["metrics"]
   assert blind["kept"]["value"] == 0 and blind["psnr"]["value"] < 25
@@ -180,14 +180,14 @@ def test_the_vae_suite_knows_a_perfect_and_a_blind_vae(todo, tmp_path):
 
 def test_real_clips_are_read_from_a_folder(tmp_path):
   video = np.random.default_rng(0).integers(0, 256, (5, 16, 20, 3), np.uint8)
-  reconstruction.video_io.write(tmp_path / "a.mp4", video, 8.0)
-  result = reconstruction.folder_report(
+  vae.video_io.write(tmp_path / "a.mp4", video, 8.0)
+  result = vae.folder_report(
       lambda v: v, tmp_path, tmp_path / "sheet.png")
   assert result["psnr"]["n"] == 1 and result["psnr"]["value"] == 100
   assert [c["file"] for c in result["clips"]] == ["a.mp4"]
   (tmp_path / "empty").mkdir()
   with pytest.raises(ValueError, match="holds no video"):
-    reconstruction.folder_report(lambda v: v, tmp_path / "empty",
+    vae.folder_report(lambda v: v, tmp_path / "empty",
                                  tmp_path / "sheet.png")
 
 

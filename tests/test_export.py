@@ -10,14 +10,14 @@ import tiny_model
 import torch
 
 from sora_jax import main
-from sora_jax import tokens as tokens_lib
+from sora_jax.geometry import patches
 from sora_jax import types
 from sora_jax.generation import canvas
 from sora_jax.generation import pipeline
-from sora_jax.generation import pixels
+from sora_jax.encoding import video
 from sora_jax.models import dit
-from sora_jax.models import pretrained
-from sora_jax.models import text_encoder
+from sora_jax.formats import pretrained
+from sora_jax.models.text import encoder
 
 SIZE, FRAMES, STEPS, SEED = (48, 32), 5, 4, 1
 PROMPT = tiny_model.PROMPT
@@ -43,8 +43,8 @@ def test_the_reference_makes_our_video(exported):
   reference.set_progress_bar_config(disable=True)
   embed = lambda text: torch.tensor(states(ours, text))
   length = int(np.prod(ours.text(SIZE, FRAMES).grid))
-  x = tokens_lib.noise(jax.random.key(SEED), length, 16)
-  z = np.array(tokens_lib.unpatchify(x, (2, 4, 6), canvas.PATCH))
+  x = patches.noise(jax.random.key(SEED), length, 16)
+  z = np.array(patches.unpatchify(x, (2, 4, 6), canvas.PATCH))
   with torch.no_grad():
     wanted = 255 * reference(
         prompt_embeds=embed(PROMPT), negative_prompt_embeds=embed(""),
@@ -63,7 +63,7 @@ def states(ours, text):
   """The states [1, S, D] of a prompt, without padding."""
   ids = np.array([ours.tokenizer.encode(text, 9)], np.int32)
   part = ours.model.text_encoder
-  return np.array(text_encoder.encode(part.module, part.params, types.Text(
+  return np.array(encoder.encode(part.module, part.params, types.Text(
       ids=ids, seg=np.ones_like(ids))).states)
 
 
@@ -75,19 +75,19 @@ def test_the_reference_gives_the_same_outputs(exported):
   theirs = lambda z: torch.tensor(z).permute(0, 4, 1, 2, 3)
   network = diffusers.AutoencoderKLWan.from_pretrained(folder / "vae")
   part = model.vae
-  out = pixels._decode(part.module, part.params, z)
+  out = video._decode(part.module, part.params, z)
   close(np.clip(out, -1, 1), network.decode(theirs(z)).sample.permute(
       0, 2, 3, 4, 1))
 
   network = diffusers.WanTransformer3DModel.from_pretrained(
       folder / "transformer")
   part, text = model.transformer, np.ones((1, 3, 8), np.float32)
-  tokens = tokens_lib.patchify(z)
+  tokens = patches.patchify(z)
   out = jax.jit(dit.denoise, static_argnums=0)(
       part.module, part.params, tokens,
       types.Times(t=np.full((1, 1), .3, np.float32), tid=0 * tokens.seg),
       types.TextStates(states=text, seg=np.ones((1, 3), np.int32)))
-  out = tokens_lib.unpatchify(out, z.shape[1:4])
+  out = patches.unpatchify(out, z.shape[1:4])
   wanted = network(theirs(z), torch.tensor([300.]), torch.tensor(text),
                    return_dict=False)[0]
   close(out, wanted.permute(0, 2, 3, 4, 1))
@@ -96,7 +96,7 @@ def test_the_reference_gives_the_same_outputs(exported):
 def test_weights_there_and_back(exported):
   model, folder = exported
   again = pretrained.load(str(folder))
-  for part in pretrained.PARTS:
+  for part in pretrained.COMPONENTS:
     a, b = getattr(model, part), getattr(again, part)
     assert a.module == b.module
     jax.tree.map(np.testing.assert_array_equal, a.params, b.params)

@@ -15,16 +15,16 @@ from configs import vae as vae_config
 from sora_jax import main
 from sora_jax import mesh
 from sora_jax import types
-from sora_jax.cli import parts
-from sora_jax.cli import task_text
-from sora_jax.data import plan as plan_lib
-from sora_jax.data import shards
+from sora_jax.tasks import build
+from sora_jax.tasks import prompts
+from sora_jax.data.loading import plan as plan_lib
+from sora_jax.data.store import manifest
 from sora_jax.generation import pipeline
 from sora_jax.generation import sampler
-from sora_jax.models import dit_names
-from sora_jax.models import networks
-from sora_jax.models import pretrained
-from sora_jax.models import vae_names
+from sora_jax.formats import dit_mapping
+from sora_jax.formats import networks
+from sora_jax.formats import pretrained
+from sora_jax.formats import vae_mapping
 
 ROOT = pathlib.Path(__file__).parent.parent
 # Of the open models, as their config.json state them.
@@ -60,28 +60,28 @@ def test_transformers_have_the_sizes_of_the_open_ones(name):
   with torch.device("meta"):
     reference = diffusers.WanTransformer3DModel(**sizes)
     compressor = diffusers.AutoencoderKLWan(**vae)
-  part = pretrained.Part(networks.vae.VAE(
+  part = pretrained.Component(networks.vae.VAE(
       **networks.vae_fields(dict(compressor.config))), None)
-  module = parts.dit_of(dit_config.get_config(name),
+  module = build.dit_of(dit_config.get_config(name),
                         pretrained.Model(part, None, None))
   assert networks.dit_fields(dict(reference.config, patch_size=[1, 2, 2])) == {
       field: getattr(module, field)
       for field in (*networks.DIT_SIZES.values(), "patch_channels",
                     "out_channels")}
-  agrees(name, reference, dit_names.layouts(module), mesh.DIT_RULES)
+  agrees(name, reference, dit_mapping.mapping(module), mesh.DIT_RULES)
 
 
 @pytest.mark.parametrize("name, sizes", [("wan_2_1", OLD), ("wan_2_2", NEW)])
 def test_vaes_have_the_sizes_of_the_open_ones(name, sizes):
   with torch.device("meta"):
     reference = diffusers.AutoencoderKLWan(**sizes)
-  module = parts.vae_of(vae_config.get_config(name))
+  module = build.vae_of(vae_config.get_config(name))
   assert networks.vae_fields(dict(reference.config)) == {
       "base": module.base, "decoder_base": module.decoder_base,
       "mults": module.mults, "z": module.z, "blocks": module.blocks,
       "temporal": module.temporal, "patch": module.patch,
       "residual": module.residual}
-  agrees(name, reference, vae_names.layouts(module), mesh.VAE_RULES)
+  agrees(name, reference, vae_mapping.mapping(module), mesh.VAE_RULES)
 
 
 def test_a_run_starts_from_a_folder_and_exports(tmp_path, capsys):
@@ -118,7 +118,7 @@ def test_a_run_starts_from_a_folder_and_exports(tmp_path, capsys):
   assert run("export", f"--workdir={tmp_path}/run", f"--out={tmp_path}/out",
              "--dtype=float32") == 0
   wanted, found = (pipeline.load(str(tmp_path / at)) for at in ("open", "out"))
-  for part in pretrained.PARTS:
+  for part in pretrained.COMPONENTS:
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6),
                  getattr(wanted.model, part).params,
                  getattr(found.model, part).params)
@@ -132,8 +132,8 @@ def prompts_are_padded_as_in_the_reference(folder, latents):
   """Every prompt takes its limit; its padding is zero states that are keys."""
   cfg = dit_config.get_config("wan_1_3b")
   cfg.init_from = str(folder)
-  text = task_text.frozen(cfg, mesh.make_mesh(devices=jax.devices()[:1]))
-  plan = plan_lib.token_plan(shards.open_manifest(latents), plan_lib.TokenConfig(
+  text = prompts.frozen(cfg, mesh.make_mesh(devices=jax.devices()[:1]))
+  plan = plan_lib.token_plan(manifest.open_manifest(latents), plan_lib.TokenConfig(
       shapes=((2, 64),), text_length=64, text_limit=32, text_pad=True,
       max_segments=2, dropout=0.5), text.words)
   counts = []

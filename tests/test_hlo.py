@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from sora_jax.training import hlo
-from sora_jax.training import tpu
+from sora_jax.aot import hlo
+from sora_jax.aot import topology
 
 ROOT = pathlib.Path(__file__).parent.parent
 LOOP = """
@@ -112,7 +112,7 @@ def test_who_sends_to_whom_is_read(text, group):
 
 
 def test_the_bytes_of_an_out_of_memory_error_are_read():
-  read = tpu.out_of_memory
+  read = topology.out_of_memory
   assert read("RESOURCE_EXHAUSTED: Ran out of memory in memory space hbm. Used "
               "17.5G of 15.75G hbm.") == 17.5 * 2**30
   assert read("RESOURCE_EXHAUSTED: Ran out of memory on HBM, the total memory "

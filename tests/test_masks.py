@@ -6,11 +6,11 @@ import hashlib
 import numpy as np
 import pytest
 
-from sora_jax.data import latents
-from sora_jax.data import masks
+from sora_jax.data.store import latents
+from sora_jax.data.loading import conditioning
 
-WHOLE = masks.MaskConfig()
-BEGIN = masks.MaskConfig(interior=0., loop=0.)  # as of an open model
+WHOLE = conditioning.ConditioningConfig()
+BEGIN = conditioning.ConditioningConfig(interior=0., loop=0.)  # as of an open model
 
 
 def _rows(t):
@@ -25,13 +25,13 @@ def _rows(t):
     found[last == 0] = -1
     rows[name] = -1
     rows[name][:, :2] = found
-  rows["box"] = masks.boxes(np.random.default_rng(4), np.stack(
+  rows["box"] = conditioning.draw_regions(np.random.default_rng(4), np.stack(
       [rows["t"], np.full(len(t), 4), np.full(len(t), 4)], 1))
   return rows
 
 
 def _draw(rows, fit, cfg=WHOLE):
-  return masks.draw(np.random.default_rng(1), rows, rows["t"].astype(np.int64),
+  return conditioning.draw(np.random.default_rng(1), rows, rows["t"].astype(np.int64),
                     np.full((len(rows), 2), 4), np.full(len(rows), fit), cfg)
 
 
@@ -65,20 +65,20 @@ def test_a_long_clip_is_seen_everywhere(fit):
   _check(rows, views, fit)
   seen = np.cumsum(np.bincount(views.start, minlength=62)
                    - np.bincount(views.stop, minlength=62))[:61]
-  share = np.bincount(views.kind, minlength=len(masks.KINDS)) / len(rows)
+  share = np.bincount(views.kind, minlength=len(conditioning.KINDS)) / len(rows)
   print(fit, seen, share, (views.start > 0).mean())
   if fit < 2:  # a latent for itself, as an image
-    assert not views.start.any() and set(views.kind) == {masks.NONE, masks.BOX}
+    assert not views.start.any() and set(views.kind) == {conditioning.NONE, conditioning.REGION}
     return
   assert seen.min() > 6 * min(fit, 10)
   assert (views.start > 0).mean() > .25
   if fit > 2:
-    assert np.allclose(share, [getattr(WHOLE, k) for k in masks.KINDS],
+    assert np.allclose(share, [getattr(WHOLE, k) for k in conditioning.KINDS],
                        atol=.02)
   # Without a view that has to, as many begin inside as of shorter clips.
-  free = np.isin(views.kind, (masks.NONE, masks.HEAD))
+  free = np.isin(views.kind, (conditioning.NONE, conditioning.HEAD))
   assert abs((views.start[free] > 0).mean() - .25) < .03
-  assert not views.start[views.kind == masks.FIRST].any()
+  assert not views.start[views.kind == conditioning.FIRST].any()
 
 
 @pytest.mark.parametrize("fit", [2, 3, 4, 9])
@@ -88,8 +88,8 @@ def test_views_stay_at_the_beginning_where_none_is_interior(fit):
   _check(rows, views, fit)
   assert not views.start.any()
   longer = rows["t"] > fit
-  assert (views.stop == fit - (longer & (views.kind == masks.STILLS))).all()
-  assert (fit > 2) == (masks.STILLS in views.kind[longer])
+  assert (views.stop == fit - (longer & (views.kind == conditioning.KEYFRAMES))).all()
+  assert (fit > 2) == (conditioning.KEYFRAMES in views.kind[longer])
 
 
 def _check(rows, views, fit):
@@ -98,19 +98,19 @@ def _check(rows, views, fit):
   assert (length >= min(fit, 2)).all() and (views.start >= 0).all()
   assert (views.stop <= rows["t"]).all()
   assert (length + views.stills.sum(1) <= fit).all()
-  ends = np.isin(views.kind, (masks.TAIL, masks.BOTH, masks.LOOP))
+  ends = np.isin(views.kind, (conditioning.SUFFIX, conditioning.BOTH, conditioning.LOOP))
   assert np.array_equal(ends, views.cut >= 0)
   assert (views.start + views.head < views.cut)[ends].all()
   assert (views.cut < views.stop)[ends].all()
   assert (rows["cuts"] == views.cut[:, None]).any(1)[ends].all()
   assert (views.head < length).all()
-  assert (views.start[views.kind == masks.LOOP] > 0).all()
-  given = views.kind == masks.STILLS
+  assert (views.start[views.kind == conditioning.LOOP] > 0).all()
+  given = views.kind == conditioning.KEYFRAMES
   assert np.array_equal(views.stills.any(1), given)
   of = -(-rows["stills"] // 4)  # the latent that covers a frame; 0 is frame 0
   inside = (of >= views.start[:, None]) & (of < views.stop[:, None])
   assert inside[views.stills].all()
-  some = views.kind == masks.BOX
+  some = views.kind == conditioning.REGION
   box = views.box[some].reshape(-1, 3, 2)
   of, size = rows["box"][some].reshape(-1, 3, 2), length[some]
   assert np.array_equal(box[:, 1:], of[:, 1:])

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from sora_jax.data import memo
+from sora_jax.data.loading import lru_cache
 
 THREADS = 4
 LONG = 20  # seconds, after which a thread that waits in vain fails the test
@@ -20,7 +20,7 @@ def _together(call):
 
 def test_different_values_are_made_side_by_side():
   """No thread leaves `make` before all of them are in it."""
-  barrier, values = threading.Barrier(THREADS), memo.Memo(THREADS)
+  barrier, values = threading.Barrier(THREADS), lru_cache.LRUCache(THREADS)
 
   def make(i):
     barrier.wait(LONG)
@@ -35,7 +35,7 @@ def test_different_values_are_made_side_by_side():
 @pytest.mark.parametrize("fails", [False, True])
 def test_a_value_is_made_once_and_an_error_is_not_kept(monkeypatch, fails):
   """All other threads wait while the first makes the value."""
-  waiting, made, values = threading.Semaphore(0), [], memo.Memo(2)
+  waiting, made, values = threading.Semaphore(0), [], lru_cache.LRUCache(2)
 
   class Future(futures.Future):  # the pool has one of its own
 
@@ -43,7 +43,7 @@ def test_a_value_is_made_once_and_an_error_is_not_kept(monkeypatch, fails):
       waiting.release()
       return super().result(LONG)
 
-  monkeypatch.setattr(memo.futures, "Future", Future)
+  monkeypatch.setattr(lru_cache.futures, "Future", Future)
 
   def make():
     made.append(threading.get_ident())
@@ -63,7 +63,7 @@ def test_a_value_is_made_once_and_an_error_is_not_kept(monkeypatch, fails):
 
 
 def test_the_limit_holds_and_the_least_recently_used_go():
-  values = memo.Memo(10)
+  values = lru_cache.LRUCache(10)
   get = lambda key: values.get(key, lambda: key, len)
   for key in ("aaaa", "bbbb", "aaaa", "cccc"):
     assert get(key) == key

@@ -20,14 +20,14 @@ import pytest
 
 from sora_jax import mesh as mesh_lib
 from sora_jax import types
-from sora_jax.diffusion import process
-from sora_jax.models import attention
+from sora_jax.diffusion import flow
+from sora_jax.models.attention import attend as attend_lib
 from sora_jax.models import dit
-from sora_jax.models import splash
-from sora_jax.models import text_encoder
-from sora_jax.models import vae as vae_lib
-from sora_jax.models import vae_stream
-from sora_jax.training import dit_objective
+from sora_jax.models.attention import splash
+from sora_jax.models.text import encoder
+from sora_jax.models.vae import vae as vae_lib
+from sora_jax.models.vae import stream
+from sora_jax.training.objectives import dit as dit_lib
 
 LIMIT = 1e-5
 FOLDER = pathlib.Path(__file__).parent
@@ -58,7 +58,7 @@ VAE = {"rows and columns": dict(data=2, context=4)}
 
 DIT = dit.DiT(layers=2, heads=2, head_size=8, ffn=32, patch_channels=4,
               out_channels=4, text_width=16)
-TEXT = text_encoder.TextEncoder(vocab=11, width=16, layers=1, heads=2, ffn=32)
+TEXT = encoder.TextEncoder(vocab=11, width=16, layers=1, heads=2, ffn=32)
 RULES = {"transformer": mesh_lib.DIT_RULES, "text_encoder": mesh_lib.TEXT_RULES}
 COMPRESSOR = vae_lib.VAE(base=8, mults=(1, 1, 1), z=2, blocks=1)
 
@@ -101,12 +101,12 @@ def train(axes):
                           seg=packed((30, 20, 8), 4, rows)),
       text=types.Text(ids=np.abs(7 * draw(rows, 8)).astype(np.int32) % 11,
                       seg=packed((3, 2, 1), 2, rows)), known=known)
-  objective = dit_objective.make(
+  objective = dit_lib.make(
       functools.partial(dit.denoise, DIT),
-      functools.partial(text_encoder.encode, TEXT),
-      process.Process(base_tokens=4), 4)
+      functools.partial(encoder.encode, TEXT),
+      flow.Process(base_tokens=4), 4)
   params = perturbed({"transformer": dit.init(DIT, jax.random.key(0)),
-                      "text_encoder": text_encoder.init(TEXT,
+                      "text_encoder": encoder.init(TEXT,
                                                         jax.random.key(1))})
   mesh = mesh_of(**axes)
   specs = {k: mesh_lib.param_specs(params[k], RULES[k]) for k in params}
@@ -130,8 +130,8 @@ def attend(axes, heads, split, backend, length):
   wave = jnp.cos(jnp.arange(q.size)).reshape(q.shape)
 
   def loss(q, k, v):
-    ready = attention.blocks(q_seg, kv_seg, heads, backend, split)
-    out = attention.attend(q, k, v, q_seg, kv_seg, backend, split, ready)
+    ready = attend_lib.blocks(q_seg, kv_seg, heads, backend, split)
+    out = attend_lib.attend(q, k, v, q_seg, kv_seg, backend, split, ready)
     return jnp.sum(out * wave), out
 
   mesh = mesh_of(**axes)
@@ -151,9 +151,9 @@ def compress(axes):
     loss = lambda decoder: jnp.mean(decode(params | {"decoder": decoder})**2)
     return {
         "encode": vae_lib.encode(COMPRESSOR, params, video, size),
-        "encode in parts": vae_stream.encode_chunked(COMPRESSOR, params, video),
+        "encode in parts": stream.encode_chunked(COMPRESSOR, params, video),
         "decode": vae_lib.decode(COMPRESSOR, params, z, size),
-        "decode in parts": vae_stream.decode_chunked(COMPRESSOR, params, z),
+        "decode in parts": stream.decode_chunked(COMPRESSOR, params, z),
         "gradient": jax.grad(loss)(params["decoder"])}
 
   mesh = mesh_of(**axes)

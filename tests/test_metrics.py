@@ -5,14 +5,14 @@ from PIL import Image
 import pytest
 from scipy import stats
 
-from sora_jax.evaluation import reconstruction
-from sora_jax.evaluation import report
+from sora_jax.evaluation import vae
+from sora_jax.evaluation import statistics
 
 
 @pytest.mark.parametrize("right, n", [(8, 10), (0, 20), (20, 20), (170, 200)])
 def test_wilson_interval_is_that_of_scipy(right, n):
   expected = stats.binomtest(right, n).proportion_ci(method="wilson")
-  np.testing.assert_allclose(report.wilson(right, n),
+  np.testing.assert_allclose(statistics.wilson(right, n),
                              (expected.low, expected.high), atol=1e-6)
 
 
@@ -20,26 +20,26 @@ def test_wilson_interval_covers_the_truth_as_often_as_it_says():
   rng = np.random.default_rng(0)
   for p in (0.5, 0.9):
     hits = [low <= p <= high for low, high in (
-        report.wilson(k, 40) for k in rng.binomial(40, p, 4000))]
+        statistics.wilson(k, 40) for k in rng.binomial(40, p, 4000))]
     assert 0.93 < np.mean(hits) < 0.98
 
 
 def test_bootstrap_interval_is_near_the_normal_one():
   values = np.random.default_rng(1).normal(30, 2, 400)
   half = 1.96 * values.std(ddof=1) / 20
-  low, high = report.bootstrap(values)
+  low, high = statistics.bootstrap(values)
   assert abs(low - (values.mean() - half)) < 0.03
   assert abs(high - (values.mean() + half)) < 0.03
 
 
 def test_no_answers_have_no_value():
-  assert report.share([]) == {"value": None, "low": 0.0, "high": 1.0, "n": 0}
-  assert report.mean([])["value"] is None
-  assert report.percent(None) == "-" and report.percent(0.935) == "93.5"
+  assert statistics.share([]) == {"value": None, "low": 0.0, "high": 1.0, "n": 0}
+  assert statistics.mean([])["value"] is None
+  assert statistics.percent(None) == "-" and statistics.percent(0.935) == "93.5"
 
 
 def test_a_table_is_markdown_with_equal_lines():
-  lines = report.markdown(("a", "bb"), [("ccc", 1), ("d", 22)]).splitlines()
+  lines = statistics.markdown(("a", "bb"), [("ccc", 1), ("d", 22)]).splitlines()
   assert len(lines) == 4 and len(set(map(len, lines))) == 1
   assert [c.strip() for c in lines[2].strip("|").split("|")] == ["ccc", "1"]
 
@@ -47,11 +47,11 @@ def test_a_table_is_markdown_with_equal_lines():
 def test_a_sheet_shows_first_and_last_frame_and_long_captions(tmp_path):
   video = np.zeros((20, 16, 24, 3), np.uint8)
   video[0], video[-1] = (255, 0, 0), (0, 0, 255)
-  strip = report.strip(video, "short", frames=4)
+  strip = statistics.strip(video, "short", frames=4)
   assert (strip[8, 8] == (255, 0, 0)).all()
   assert (strip[8, 3 * 26 + 8] == (0, 0, 255)).all()
-  assert len(report.strip(video, "a longer caption " * 9, 4)) > len(strip) + 30
-  report.sheet(tmp_path / "s.png", [video, video[:1]], ["a", "b"], frames=4)
+  assert len(statistics.strip(video, "a longer caption " * 9, 4)) > len(strip) + 30
+  statistics.sheet(tmp_path / "s.png", [video, video[:1]], ["a", "b"], frames=4)
   with Image.open(tmp_path / "s.png") as image:
     assert image.width == strip.shape[1]
   assert [p.name for p in tmp_path.iterdir()] == ["s.png"]
@@ -87,9 +87,9 @@ def test_ssim_is_that_of_wang_et_al():
   expected = np.mean([direct_ssim(a[..., c].astype(float),
                                   b[..., c].astype(float))
                       for a, b in zip(x, y) for c in range(3)])
-  assert abs(reconstruction.ssim(x, y) - expected) < 1e-9
-  assert reconstruction.ssim(x, x) == pytest.approx(1)
-  assert reconstruction.ssim(x, 255 - x) < 0
+  assert abs(vae.ssim(x, y) - expected) < 1e-9
+  assert vae.ssim(x, x) == pytest.approx(1)
+  assert vae.ssim(x, 255 - x) < 0
 
 
 def test_psnr_is_its_definition():
@@ -98,15 +98,15 @@ def test_psnr_is_its_definition():
   y[..., :4, :] = 110  # half of the pixels off by 10: an MSE of 50
   mask = np.zeros((1, 8, 8), bool)
   mask[..., :4] = True
-  assert reconstruction.psnr(x, y) == pytest.approx(31.1411, abs=1e-4)
-  assert reconstruction.psnr(x, y, mask) == pytest.approx(28.1308, abs=1e-4)
-  assert reconstruction.psnr(x, y, ~mask) == reconstruction.MAX_DB
-  assert np.isnan(reconstruction.psnr(x, y, mask & ~mask))
+  assert vae.psnr(x, y) == pytest.approx(31.1411, abs=1e-4)
+  assert vae.psnr(x, y, mask) == pytest.approx(28.1308, abs=1e-4)
+  assert vae.psnr(x, y, ~mask) == vae.MAX_DB
+  assert np.isnan(vae.psnr(x, y, mask & ~mask))
 
 
 def test_unequal_or_small_videos_are_refused():
   x = np.zeros((2, 12, 12, 3), np.uint8)
   with pytest.raises(ValueError, match="12, 12.*12, 11"):
-    reconstruction.psnr(x, x[:, :, :11])
+    vae.psnr(x, x[:, :, :11])
   with pytest.raises(ValueError, match="11x11.*10x12"):
-    reconstruction.ssim(x[:, :, :10], x[:, :, :10])
+    vae.ssim(x[:, :, :10], x[:, :, :10])

@@ -13,7 +13,7 @@ import pytest
 import sentencepiece
 import transformers
 
-from sora_jax.data import tokenizer as tokenizer_lib
+from sora_jax.text import tokenizer as tokenizer_lib
 
 CAPTION = ("a red ball moves left over the blue floor while two green squares "
            "wait at Ünïcödé cafés open 42 times; the cat sat on the mat, and it "

@@ -11,11 +11,12 @@ import torch
 import wan_folder
 
 from sora_jax import main
-from sora_jax import tokens as tokens_lib
-from sora_jax.data import video_io
+from sora_jax.geometry import sizes
+from sora_jax.geometry import patches
+from sora_jax.media import video_io
 from sora_jax.generation import canvas
 from sora_jax.generation import pipeline
-from sora_jax.models import vae
+from sora_jax.models.vae import vae
 
 SIZE, FRAMES, STEPS, SEED = (48, 32), 5, 4, 3
 PROMPT, NEGATIVE = " a  cat &amp;amp; a “red ball\n", "rain"
@@ -34,11 +35,11 @@ def folder(request, tmp_path_factory):
 def noise(ours):
   """The noise of SEED as the reference's latents [1, C, t, h, w]."""
   stride = vae.stride(ours.model.vae.module)
-  size = tokens_lib.latent_size((FRAMES, *SIZE[::-1]), stride)
-  grid = tokens_lib.grid_size(size, canvas.PATCH)
-  x = tokens_lib.noise(jax.random.key(SEED), int(np.prod(grid)),
+  size = sizes.latent_size((FRAMES, *SIZE[::-1]), stride)
+  grid = patches.grid_size(size, canvas.PATCH)
+  x = patches.noise(jax.random.key(SEED), int(np.prod(grid)),
                        ours.model.transformer.module.patch_channels)
-  z = np.array(tokens_lib.unpatchify(x, size, canvas.PATCH))
+  z = np.array(patches.unpatchify(x, size, canvas.PATCH))
   return torch.tensor(z).permute(0, 4, 1, 2, 3)
 
 

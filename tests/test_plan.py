@@ -12,8 +12,8 @@ import pytest
 
 from sora_jax import main
 from sora_jax.cli import plan
-from sora_jax.cli import plan_compile
-from sora_jax.cli import plan_report
+from sora_jax.aot import compile
+from sora_jax.aot import report
 
 ROOT = pathlib.Path(__file__).parent.parent
 needs_libtpu = pytest.mark.skipif(
@@ -23,12 +23,12 @@ needs_libtpu = pytest.mark.skipif(
 
 def test_meshes_are_proposed_gentle_ones_first():
   mesh = {"data": 4, "fsdp": 4, "context": 1, "tensor": 1}
-  found = list(plan_compile.candidates(16, 1, mesh))
+  found = list(compile.candidates(16, 1, mesh))
   assert found[0] == {"data": 1, "fsdp": 16, "context": 1, "tensor": 1}
   assert found[1] == {"data": 1, "fsdp": 8, "context": 2, "tensor": 1}
   assert mesh not in found
   assert all(math.prod(axes.values()) == 16 for axes in found)
-  two = list(plan_compile.candidates(16, 2, mesh))
+  two = list(compile.candidates(16, 2, mesh))
   assert {axes["data"] for axes in two} == {2}
 
 
@@ -105,7 +105,7 @@ def test_a_bucket_that_does_not_fit_is_named_and_a_mesh_found(tmp_path):
 
 
 def test_numbers_are_told_with_their_size():
-  assert [plan_report.number(x) for x in (7.06e18, 118.6e9, 12)] == [
+  assert [report.number(x) for x in (7.06e18, 118.6e9, 12)] == [
       "7.06 E", "119 G", "12 "]
-  assert [plan_report.time(s) for s in (90_000, 600, 3.14159, .0123)] == [
+  assert [report.time(s) for s in (90_000, 600, 3.14159, .0123)] == [
       "25.0 h", "10.0 min", "3.14 s", "12.3 ms"]

@@ -10,36 +10,37 @@ import pytest
 from configs import dit as dit_config
 from configs import vae as vae_config
 from sora_jax import mesh as mesh_lib
-from sora_jax.cli import parts
+from sora_jax.tasks import build
 from sora_jax.models import dit
-from sora_jax.models import pretrained
-from sora_jax.models import text_encoder
-from sora_jax.models import vae
-from sora_jax.training import cost
-from sora_jax.training import tpu
+from sora_jax.formats import pretrained
+from sora_jax.models.text import encoder as encoder_lib
+from sora_jax.models.vae import vae
+from sora_jax.models import flops as flops_lib
+from sora_jax.aot import projection
+from sora_jax.mesh import chips as chips_lib
 
 PODS = tuple(dit_config.PODS)
 # Gflops of Table 4 of the DiT paper (arXiv 2212.09748), patch 2, 256 tokens.
 PAPER = {"s": 6.06, "b": 23.0, "l": 80.7, "xl": 118.6}
 MILLIONS = {"s": 33, "b": 130, "l": 458, "xl": 675}  # parameters, Table 4
-BASE = parts.vae_of(vae_config.get_config("base"))
+BASE = build.vae_of(vae_config.get_config("base"))
 
 
 def transformer(variant: str) -> dit.DiT:
   """The transformer of a variant."""
-  return parts.dit_of(dit_config.get_config(variant), pretrained.Model(
-      pretrained.Part(BASE, None), None, None))
+  return build.dit_of(dit_config.get_config(variant), pretrained.Model(
+      pretrained.Component(BASE, None), None, None))
 
 
 @pytest.mark.parametrize("variant", PAPER)
 def test_the_sizes_of_the_paper_cost_what_the_paper_says(variant):
-  macs = cost.paper_macs(transformer(variant)) / 1e9
+  macs = flops_lib.paper_macs(transformer(variant)) / 1e9
   assert macs == pytest.approx(PAPER[variant], rel=0.03)
 
 
 @pytest.mark.parametrize("variant", PAPER)
 def test_the_paper_has_as_many_parameters_but_for_text_and_modulation(variant):
-  found = cost.paper_params(transformer(variant))
+  found = flops_lib.paper_params(transformer(variant))
   alike = found["parameters"] - found["text"] + found["shared"]
   assert alike / 1e6 == pytest.approx(MILLIONS[variant], rel=0.03)
 
@@ -74,8 +75,8 @@ def test_a_config_for_a_pod_is_what_its_docstring_says(variant):
 @pytest.mark.parametrize("variant", ("base", "large"))
 def test_a_vae_for_a_slice_is_what_its_docstring_says(variant):
   cfg = vae_config.get_config(variant)
-  module, row = parts.vae_of(cfg), rows_of(vae_config.__doc__)[variant]
-  params = cost.params_of(functools.partial(vae.init, module))
+  module, row = build.vae_of(cfg), rows_of(vae_config.__doc__)[variant]
+  params = flops_lib.params_of(functools.partial(vae.init, module))
   assert row[1] == f"{params / 1e6:.0f}"
   assert row[3] == "x".join(map(str, vae.stride(module)))
   assert int(row[4]) == module.z
@@ -87,9 +88,9 @@ def test_a_vae_for_a_slice_is_what_its_docstring_says(variant):
 @pytest.mark.parametrize("variant", PODS)
 def test_every_parameter_has_one_rule_that_its_mesh_divides(variant):
   cfg = dit_config.get_config(variant)
-  module, encoder = transformer(variant), parts.text_encoder_of(cfg)
+  module, encoder = transformer(variant), build.text_encoder_of(cfg)
   for init, rules in ((functools.partial(dit.init, module), mesh_lib.DIT_RULES),
-                      (functools.partial(text_encoder.init, encoder),
+                      (functools.partial(encoder_lib.init, encoder),
                        mesh_lib.TEXT_RULES)):
     params = jax.eval_shape(init, jax.random.key(0))
     specs = mesh_lib.param_specs(params, rules)
@@ -104,20 +105,20 @@ def test_every_parameter_has_one_rule_that_its_mesh_divides(variant):
 
 def test_lanes_pad_heads_and_channels():
   xl, big = transformer("xl"), transformer("14b")
-  pad = lambda d: (cost.attention_flops(d, [(64, 8)], cost.LANES)
-                   / cost.attention_flops(d, [(64, 8)]))
+  pad = lambda d: (flops_lib.attention_flops(d, [(64, 8)], flops_lib.LANES)
+                   / flops_lib.attention_flops(d, [(64, 8)]))
   assert (pad(xl), pad(big)) == (pytest.approx(128 / 72), 1)
   small = vae.VAE(base=8, mults=(1, 1), z=4, blocks=1, temporal=(True,))
-  assert (cost.decode_flops(small, (5, 16, 16), cost.LANES)
-          > 10 * cost.decode_flops(small, (5, 16, 16)))
+  assert (flops_lib.decode_flops(small, (5, 16, 16), flops_lib.LANES)
+          > 10 * flops_lib.decode_flops(small, (5, 16, 16)))
 
 
 def test_a_projection_is_the_slowest_of_what_overlaps():
-  chip = tpu.Chip(hbm=1, flops=100., memory=10., links=5., network=1.)
-  work = cost.Work(flops=1000., dense=600., attention=400.)
-  run = lambda *bytes_: cost.project(work, 2, chip, *bytes_)
+  chip = chips_lib.Chip(hbm=1, flops=100., memory=10., links=5., network=1.)
+  work = flops_lib.Work(flops=1000., dense=600., attention=400.)
+  run = lambda *bytes_: projection.project(work, 2, chip, *bytes_)
   found = run(1., 1., 0.)
-  busy = (600 / cost.RATES["dense"] + 400 / cost.RATES["attention"]) / 200
+  busy = (600 / projection.RATES["dense"] + 400 / projection.RATES["attention"]) / 200
   assert found["floors"] == {
       "arithmetic": 5., "memory": .1, "links": .2, "network": 0.}
   assert found["seconds"] == pytest.approx(busy)
@@ -126,10 +127,10 @@ def test_a_projection_is_the_slowest_of_what_overlaps():
 
 
 def test_the_published_speed_comes_out_of_the_rates():
-  wan = parts.dit_of(dit_config.get_config("wan_14b"), pretrained.Model(
-      pretrained.Part(BASE, None), None, None))
+  wan = build.dit_of(dit_config.get_config("wan_14b"), pretrained.Model(
+      pretrained.Component(BASE, None), None, None))
   one = [(75_600, 512)]
-  flops, attention = cost.dit_flops(wan, one), cost.attention_flops(wan, one)
-  work = cost.Work(3 * flops, 4 * (flops - attention), 3 * attention)
-  found = cost.project(work, 4, tpu.CHIPS["v5p"], 0, 0, 0)
+  flops, attention = flops_lib.dit_flops(wan, one), flops_lib.attention_flops(wan, one)
+  work = flops_lib.Work(3 * flops, 4 * (flops - attention), 3 * attention)
+  found = projection.project(work, 4, chips_lib.CHIPS["v5p"], 0, 0, 0)
   assert found["mfu"] == pytest.approx(0.296, abs=0.01)  # MaxDiffusion, v5p-8

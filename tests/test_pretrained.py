@@ -16,15 +16,15 @@ import safetensors.numpy
 import wan_folder
 
 from sora_jax import main
-from sora_jax.generation import pipeline
+from sora_jax.formats import find
 from sora_jax.models import dit
-from sora_jax.models import dit_names
-from sora_jax.models import layouts
-from sora_jax.models import networks
-from sora_jax.models import pretrained
-from sora_jax.models import vae
-from sora_jax.models import vae_names
-from sora_jax.models import weights
+from sora_jax.formats import dit_mapping
+from sora_jax.formats import weight_mapping
+from sora_jax.formats import networks
+from sora_jax.formats import pretrained
+from sora_jax.models.vae import vae
+from sora_jax.formats import vae_mapping
+from sora_jax.formats import weight_files
 
 VAE = vae.VAE(base=2, mults=(1, 1), z=2, blocks=1, temporal=(True,))
 
@@ -49,17 +49,17 @@ def write(at, width, ffn, layers, dtype):
   module = dit.DiT(layers=layers, heads=4, head_size=width // 4, ffn=ffn,
                    patch_channels=8, out_channels=8, text_width=8)
   statistics = {"latents_mean": [0.0] * VAE.z, "latents_std": [1.0] * VAE.z}
-  parts = {"vae": (vae_names.layouts(VAE), networks.vae_config(VAE) | statistics,
+  parts = {"vae": (vae_mapping.mapping(VAE), networks.vae_config(VAE) | statistics,
                    "AutoencoderKLWan"),
-           "transformer": (dit_names.layouts(module),
+           "transformer": (dit_mapping.mapping(module),
                            networks.dit_config(module), "WanTransformer3DModel")}
   index = {}
   for name, (where, config, kind) in parts.items():
-    weights.write_json(str(at / name / "config.json"), config)
-    weights.write_weights(str(at / name), "diffusion_pytorch_model",
+    weight_files.write_json(str(at / name / "config.json"), config)
+    weight_files.write_weights(str(at / name), "diffusion_pytorch_model",
                           drawn(where), dtype)
     index[name] = ["diffusers", kind]
-  weights.write_json(str(at / "model_index.json"), index)
+  weight_files.write_json(str(at / "model_index.json"), index)
   return at
 
 
@@ -83,7 +83,7 @@ def test_memory_is_what_is_placed_and_a_shard(tmp_path):
 @pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16])
 def test_any_source_becomes_the_dtype_that_is_asked_for(tmp_path, dtype):
   at = write(tmp_path, 8, 16, 2, dtype)
-  wanted = drawn(dit_names.layouts(pretrained.load(str(at)).transformer.module))
+  wanted = drawn(dit_mapping.mapping(pretrained.load(str(at)).transformer.module))
   wanted = {name: x.astype(dtype) for name, x in wanted.items()}
   for name, target in (("float32", jnp.float32), (jnp.bfloat16, jnp.bfloat16)):
     part = pretrained.load(str(at), name).transformer
@@ -252,13 +252,13 @@ def test_a_repository_is_read_from_the_cache(folder, tmp_path):
 def test_without_the_extra_the_command_to_install_it_is_named(monkeypatch):
   monkeypatch.setitem(sys.modules, "huggingface_hub", None)
   with pytest.raises(ValueError, match=r"pip install 'sora_jax\[hub\]'"):
-    pipeline.find("someone/small-wan")
+    find.find("someone/small-wan")
   with pytest.raises(ValueError, match="there is no model 'nothing'"):
-    pipeline.find("nothing")
+    find.find("nothing")
 
 
 def test_a_tied_tensor_has_either_name():
-  where = {"x": layouts.same(["a"], (2,), tied="b")}
+  where = {"x": weight_mapping.same(["a"], (2,), tied="b")}
   both = {"a": np.ones(2), "b": np.zeros(2)}
   for given, wanted in ((both, 1), ({"a": both["a"]}, 1), ({"b": both["b"]}, 0)):
-    np.testing.assert_array_equal(layouts.to_flax(given, where)["x"], wanted)
+    np.testing.assert_array_equal(weight_mapping.to_flax(given, where)["x"], wanted)

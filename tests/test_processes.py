@@ -19,9 +19,9 @@ import numpy as np
 import pytest
 
 from sora_jax import main
-from sora_jax.mesh import processes
+from sora_jax.mesh import multihost
 from sora_jax.training import digest
-from sora_jax.training import journal
+from sora_jax.training import metrics
 import toy_run
 
 HERE = pathlib.Path(__file__).parent
@@ -30,7 +30,7 @@ FOREVER = 100_000
 
 def lines(workdir):
   """The lines of metrics.jsonl without what depends on the clock."""
-  path = workdir / journal.METRICS
+  path = workdir / metrics.METRICS
   text = path.read_text() if path.exists() else ""
   return [{k: v for k, v in json.loads(line).items() if k != "timing"}
           for line in text.splitlines() if line.endswith("}")]
@@ -68,7 +68,7 @@ def together(workdir, count, number, to, *axes):
       time.sleep(.02)
     runs[to].send_signal(number)
     begun = time.monotonic()
-    out = [(r.wait(2 * processes.HEARTBEAT + 60), r.stderr.read())
+    out = [(r.wait(2 * multihost.HEARTBEAT + 60), r.stderr.read())
            for r in runs]
     return out, time.monotonic() - begun
   finally:
@@ -103,7 +103,7 @@ def test_a_run_moves_over_processes_and_loses_nothing(tmp_path):
     out, seconds = together(workdir, 2, signal.SIGKILL, killed, "fsdp=2")
     assert out[killed][0] == -signal.SIGKILL
     code, stderr = out[1 - killed]
-    assert code == 1 and seconds < processes.HEARTBEAT + 15
+    assert code == 1 and seconds < multihost.HEARTBEAT + 15
     assert "another process of this run ended" in one_line(stderr)
     if killed == 1:
       assert f"going on from step {stopped} in" in stderr
@@ -171,23 +171,23 @@ def test_auto_where_there_is_nothing_to_be_found_is_refused():
 
 
 def test_a_host_of_a_slice_alone_is_refused(monkeypatch):
-  processes.check()
+  multihost.check_joined()
   # As on a slice, whose devices tell the number of hosts.
   monkeypatch.setattr(jax, "process_count", lambda: 16)
   with pytest.raises(ValueError, match="16 processes: give --processes=auto"):
-    processes.check()
+    multihost.check_joined()
 
 
 def test_one_process_exchanges_with_nobody():
-  assert processes.first() and processes.count() == 1
-  assert processes.exchange("x") == ["x"] and processes.exchange() == []
+  assert multihost.first() and multihost.count() == 1
+  assert multihost.exchange("x") == ["x"] and multihost.exchange() == []
   x = jax.numpy.arange(3.)
-  np.testing.assert_array_equal(processes.whole({"a": x})["a"], x)
+  np.testing.assert_array_equal(multihost.gather({"a": x})["a"], x)
   assert set(digest.describe({"a": x})) == {"a"}
 
 
 def test_the_error_of_a_lost_process_is_told_from_others():
   lost = ValueError("UNKNOWN: Gloo AllGather failed: Connection closed by peer")
-  assert "another process" in str(processes.explain(lost))
+  assert "another process" in str(multihost.explain(lost))
   other = ValueError("a batch of 3 rows does not divide")
-  assert processes.explain(other) is other
+  assert multihost.explain(other) is other

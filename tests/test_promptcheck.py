@@ -8,9 +8,9 @@ import pytest
 from sora_jax import worlds
 from sora_jax.evaluation import cases
 from sora_jax.evaluation import continuity
-from sora_jax.evaluation import promptcheck
-from sora_jax.evaluation import prompted
-from sora_jax.generation import pixels
+from sora_jax.evaluation import prompting
+from sora_jax.evaluation import prompting_modes
+from sora_jax.encoding import video as video_lib
 from sora_jax.worlds import facts as facts_lib
 
 MODES = ("animate", "extend", "loop", "edit", "connect", "inpaint", "upscale")
@@ -32,7 +32,7 @@ class Oracle:
 
   def generate(self, prompt, size, frames, fps, **how):
     self.calls += 1
-    return pixels.cover(draw(self.cases[prompt], frames), size)
+    return video_lib.cover(draw(self.cases[prompt], frames), size)
 
   def animate(self, image, prompt, frames, fps, **how):
     return self.generate(prompt, image.shape[1::-1], frames, fps)
@@ -48,7 +48,7 @@ class Oracle:
     return np.concatenate([half, half[::-1]])
 
   def connect(self, a, b, prompt, frames, fps, **how):
-    b = pixels.cover(b, (a.shape[2], a.shape[1]))
+    b = video_lib.cover(b, (a.shape[2], a.shape[1]))
     way = np.arange(1, frames + 1)[:, None, None, None] / (frames + 1)
     between = a[-1] + way * (b[0].astype(float) - a[-1])
     return np.concatenate([a, between.round().astype(np.uint8), b])
@@ -64,7 +64,7 @@ class Oracle:
     raise AssertionError("a video that it was not given")
 
   def upscale(self, video, size, prompt, fps, **how):
-    return pixels.cover(video, size)
+    return video_lib.cover(video, size)
 
   def inpaint(self, video, region, prompt, fps, **how):
     return video
@@ -108,7 +108,7 @@ def scores(todo, tmp_path_factory):
   made = []
   for kind in (Oracle, Deaf):
     at = tmp_path_factory.mktemp("suite")
-    made.append((promptcheck.evaluate(kind(todo), "d", todo, at, seed=3,
+    made.append((prompting.evaluate(kind(todo), "d", todo, at, seed=3,
                                       modes=MODES)["modes"], at))
   return made
 
@@ -158,7 +158,7 @@ def test_floors_and_ceilings_stand_apart(scores):
 
 
 def test_a_run_goes_on_and_another_model_starts_anew(todo, tmp_path):
-  again = lambda digest: promptcheck.evaluate(
+  again = lambda digest: prompting.evaluate(
       model, digest, todo[:2], tmp_path, seed=3, modes=("upscale",))
   model = Oracle(todo)
   first = again("d")
@@ -185,4 +185,4 @@ def test_a_seam_is_seen():
   assert continuity.passage(fade[::-1], fade[0], fade[-1]) == pytest.approx(-1)
   flat = np.concatenate([moving[:8], np.zeros_like(moving[:8])])
   assert continuity.contrast(flat) == 0
-  assert prompted.HEAD % 4 == 1 and prompted.NEW % 4 == 0
+  assert prompting_modes.HEAD % 4 == 1 and prompting_modes.NEW % 4 == 0

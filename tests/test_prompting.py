@@ -5,14 +5,15 @@ import numpy as np
 import pytest
 import tiny_model
 
-from sora_jax import tokens as tokens_lib
+from sora_jax.geometry import patches
+from sora_jax.geometry import frames as frames_lib
 from sora_jax.generation import canvas as canvas_lib
 from sora_jax.generation import pipeline
-from sora_jax.generation import pixels
+from sora_jax.encoding import video as video_lib
 from sora_jax.generation import prompting
 from sora_jax.generation import result as result_lib
 from sora_jax.generation import sampler
-from sora_jax.models import pretrained
+from sora_jax.formats import pretrained
 
 SIZE = (48, 32)
 
@@ -29,7 +30,7 @@ def ours(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def parts(monkeypatch):
   """All goes through the VAE in parts, by the same programs at any length."""
-  monkeypatch.setattr(pixels, "WHOLE", 0)
+  monkeypatch.setattr(video_lib, "WHOLE", 0)
 
 
 def clip(frames, size=SIZE, seed=0):
@@ -68,8 +69,8 @@ def test_known_tokens_come_back_bit_equal(ours, mode):
   make, frames, whole = MODES[mode]
   canvas = make(ours.model)
   result = ours.draw(canvas, tiny_model.PROMPT, seed=1)
-  z = tokens_lib.patchify(result.z[None]).x.reshape(*canvas.grid, -1)
-  given = tokens_lib.patchify(canvas.z[None]).x.reshape(z.shape)
+  z = patches.patchify(result.z[None]).x.reshape(*canvas.grid, -1)
+  given = patches.patchify(canvas.z[None]).x.reshape(z.shape)
   np.testing.assert_array_equal(z[canvas.known], given[canvas.known])
   assert np.isfinite(z).all()
   assert (z[~canvas.known] != given[~canvas.known]).mean() > .9
@@ -91,10 +92,10 @@ def test_a_known_tail_has_not_seen_what_comes_before(ours):
   one = prompting.extend(ours.model, clip(8, seed=1), 4, 8., "backward")
   # As training stores it (training/cache.py): behind its first frame repeated.
   lead = np.repeat(clip(8, seed=1)[:1], 5, 0)
-  tail = pixels.latents(ours.model, np.concatenate([lead, clip(8, seed=1)]))[2:]
+  tail = video_lib.latents(ours.model, np.concatenate([lead, clip(8, seed=1)]))[2:]
   np.testing.assert_array_equal(one.z[-2:], tail)
   # The tail of a longer clip would have.
-  both = pixels.latents(ours.model, np.concatenate([clip(5), clip(8, seed=1)]))
+  both = video_lib.latents(ours.model, np.concatenate([clip(5), clip(8, seed=1)]))
   assert np.abs(both[-2:] - tail).max() > .05
 
 
@@ -110,8 +111,8 @@ def test_a_transition_passes_from_one_video_into_the_other(
   # The ends are those of the videos alone, through the VAE.
   near = lambda a, b: np.abs(a.astype(int) - b).max() <= 1
   assert near(video[:9], ours.reconstruct(clip(9)))
-  b = pixels.cover(clip(6, (40, 40), 1), SIZE)
-  alone = ours.reconstruct(tokens_lib.lead_in(b))[5:]
+  b = video_lib.cover(clip(6, (40, 40), 1), SIZE)
+  alone = ours.reconstruct(frames_lib.lead_in(b))[5:]
   assert near(video[17:], alone)
   # In between it is evenly of both, and ends where the second begins.
   one, two = made.first.video()[9:], made.second.video()
@@ -131,8 +132,8 @@ def test_a_transition_passes_from_one_video_into_the_other(
 
 def test_a_known_head_has_not_seen_what_comes_after(ours):
   video = clip(13)
-  head = pixels.latents(ours.model, video[:9])
-  whole = pixels.latents(ours.model, video)
+  head = video_lib.latents(ours.model, video[:9])
+  whole = video_lib.latents(ours.model, video)
   np.testing.assert_allclose(whole[:3], head, atol=1e-5)
 
 
@@ -178,16 +179,16 @@ def test_a_long_video_is_drawn_in_windows(ours):
 
 def test_video_by_parts_is_the_whole(ours, monkeypatch):
   video = clip(10)
-  parts = [pixels.latents(ours.model, video), ours.reconstruct(video)]
-  monkeypatch.setattr(pixels, "WHOLE", 2**20)
-  whole = [pixels.latents(ours.model, video), ours.reconstruct(video)]
+  parts = [video_lib.latents(ours.model, video), ours.reconstruct(video)]
+  monkeypatch.setattr(video_lib, "WHOLE", 2**20)
+  whole = [video_lib.latents(ours.model, video), ours.reconstruct(video)]
   np.testing.assert_allclose(parts[0], whole[0], atol=1e-4)
   assert np.abs(parts[1].astype(int) - whole[1]).max() <= 1
 
 
 def test_frames_are_decoded_as_they_are_asked_for(ours, monkeypatch):
-  calls, run = [], pixels.decode_part
-  monkeypatch.setattr(pixels, "decode_part",
+  calls, run = [], video_lib.decode_part
+  monkeypatch.setattr(video_lib, "decode_part",
                       lambda *a: calls.append(1) or run(*a))
   frames = ours.draw(ours.text(SIZE, 41), window=17).frames()
   next(frames)
@@ -199,7 +200,7 @@ def test_a_loop_is_decoded_behind_its_end(ours):
   result = ours.draw(MODES["loop"][0](ours.model))
   z = np.concatenate([result.z[-2:], *[result.z] * 3])  # of three latents
   mean, std = ours.model.latent_mean, ours.model.latent_std
-  video = pixels.decode(ours.model.vae, (z * std + mean)[None])[0]
+  video = video_lib.decode(ours.model.vae, (z * std + mean)[None])[0]
   np.testing.assert_array_equal(result.video(), video[29:])
 
 
@@ -250,10 +251,10 @@ def test_a_drawing_that_is_not_finite_is_no_video(ours):
 def test_scaling_covers_and_cuts_alike():
   video = np.zeros((1, 20, 60, 3), np.uint8)
   video[:, :, 20:40] = 255
-  assert pixels.cover(video, (60, 20)) is video
-  square = pixels.cover(video, (40, 40))
+  assert video_lib.cover(video, (60, 20)) is video
+  square = video_lib.cover(video, (40, 40))
   assert square.shape == (1, 40, 40, 3) and square.mean() > 250
-  wide = pixels.cover(video, (120, 40))
+  wide = video_lib.cover(video, (120, 40))
   assert wide[0, 5, 10].max() < 5 and wide[0, 5, 60].min() > 250
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from sora_jax.diffusion import process
+from sora_jax.diffusion import flow
 from sora_jax.diffusion import schedulers
-from sora_jax.diffusion import solvers
+from sora_jax.diffusion import steppers
 
 UNIPC = dict(use_flow_sigmas=True, prediction_type="flow_prediction")
 CASES = [
@@ -44,12 +44,12 @@ def theirs(scheduler, steps):
 def ours(config, rows):
   """The states of our step, from the noise to the end."""
   kind = schedulers.prediction(config)
-  carry = solvers.begin(START)
+  carry = steppers.init(START)
   states = [carry[0]]
   for row in rows:
-    denoise = lambda x, t, time=row[0]: process.convert(
+    denoise = lambda x, t, time=row[0]: flow.convert(
         kind, network(x, time, jnp.tanh), x, t)["x0"]
-    carry = solvers.step(denoise, carry, row)
+    carry = steppers.step(denoise, carry, row)
     states.append(carry[0])
   return states
 
@@ -68,8 +68,8 @@ def test_times_and_trajectories_agree(kind, settings, steps):
 
 
 def test_ancestral_steps_are_the_reference_s():
-  times = solvers.grid(9, 2.0)[1:]  # the reference has no t = 1
-  rows = solvers.table(times, "ancestral")
+  times = steppers.grid(9, 2.0)[1:]  # the reference has no t = 1
+  rows = steppers.table(times, "ancestral")
   scheduler = diffusers.EulerAncestralDiscreteScheduler(
       prediction_type="epsilon")
   scheduler.set_timesteps(len(rows))
@@ -77,7 +77,7 @@ def test_ancestral_steps_are_the_reference_s():
   torch.manual_seed(0)
   noises = [torch.randn(START.shape).numpy() for _ in rows]
   torch.manual_seed(0)
-  carry = solvers.begin(START)
+  carry = steppers.init(START)
   for i, row in enumerate(rows):
     t, x = row[1], np.asarray(carry[0])
     x0 = np.asarray(network(x, t, np.tanh))
@@ -85,7 +85,7 @@ def test_ancestral_steps_are_the_reference_s():
     eps = (y - torch.tensor(x0)) / (t / (1 - t))
     # The reference adds noise of weight 0 in the last step too.
     wanted = scheduler.step(eps, scheduler.timesteps[i], y)[0]
-    carry = solvers.step(lambda x, t, x0=x0: x0, carry, row, None, noises[i])
+    carry = steppers.step(lambda x, t, x0=x0: x0, carry, row, None, noises[i])
     np.testing.assert_allclose(carry[0], wanted * (1 - times[i + 1]), atol=2e-5)
 
 

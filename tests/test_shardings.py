@@ -8,9 +8,9 @@ import pytest
 
 from configs import dit as dit_config
 from sora_jax import mesh as mesh_lib
-from sora_jax.cli import parts
+from sora_jax.tasks import build
 from sora_jax.models import dit
-from sora_jax.models import text_encoder
+from sora_jax.models.text import encoder
 
 FOLDER = pathlib.Path(__file__).parent / "shardings"
 GOLDEN = ("tiny", "14b")
@@ -21,11 +21,11 @@ RULES = {"transformer": mesh_lib.DIT_RULES, "text_encoder": mesh_lib.TEXT_RULES}
 def golden(variant):
   """One line for each parameter of a config: its path, shape and axes."""
   cfg = dit_config.get_config(variant)
-  channels = 16 * int(np.prod(parts.PATCH))
+  channels = 16 * int(np.prod(build.PATCH))
   models = {"transformer": (dit.init, dit.DiT(
       patch_channels=channels, out_channels=channels, **cfg.transformer))}
   if "text_encoder" in cfg:
-    models["text_encoder"] = (text_encoder.init, parts.text_encoder_of(cfg))
+    models["text_encoder"] = (encoder.init, build.text_encoder_of(cfg))
   lines = []
   for name, (init, module) in models.items():
     params = jax.eval_shape(lambda key, f=init, m=module: f(m, key),

@@ -14,8 +14,8 @@ import transformers
 
 from sora_jax import mesh
 from sora_jax import types
-from sora_jax.models import t5
-from sora_jax.models import t5_names
+from sora_jax.models.text import t5
+from sora_jax.formats import t5_mapping
 
 # layers, heads, head size, width, ffn, vocab, buckets, max distance, act, eps
 CONFIGS = (
@@ -59,7 +59,7 @@ def pair(kind, config):
       p.add_((1. if "relative" in name else .1) * torch.randn_like(p))
   weights = {k: v.numpy() for k, v in reference.state_dict().items()}
   module = t5.T5Encoder(**t5.fields(reference.config.to_dict()))
-  return reference, module, t5_names.to_flax(weights, module)
+  return reference, module, t5_mapping.to_flax(weights, module)
 
 
 def small(kind):
@@ -137,7 +137,7 @@ def test_bfloat16_comes_near_and_returns_float32(kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_names_there_and_back(kind):
   reference, module, params = pair(kind, CONFIGS[3])
-  weights = t5_names.from_flax(params, module)
+  weights = t5_mapping.from_flax(params, module)
   state = {k: v.numpy() for k, v in reference.state_dict().items()}
   assert set(weights) == set(state) - {"encoder.embed_tokens.weight"}
   for name, value in weights.items():
@@ -145,7 +145,7 @@ def test_names_there_and_back(kind):
   one = dict(weights)  # pair() read both names of the embedding
   one["encoder.embed_tokens.weight"] = one.pop("shared.weight")
   for state in (weights, one):
-    back = t5_names.to_flax(state, module)
+    back = t5_mapping.to_flax(state, module)
     jax.tree.map(np.testing.assert_array_equal, back, params)
 
 
@@ -172,17 +172,17 @@ def test_fresh_scores_have_unit_variance():
 
 def test_bad_weights_are_named():
   module, params = small("t5")
-  weights = t5_names.from_flax(params, module)
+  weights = t5_mapping.from_flax(params, module)
   name = "encoder.block.1.layer.1.DenseReluDense.wo.weight"
   without = lambda name: {k: v for k, v in weights.items() if k != name}
   with pytest.raises(ValueError, match=f"{name} is missing"):
-    t5_names.to_flax(without(name), module)
+    t5_mapping.to_flax(without(name), module)
   with pytest.raises(ValueError, match="shared.weight is missing"):
-    t5_names.to_flax(without("shared.weight"), module)
+    t5_mapping.to_flax(without("shared.weight"), module)
   with pytest.raises(ValueError, match=f"{name} has shape"):
-    t5_names.to_flax(weights | {name: weights[name][:-1]}, module)
+    t5_mapping.to_flax(weights | {name: weights[name][:-1]}, module)
   with pytest.raises(ValueError, match="encoder.extra is not part"):
-    t5_names.to_flax(weights | {"encoder.extra": weights[name]}, module)
+    t5_mapping.to_flax(weights | {"encoder.extra": weights[name]}, module)
 
 
 @pytest.mark.parametrize("key, value", [

@@ -3,11 +3,11 @@
 import os
 
 import sora_jax
-from sora_jax.generation import pipeline
-from sora_jax.models import pretrained
+from sora_jax.formats import find
+from sora_jax.formats import pretrained
 from sora_jax.worlds import parse
 
-FOLDER = pipeline.find("tiny")
+FOLDER = find.find("tiny")
 PROMPTS = {("red", "right"): "a red ball moves to the right",
            ("blue", "up"): "a blue square moves up",
            ("yellow", "left"): "a yellow ball moves to the left",

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sora_jax.data import tokenizer
+from sora_jax.text import tokenizer
 
 
 def test_the_tokenizer(tmp_path):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from sora_jax.training import loop
-from sora_jax.training import objectives
+from sora_jax.training.objectives import shared
 from sora_jax.training import optimizer
 import toy_run
 
@@ -155,14 +155,14 @@ def test_gradients_in_parts_are_those_of_the_batch():
 
   def objective(params, batch, key, step):
     def loss(params):
-      return objectives.masked_mean((batch["x"] * params["w"] - 1)**2,
+      return shared.masked_mean((batch["x"] * params["w"] - 1)**2,
                                     batch["mask"])
     value, grads = jax.value_and_grad(loss)(params)
     count = jnp.sum(batch["mask"])
     return grads, {"loss": value, "weight": count, "clips": 2 * len(batch["x"]),
                    "seen": jnp.where(count > 0, value, jnp.nan)}
 
-  run = lambda parts, x: jax.jit(objectives.accumulated(objective, parts))(
+  run = lambda parts, x: jax.jit(shared.accumulated(objective, parts))(
       params, {"x": x, "mask": mask[:len(x)]}, jax.random.key(0), 0)
   grads, metrics = run(1, x)
   for parts in (2, 4):

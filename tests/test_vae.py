@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sora_jax.models import conv
-from sora_jax.models import vae as vae_lib
-from sora_jax.models import vae_names
-from sora_jax.models import vae_stream
+from sora_jax.models.vae import conv
+from sora_jax.models.vae import vae as vae_lib
+from sora_jax.formats import vae_mapping
+from sora_jax.models.vae import stream
 
 WAN22 = vae_lib.VAE(base=4, decoder_base=6, mults=(1, 2, 2), z=3, blocks=1)
 WAN21 = vae_lib.VAE(base=4, mults=(1, 2), z=3, blocks=1, temporal=(True,),
@@ -27,7 +27,7 @@ def params_of(vae):
     fan_in = spec.size / spec.shape[-1]
     return rng.standard_normal(spec.shape).astype(np.float32) * fan_in**-0.5
 
-  return jax.tree.map(leaf, vae_names.spec_of(vae))
+  return jax.tree.map(leaf, vae_mapping.spec_of(vae))
 
 
 # What is tested here does not depend on how hard XLA tries.
@@ -130,8 +130,8 @@ def test_a_frame_sees_no_later_latent(vae):
 def test_parts_equal_the_whole(vae):
   video = clip(vae, 3)
   mean, logvar = run(vae_lib.encode, vae, video)
-  close(run(vae_stream.encode_chunked, vae, video), (mean, logvar))
-  close(run(vae_stream.decode_chunked, vae, mean),
+  close(run(stream.encode_chunked, vae, video), (mean, logvar))
+  close(run(stream.decode_chunked, vae, mean),
         run(vae_lib.decode, vae, mean))
 
 
@@ -143,7 +143,7 @@ def test_padding_changes_nothing(vae):
   size = np.array([[h, w], [2 * sh, 3 * sw]], np.int32)
   alone = run(vae_lib.encode, vae, video[:1, :, :h, :w])
   padded = run(vae_lib.encode, vae, video, size)
-  chunked = run(vae_stream.encode_chunked, vae, video, size)
+  chunked = run(stream.encode_chunked, vae, video, size)
   close([x[:1, :, :1, :2] for x in padded], alone)
   close([x[:1, :, :1, :2] for x in chunked], alone)
   pixels = run(vae_lib.decode, vae, padded[0], size)

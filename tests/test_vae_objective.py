@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from sora_jax import types
-from sora_jax.models import discriminator
-from sora_jax.training import objectives
-from sora_jax.training import vae_objective
+from sora_jax.models.vae import discriminator
+from sora_jax.training.objectives import shared
+from sora_jax.training.objectives import vae
 
 
 def encode(params, video):
@@ -41,9 +41,9 @@ def pixels(seed=0):
 @functools.cache
 def vae_program(**kw):
   """(compiled objective, parameters) of a VaeLoss(**kw)."""
-  cfg = vae_objective.VaeLoss(**kw)
-  params = jax.jit(vae_objective.make_init(init_vae, cfg))(jax.random.key(0))
-  return jax.jit(vae_objective.make(encode, decode, cfg)), params
+  cfg = vae.VaeLoss(**kw)
+  params = jax.jit(vae.make_init(init_vae, cfg))(jax.random.key(0))
+  return jax.jit(vae.make(encode, decode, cfg)), params
 
 
 def vae_gradients(step=0, params=None, **kw):
@@ -53,7 +53,7 @@ def vae_gradients(step=0, params=None, **kw):
 
 def test_the_terms_of_the_vae_are_what_they_say():
   kw = {"l1": 2., "l2": 3., "kl": .1, "edges": .5, "edges_start": 10}
-  x = vae_objective.to_unit(pixels().video)
+  x = vae.to_unit(pixels().video)
   assert float(x.min()) == -1 and float(x.max()) == 1
 
   @jax.jit
@@ -63,7 +63,7 @@ def test_the_terms_of_the_vae_are_what_they_say():
     noise = jax.random.normal(jax.random.key(1), mean.shape)
     x_hat = decode(params, mean + jnp.exp(logvar / 2) * noise)
     kl = .5 * jnp.mean(mean**2 + jnp.exp(logvar) - 1 - logvar)
-    edges = vae_objective.gradient_pyramid(x_hat, x)
+    edges = vae.gradient_pyramid(x_hat, x)
     l1, l2 = jnp.mean(abs(x_hat - x)), jnp.mean((x_hat - x)**2)
     return 2 * l1 + 3 * l2 + .1 * kl + weight * edges, l2
 
@@ -80,9 +80,9 @@ def test_the_terms_of_the_vae_are_what_they_say():
 
 def test_the_edge_term_sees_edges_and_not_brightness():
   x = jnp.zeros((1, 1, 16, 16, 3))
-  assert float(vae_objective.gradient_pyramid(x + .3, x)) == 0
+  assert float(vae.gradient_pyramid(x + .3, x)) == 0
   edge = x.at[:, :, :, 8:].set(1.)
-  assert float(vae_objective.gradient_pyramid(edge, x)) > .1
+  assert float(vae.gradient_pyramid(edge, x)) > .1
 
 
 ADVERSARIAL = {"adversarial": .5, "adversarial_start": 10, "critic_width": 8}
@@ -93,18 +93,18 @@ def test_the_critic_starts_late_and_has_the_weight_it_was_given():
   (early, metrics), params = vae_gradients(step=9, **ADVERSARIAL)
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-7),
                early["vae"], plain)
-  assert objectives.norm(early["critic"]) == 0 and metrics["critic"] == 0
+  assert shared.norm(early["critic"]) == 0 and metrics["critic"] == 0
   (late, metrics), _ = vae_gradients(step=10, **ADVERSARIAL)
-  assert objectives.norm(late["critic"]) > 0
+  assert shared.norm(late["critic"]) > 0
   assert .5 < float(metrics["critic"]) < 1.5
   assert float(metrics["critic_dropped"]) == 0
   # the push at x_hat is half as long as the gradient of the other terms
-  x = vae_objective.to_unit(pixels().video)
+  x = vae.to_unit(pixels().video)
   pull = jnp.cos(x * 9)
-  cfg = vae_objective.VaeLoss(**ADVERSARIAL)
-  push = jax.jit(functools.partial(vae_objective.against, cfg))(
+  cfg = vae.VaeLoss(**ADVERSARIAL)
+  push = jax.jit(functools.partial(vae.against, cfg))(
       params["critic"], x, .9 * x, pull)[0]
-  np.testing.assert_allclose(objectives.norm(push), .5 * objectives.norm(pull),
+  np.testing.assert_allclose(shared.norm(push), .5 * shared.norm(pull),
                              rtol=1e-4)
 
 
@@ -118,7 +118,7 @@ def test_a_broken_critic_is_dropped_and_counted(fault):
   plain = vae_gradients()[0][0]["vae"]
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-7),
                grads["vae"], plain)
-  assert objectives.norm(grads["critic"]) == 0
+  assert shared.norm(grads["critic"]) == 0
 
 
 def test_the_critic_judges_patches_and_sees_motion():

@@ -6,9 +6,9 @@ import jax
 import numpy as np
 import pytest
 
-from sora_jax.models import vae as vae_lib
-from sora_jax.models import vae_names
-from sora_jax.models import vae_stream
+from sora_jax.models.vae import vae as vae_lib
+from sora_jax.formats import vae_mapping
+from sora_jax.models.vae import stream
 
 diffusers = pytest.importorskip("diffusers")
 torch = pytest.importorskip("torch")
@@ -80,7 +80,7 @@ def outputs(vae, frames):
 def check(vae, frames, encode, decode, pad=False):
   """The outputs of ours agree; `pad` puts them in a larger shape of noise."""
   video, latents, pixels = outputs(vae, frames)
-  params = vae_names.to_flax(reference(vae)[1], vae)
+  params = vae_mapping.to_flax(reference(vae)[1], vae)
   z, size = latents.mean.permute(0, 2, 3, 4, 1).numpy(), ()
   _, sh, sw = vae_lib.stride(vae)
   (_, _, h, w, _), (_, _, hz, wz, _) = video.shape, z.shape
@@ -107,13 +107,13 @@ def test_outputs_agree(vae):
 @pytest.mark.parametrize("frames", [1, 17])
 def test_any_length_agrees_whole_and_in_parts(vae, frames, pad):
   check(vae, frames, vae_lib.encode, vae_lib.decode, pad)
-  check(vae, frames, vae_stream.encode_chunked, vae_stream.decode_chunked, pad)
+  check(vae, frames, stream.encode_chunked, stream.decode_chunked, pad)
 
 
 @pytest.mark.parametrize("vae", WAN21[:3] + WAN22[:3])
 def test_weights_there_and_back(vae):
   _, weights = reference(vae)
-  back = vae_names.from_flax(vae_names.to_flax(weights, vae), vae)
+  back = vae_mapping.from_flax(vae_mapping.to_flax(weights, vae), vae)
   assert back.keys() == weights.keys()
   for name, value in weights.items():
     np.testing.assert_array_equal(back[name], value)
@@ -124,8 +124,8 @@ def test_refuses_other_weights():
   name = "decoder.mid_block.resnets.0.conv1.weight"
   without = {k: v for k, v in weights.items() if k != name}
   with pytest.raises(ValueError, match=f"{name} is missing"):
-    vae_names.to_flax(without, WAN22[0])
+    vae_mapping.to_flax(without, WAN22[0])
   with pytest.raises(ValueError, match="encoder.extra is not part"):
-    vae_names.to_flax(weights | {"encoder.extra": np.zeros(1)}, WAN22[0])
+    vae_mapping.to_flax(weights | {"encoder.extra": np.zeros(1)}, WAN22[0])
   with pytest.raises(ValueError, match=f"{name} has shape"):
-    vae_names.to_flax(weights | {name: np.zeros((2, 3))}, WAN22[0])
+    vae_mapping.to_flax(weights | {name: np.zeros((2, 3))}, WAN22[0])

@@ -9,9 +9,9 @@ import tiny_model
 
 import bad_files
 from sora_jax import main
-from sora_jax.data import video_io
-from sora_jax.generation import pixels
-from sora_jax.models import pretrained
+from sora_jax.media import video_io
+from sora_jax.encoding import video as video_lib
+from sora_jax.formats import pretrained
 
 SIZE = "48x32"
 
@@ -39,7 +39,7 @@ def at(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def parts(monkeypatch):
   """All goes through the VAE in parts, by the same programs at any length."""
-  monkeypatch.setattr(pixels, "WHOLE", 0)
+  monkeypatch.setattr(video_lib, "WHOLE", 0)
 
 
 def command(at, *argv, code=0):

@@ -9,10 +9,10 @@ import PIL.Image
 import pytest
 
 import bad_files
-from sora_jax.data import containers
-from sora_jax.data import shards
-from sora_jax.data import tokenizer
-from sora_jax.data import video_io
+from sora_jax.media import containers
+from sora_jax import files
+from sora_jax.text import tokenizer
+from sora_jax.media import video_io
 
 
 def psnr(a, b):
@@ -60,7 +60,7 @@ def test_a_frame_that_lasts_too_long_is_refused(tmp_path):
 
 @pytest.mark.parametrize("name, write", [
     ("x.mp4", lambda path: video_io.write(path, bad_files.moving(), 8)),
-    ("x.json", lambda path: shards.write_json(path, ["word"] * 99)),
+    ("x.json", lambda path: files.write_json(path, ["word"] * 99)),
     ("x.model", lambda path: tokenizer.train(["a red ball"], path))])
 def test_a_full_disk_leaves_no_half_of_a_file(tmp_path, name, write):
   (tmp_path / name).write_bytes(b"what was there")

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from sora_jax.data import latents as latents_lib
+from sora_jax.data.store import latents as latents_lib
 from sora_jax.generation import canvas as canvas_lib
 
 

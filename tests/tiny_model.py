@@ -6,11 +6,11 @@ Not a test: the tests of export and of prompting share it.
 import jax
 import numpy as np
 
-from sora_jax.data import tokenizer as tokenizer_lib
+from sora_jax.text import tokenizer as tokenizer_lib
 from sora_jax.models import dit
-from sora_jax.models import pretrained
-from sora_jax.models import text_encoder
-from sora_jax.models import vae
+from sora_jax.formats import pretrained
+from sora_jax.models.text import encoder as encoder_lib
+from sora_jax.models.vae import vae
 
 PROMPT = "a red ball moves up"
 
@@ -27,16 +27,16 @@ def make(at, steps=4, guidance=3.0, **model):
   """A model; its tokenizer is trained in the folder `at`."""
   words = tokenizer_lib.train([PROMPT, "a blue box"], at / "words")
   compressor = vae.VAE(base=4, mults=(1, 1, 1), z=4, blocks=1)
-  encoder = text_encoder.TextEncoder(vocab=words.vocab_size, width=8, layers=1,
+  encoder = encoder_lib.TextEncoder(vocab=words.vocab_size, width=8, layers=1,
                                      heads=2, ffn=16)
   network = dit.DiT(layers=2, heads=2, head_size=12, ffn=32, patch_channels=16,
                     out_channels=16, text_width=8)
   return pretrained.Model(
-      pretrained.Part(compressor, drawn(vae.init, compressor)),
+      pretrained.Component(compressor, drawn(vae.init, compressor)),
       np.array([.1, -.2, .3, 0.], np.float32),
       np.array([1.1, .9, 1., 1.3], np.float32),
-      pretrained.Part(network, drawn(dit.init, network)),
-      pretrained.Part(encoder, drawn(text_encoder.init, encoder)),
+      pretrained.Component(network, drawn(dit.init, network)),
+      pretrained.Component(encoder, drawn(encoder_lib.init, encoder)),
       words.model, {
           "_class_name": "UniPCMultistepScheduler", "use_flow_sigmas": True,
           "flow_shift": 2.0, "prediction_type": "sample",

@@ -3,16 +3,17 @@
 import jax
 import numpy as np
 
-from sora_jax import tokens as tokens_lib
-from sora_jax.data import buckets
-from sora_jax.data import latents
-from sora_jax.data import masks
-from sora_jax.data import plan as plan_lib
-from sora_jax.data import prepare
-from sora_jax.data import records
-from sora_jax.data import shards
-from sora_jax.data import sources
-from sora_jax.data import tokenizer
+from sora_jax.geometry import sizes as sizes_lib
+from sora_jax.data.pixels import buckets
+from sora_jax.data.store import latents
+from sora_jax.data.loading import conditioning
+from sora_jax.data.loading import plan as plan_lib
+from sora_jax.data.prepare import prepare
+from sora_jax.data.store import records
+from sora_jax.data.store import manifest
+from sora_jax.data.store import shards
+from sora_jax.data.sources import world
+from sora_jax.text import tokenizer
 
 BUCKETS = ((1, 24, 24, 8, 0.25), (5, 24, 24, 4, 0.5), (9, 16, 24, 4, 0.25))
 CONFIG = plan_lib.TokenConfig(shapes=((8, 64), (4, 128)), text_length=160,
@@ -22,11 +23,11 @@ C = 2  # latent channels: one holds the clip, one (latent, tail, still or blind)
 
 def pixels(out):
   """A data set of 40 small clips and images."""
-  prepare.prepare("world:balls", out, sources.WorldOptions(
+  prepare.prepare("world:balls", out, world.WorldOptions(
       count=40, sizes=(((32, 32), 2), ((48, 32), 1), ((24, 40), 1)),
       frames=((1, 2), (9, 2), (17, 4), (33, 1)), fps=((8, 2), (16, 1))),
       workers=0, test_share=0, shard=16, quiet=True)
-  return shards.open_manifest(out)
+  return manifest.open_manifest(out)
 
 
 def synthetic(pixels, out, spoil=()):
@@ -41,7 +42,7 @@ def synthetic(pixels, out, spoil=()):
   def each():
     for i in range(len(pixels)):
       item = records.read(pixels, i)
-      t, h, w = tokens_lib.latent_size(
+      t, h, w = sizes_lib.latent_size(
           (item.frames, item.height, item.width), (4, 8, 8))
       z = np.empty((t, h, w, C), np.float16)
       z[..., 0], z[..., 1] = i, np.arange(t)[:, None, None]
@@ -52,14 +53,14 @@ def synthetic(pixels, out, spoil=()):
           z, item.captions, item.fps, (item.frames, item.height, item.width),
           {c: z[c:] + np.array([0, 100], np.float16) for c in cuts},
           {f: mark(z[:1], 1000 + f) for f in stills},
-          tuple(masks.boxes(rng, np.array([[t, h // 2, w // 2]]))[0].tolist()),
+          tuple(conditioning.draw_regions(rng, np.array([[t, h // 2, w // 2]]))[0].tolist()),
           z + np.array([0, 500], np.float16))
       data = latents.encode(record)
       yield data[:9] if i in spoil else data, latents.row(record, tok)
 
   shards.write_shard(out, "train", 0, each(), latents.LATENTS)
   shards.finish(out, shards.collect(out, {"train": 1}, info))
-  return shards.open_manifest(out)
+  return manifest.open_manifest(out)
 
 
 def equal(a, b):

@@ -13,7 +13,7 @@ import numpy as np
 
 from sora_jax import mesh as mesh_lib
 from sora_jax.cli import train as verb
-from sora_jax.mesh import processes
+from sora_jax.mesh import multihost
 from sora_jax.training import checkpoint
 from sora_jax.training import loop
 from sora_jax.training import optimizer
@@ -39,7 +39,7 @@ def train(workdir, steps, save_every, **axes):
       yield step, share(toy_run.batch_at(step), host)
 
   def look(step, current):
-    kernel = processes.whole(current.ema)["model"]["kernel"]
+    kernel = multihost.gather(current.ema)["model"]["kernel"]
     assert kernel.shape == (toy_run.WIDTH, toy_run.WIDTH)
 
   program = state.program(

@@ -27,11 +27,11 @@ import jax.numpy as jnp
 import numpy as np
 import torch
 
-from sora_jax import tokens as tokens_lib
+from sora_jax.geometry import patches
 from sora_jax import types
-from sora_jax.models import attention
+from sora_jax.models.attention import attend
 from sora_jax.models import dit
-from sora_jax.models import dit_names
+from sora_jax.formats import dit_mapping
 
 PARAMETERS = 15_594_688
 TEXT = (64, 256)  # tokens and width of the prompt
@@ -89,7 +89,7 @@ def torch_side(model, z, t, text, bfloat16=False):
 
 def jax_side(params, z, t, text):
   """(forward, train step) without arguments."""
-  tokens = tokens_lib.patchify(z)
+  tokens = patches.patchify(z)
   time_ = types.Times(t=t, tid=np.zeros(tokens.seg.shape, np.int32))
   tokens = tokens.replace(seg=None)
   text = types.TextStates(states=text, seg=np.ones(text.shape[:2], np.int32))
@@ -104,7 +104,7 @@ def jax_side(params, z, t, text):
 
   def forward():
     out = np.asarray(predict(params, *args))
-    return tokens_lib.unpatchify(out, z.shape[1:4])
+    return patches.unpatchify(out, z.shape[1:4])
 
   def step():
     return float(jax.block_until_ready(grad(params, *args))[0])
@@ -171,7 +171,7 @@ def attention_memory(length):
   seg = jax.ShapeDtypeStruct((1, length), np.int32)
 
   def loss(q, k, v, seg):
-    return jnp.sum(attention.attend(q, k, v, seg, seg))
+    return jnp.sum(attend.attend(q, k, v, seg, seg))
 
   compiled = jax.jit(jax.grad(loss, (0, 1, 2))).lower(x, x, x, seg).compile()
   return compiled.memory_analysis().temp_size_in_bytes
@@ -185,7 +185,7 @@ def main():
 
   model = reference()
   weights = {k: v.numpy() for k, v in model.state_dict().items()}
-  params = jax.device_put(dit_names.to_flax(weights, MODULE))
+  params = jax.device_put(dit_mapping.to_flax(weights, MODULE))
   assert dit.count(params) == PARAMETERS
   print(f"{PARAMETERS:,} parameters on both sides, float32, {os.cpu_count()} "
         f"cores, torch {torch.__version__} with {torch.get_num_threads()} "

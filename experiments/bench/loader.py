@@ -21,14 +21,15 @@ import time
 import numpy as np
 
 from sora_jax import main as program
-from sora_jax import tokens as tokens_lib
-from sora_jax.data import buckets
-from sora_jax.data import latents
-from sora_jax.data import pipeline
-from sora_jax.data import plan as plan_lib
-from sora_jax.data import records
-from sora_jax.data import shards
-from sora_jax.data import tokenizer
+from sora_jax.geometry import sizes
+from sora_jax.data.pixels import buckets
+from sora_jax.data.store import latents
+from sora_jax.data.loading import pipeline
+from sora_jax.data.loading import plan as plan_lib
+from sora_jax.data.store import records
+from sora_jax.data.store import manifest as manifest_lib
+from sora_jax.data.store import shards
+from sora_jax.text import tokenizer
 
 STRIDE, PATCH, CHANNELS = (4, 8, 8), (1, 2, 2), 16
 BUCKETS = ((1, 32, 32, 48, 0.25), (5, 32, 32, 10, 0.25), (9, 32, 32, 5, 0.25),
@@ -57,7 +58,7 @@ def rate(plan, threads, seconds, count):
 
 def synthetic_latents(data, out):
   """Random latents of a prepared data set, of the sizes of its clips."""
-  pixels = shards.open_manifest(data)
+  pixels = manifest_lib.open_manifest(data)
   info = latents.describe(pixels.info, "none", STRIDE, PATCH, CHANNELS, 0, 0, 0,
                           False)
   latents.begin(out, data, info)
@@ -67,14 +68,14 @@ def synthetic_latents(data, out):
     for i in range(len(pixels)):
       item = records.read(pixels, i)
       size = item.frames, item.height, item.width
-      z = rng.standard_normal((*tokens_lib.latent_size(size, STRIDE),
+      z = rng.standard_normal((*sizes.latent_size(size, STRIDE),
                                CHANNELS)).astype(np.float16)
       record = latents.Record(z, item.captions, item.fps, size)
       yield latents.encode(record), latents.row(record, words)
 
   shards.write_shard(out, "train", 0, each(), latents.LATENTS)
   shards.finish(out, shards.collect(out, {"train": 1}, info))
-  return shards.open_manifest(out)
+  return manifest_lib.open_manifest(out)
 
 
 def waiting(workdir):
@@ -100,7 +101,7 @@ def main():
     data = os.path.join(folder, "worlds")
     run("prepare", "world:balls,occluder", f"--out={data}",
         f"--count={flags.clips}", "--workers=0")
-    manifest = shards.open_manifest(data)
+    manifest = manifest_lib.open_manifest(data)
     config = buckets.PixelConfig(buckets=BUCKETS, candidates=4)
     packed = plan_lib.token_plan(
         synthetic_latents(data, os.path.join(folder, "latents")),

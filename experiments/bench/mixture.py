@@ -15,7 +15,8 @@ import os
 
 import numpy as np
 
-from sora_jax.data import shards
+from sora_jax.data.store import manifest as manifest_lib
+from sora_jax import files
 
 IMAGES = 0.2
 COMMON = 0.7
@@ -37,7 +38,7 @@ def draw(clips: int, even: bool = False, seed: int = 0) -> np.ndarray:
   aspect = np.where(common, pick(ASPECTS), between(min(ASPECTS), max(ASPECTS)))
   even_sides = lambda x: (np.round(x / 2) * 2).astype(int)
   seconds = rng.uniform(*SECONDS, clips) if even else between(*SECONDS)
-  rows = np.zeros(clips, shards.PIXELS)
+  rows = np.zeros(clips, manifest_lib.PIXELS)
   rows["record"] = np.arange(clips)
   rows["width"] = even_sides(side * np.maximum(aspect, 1))
   rows["height"] = even_sides(side / np.minimum(aspect, 1))
@@ -49,12 +50,12 @@ def draw(clips: int, even: bool = False, seed: int = 0) -> np.ndarray:
   return rows
 
 
-def manifest(clips: int, even: bool = False, seed: int = 0) -> shards.Manifest:
+def manifest(clips: int, even: bool = False, seed: int = 0) -> manifest_lib.Manifest:
   """The manifest in memory."""
   name = "even lengths" if even else "mostly short"
   info = {"kind": "pixels", "source": f"mixture, {name}", "seed": seed,
           "shards": {"train": 1}, "clips": {"train": clips}, "rejected": 0}
-  return shards.Manifest(info["source"], "train", draw(clips, even, seed), info)
+  return manifest_lib.Manifest(info["source"], "train", draw(clips, even, seed), info)
 
 
 def main():
@@ -67,7 +68,7 @@ def main():
   found = manifest(flags.clips, flags.even, flags.seed)
   os.makedirs(flags.out, exist_ok=True)
   np.save(os.path.join(flags.out, "train.npy"), found.rows)
-  shards.write_json(os.path.join(flags.out, "dataset.json"), found.info)
+  files.write_json(os.path.join(flags.out, "dataset.json"), found.info)
   print(f"{flags.out}: {len(found)} clips")
 
 

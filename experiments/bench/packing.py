@@ -29,14 +29,15 @@ import time
 import mixture
 import numpy as np
 
-from sora_jax.data import fit as fit_lib
-from sora_jax.data import latents
-from sora_jax.data import plan as plan_lib
-from sora_jax.data import predict
-from sora_jax.data import report as report_lib
-from sora_jax.data import shards
+from sora_jax.geometry import sizes as sizes_lib
+from sora_jax.data.store import latents
+from sora_jax.data.loading import plan as plan_lib
+from sora_jax.data.loading import estimate
+from sora_jax.data.loading import statistics as statistics_lib
+from sora_jax.data.store import manifest
+from sora_jax import files
 from sora_jax.models import dit as dit_lib
-from sora_jax.training import cost
+from sora_jax.models import flops
 
 STRIDE, PATCH, SHARDS = (4, 16, 16), (1, 2, 2), 16
 SHAPES = ((64, 65_536), (32, 131_072), (16, 262_144))
@@ -47,8 +48,8 @@ CONFIG = plan_lib.TokenConfig(
 DIT = dit_lib.DiT(layers=24, heads=16, head_size=128, ffn=8192,
                   patch_channels=192, out_channels=192, text_width=4096)
 CHIP = 459e12 * .5  # operations per second
-TRAIN = cost.TRAIN
-BLOCK = report_lib.BLOCK
+TRAIN = flops.TRAIN
+BLOCK = statistics_lib.BLOCK
 # Of the buckets: latents in time, and (height, width) by side and aspect.
 TIMES = (1, 4, 8, 16, 32, 64, 128, 256)
 ASPECTS = (9 / 16, 3 / 4, 1, 4 / 3, 16 / 9, 21 / 9)
@@ -57,19 +58,19 @@ SIDES = (240, 360, 480, 720, 1080)
 
 def seconds_of(tokens: float, visited: float) -> float:
   """Chip seconds of a train step over `tokens` and visited blocks."""
-  dense = cost.dit_flops(DIT, [(1, 0)], times=0)
+  dense = flops.dit_flops(DIT, [(1, 0)], times=0)
   attention = 4 * DIT.heads * DIT.head_size * DIT.layers * BLOCK**2
   return TRAIN * (float(tokens) * dense + float(visited) * attention) / CHIP
 
 
-def packed(data: shards.Manifest, even: bool) -> dict:
+def packed(data: manifest.Manifest, even: bool) -> dict:
   """Our plan: whole clips in rows of three lengths."""
-  fit = fit_lib.Fit(LONGEST)
-  lost = fit_lib.report(sizes(data), fit, STRIDE, PATCH)
-  rows = predict.manifest(data, fit, STRIDE, PATCH)
+  fit = sizes_lib.ResizePolicy(LONGEST)
+  lost = sizes_lib.resize_report(sizes(data), fit, STRIDE, PATCH)
+  rows = estimate.manifest(data, fit, STRIDE, PATCH)
   config = CONFIG if even else plan_lib.dataclasses.replace(CONFIG, shards=1)
   plan = plan_lib.token_plan(rows, config)
-  found = report_lib.report(plan, SHARDS)
+  found = statistics_lib.report(plan, SHARDS)
   steps = sum(s["batches"] for s in found["shapes"])
   visited = sum(s["visited"] for s in found["shapes"])
   useful = found["fill"] * steps * STEP
@@ -91,7 +92,7 @@ def grids() -> np.ndarray:
   return np.array(sorted(g for g in found if np.prod(g) <= LONGEST))
 
 
-def bucketed(data: shards.Manifest, cut: bool) -> dict:
+def bucketed(data: manifest.Manifest, cut: bool) -> dict:
   """Fixed (T, H, W) buckets, each a compiled shape.
 
   Padded: a clip goes into the smallest bucket that holds it, reduced if there is
@@ -99,7 +100,7 @@ def bucketed(data: shards.Manifest, cut: bool) -> dict:
   no larger, which nearly all open trainers do.
   """
   size = sizes(data).astype(float)
-  own = fit_lib.count(sizes(data), STRIDE, PATCH)
+  own = sizes_lib.token_count(sizes(data), STRIDE, PATCH)
   grid = np.stack([-(-(size[:, 0] - 1) // 4) + 1, -(-size[:, 1] // 32),
                    -(-size[:, 2] // 32)], 1)
   buckets = grids()
@@ -138,10 +139,10 @@ def bucketed(data: shards.Manifest, cut: bool) -> dict:
           "rate": useful / seconds_of(computed, visited), "useful": useful}
 
 
-def padded(data: shards.Manifest, skip: bool) -> dict:
+def padded(data: manifest.Manifest, skip: bool) -> dict:
   """One clip a row of the longest length; `skip`: of attention, padding."""
-  lost = fit_lib.report(sizes(data), fit_lib.Fit(LONGEST), STRIDE, PATCH)
-  own = np.minimum(fit_lib.count(sizes(data), STRIDE, PATCH), LONGEST)
+  lost = sizes_lib.resize_report(sizes(data), sizes_lib.ResizePolicy(LONGEST), STRIDE, PATCH)
+  own = np.minimum(sizes_lib.token_count(sizes(data), STRIDE, PATCH), LONGEST)
   blocks = np.ceil((own if skip else np.full(len(own), LONGEST)) / BLOCK)**2
   ideal = (own.astype(float)**2).sum() / BLOCK**2
   return {"shapes": 1, "fill": own.mean() / LONGEST,
@@ -152,12 +153,12 @@ def padded(data: shards.Manifest, skip: bool) -> dict:
           "useful": own.sum()}
 
 
-def sizes(data: shards.Manifest) -> np.ndarray:
+def sizes(data: manifest.Manifest) -> np.ndarray:
   """[N, 3] (T, H, W) in frames and pixels."""
   return np.stack([data.rows[k] for k in ("frames", "height", "width")], 1)
 
 
-def compare(data: shards.Manifest) -> dict:
+def compare(data: manifest.Manifest) -> dict:
   """Prints all sides; returns ours."""
   sides = {
       "packed rows": packed(data, True),
@@ -196,9 +197,9 @@ def judged(wall: float, own: float) -> float:
   return own if os.getloadavg()[0] > os.cpu_count() else wall
 
 
-def times(data: shards.Manifest) -> tuple[float, float]:
+def times(data: manifest.Manifest) -> tuple[float, float]:
   """Prints and returns seconds to build a plan and to look up a step."""
-  rows = predict.manifest(data, fit_lib.Fit(LONGEST), STRIDE, PATCH)
+  rows = estimate.manifest(data, sizes_lib.ResizePolicy(LONGEST), STRIDE, PATCH)
 
   def build():
     plan = plan_lib.token_plan(rows, CONFIG)
@@ -219,7 +220,7 @@ def times(data: shards.Manifest) -> tuple[float, float]:
 
 def large(clips: int) -> tuple[float, float]:
   """Prints and returns seconds to open many clips, and of a cold step."""
-  base = predict.manifest(mixture.manifest(100_000), fit_lib.Fit(LONGEST),
+  base = estimate.manifest(mixture.manifest(100_000), sizes_lib.ResizePolicy(LONGEST),
                           STRIDE, PATCH)
   with tempfile.TemporaryDirectory() as folder:
     path = os.path.join(folder, "train.npy")
@@ -229,9 +230,9 @@ def large(clips: int) -> tuple[float, float]:
       part = rows[start:start + len(base)]
       part[:] = base.rows[rng.permutation(len(base))[:len(part)]]
     del rows, part
-    shards.write_json(os.path.join(folder, "dataset.json"), base.info)
+    files.write_json(os.path.join(folder, "dataset.json"), base.info)
     plan, wall, own = clocked(lambda: plan_lib.token_plan(
-        shards.open_manifest(folder), CONFIG))
+        manifest.open_manifest(folder), CONFIG))
     print(f"{clips:,} clips ({os.path.getsize(path) / 1e6:,.0f} MB): opened "
           f"and planned in {wall:.2f} s ({own:.2f} s of processor)")
     cold = [clocked(lambda s=s: plan.place(s)) for s in rng.integers(

@@ -19,10 +19,10 @@ import time
 
 import numpy as np
 
-from sora_jax.data import containers
-from sora_jax.data import filters
-from sora_jax.data import prepare
-from sora_jax.data import video_io
+from sora_jax.media import containers
+from sora_jax.data.prepare import filters
+from sora_jax.data.prepare import prepare
+from sora_jax.media import video_io
 
 
 def clips(folder: pathlib.Path, count: int, size, frames: int) -> int:

@@ -21,8 +21,8 @@ import jax
 import numpy as np
 import torch
 
-from sora_jax.models import vae as vae_lib
-from sora_jax.models import vae_names
+from sora_jax.models.vae import vae as vae_lib
+from sora_jax.formats import vae_mapping
 
 GOALS = {"encode": 1.0, "decode": 0.75}
 NETWORKS = {
@@ -97,7 +97,7 @@ def compare(name, vae, size, runs):
   """Checks and times one network; returns whether both claims held."""
   net = reference(vae)
   weights = {k: v.numpy() for k, v in net.state_dict().items()}
-  params = jax.device_put(vae_names.to_flax(weights, vae))
+  params = jax.device_put(vae_mapping.to_flax(weights, vae))
   count = sum(x.size for x in jax.tree.leaves(params))
   assert count == sum(p.numel() for p in net.parameters())
   print(f"{name}: {count:,} parameters on both sides, video {size}")

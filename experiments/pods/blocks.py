@@ -16,11 +16,11 @@ import sys
 import jax
 import numpy as np
 
-from sora_jax.data import fit as fit_lib
-from sora_jax.data import plan as plan_lib
-from sora_jax.data import predict
-from sora_jax.data import report
-from sora_jax.models import splash
+from sora_jax.geometry import sizes
+from sora_jax.data.loading import plan as plan_lib
+from sora_jax.data.loading import estimate
+from sora_jax.data.loading import statistics
+from sora_jax.models.attention import splash
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "bench"))
 import mixture
@@ -32,7 +32,7 @@ CHUNK = 16  # rows whose masks are made at a time
 
 def rows_of(clips: int, even: bool, length: int, count: int):
   """(segments [R, L] of up to `count` planned rows, tokens of their clips)."""
-  data = predict.manifest(mixture.manifest(clips, even), fit_lib.Fit(length),
+  data = estimate.manifest(mixture.manifest(clips, even), sizes.ResizePolicy(length),
                           STRIDE, PATCH)
   plan = plan_lib.token_plan(data, plan_lib.TokenConfig(
       shapes=((8, length),), text_length=4096, text_limit=256, max_segments=64,
@@ -55,7 +55,7 @@ def measure(clips: int, even: bool, length: int, count: int) -> dict:
   visited = np.concatenate([
       np.asarray(make(segs[i:i + CHUNK]) > 0).sum((1, 2))
       for i in range(0, len(segs), CHUNK)])
-  planned = [report.visited(n, length, splash.BLOCK) for n in lengths]
+  planned = [statistics.visited(n, length, splash.BLOCK) for n in lengths]
   needed = sum(float((n.astype(float)**2).sum()) for n in lengths)
   return {"rows": len(segs), "fill": float((segs > 0).mean()),
           "segments": float(np.mean([len(n) for n in lengths])),

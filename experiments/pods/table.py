@@ -19,14 +19,16 @@ import shlex
 import subprocess
 import sys
 
-from sora_jax import tokens as tokens_lib
+from sora_jax.geometry import sizes
+from sora_jax.geometry import patches
 from sora_jax.cli import config as config_lib
-from sora_jax.cli import parts
-from sora_jax.cli import plan_report
-from sora_jax.models import pretrained
-from sora_jax.models import vae as vae_lib
-from sora_jax.training import cost
-from sora_jax.training import tpu
+from sora_jax.tasks import build
+from sora_jax.aot import report
+from sora_jax.formats import pretrained
+from sora_jax.models.vae import vae as vae_lib
+from sora_jax.models import flops as flops_lib
+from sora_jax.aot import projection
+from sora_jax.mesh import chips as chips_lib
 
 ROWS = os.path.join(os.path.dirname(__file__), "rows")
 SLICES = {"v4-128": "v4:4x4x4", "v5e-256": "v5e:16x16", "v5p-128": "v5p:4x4x4",
@@ -141,27 +143,27 @@ def minute() -> list[str]:
   for name in ("xl", "14b"):
     for vae in ("base", "large"):
       module = transformer(name, f"configs/vae.py:{vae}")
-      stride = vae_lib.stride(parts.vae_of(
+      stride = vae_lib.stride(build.vae_of(
           config_lib.load(f"configs/vae.py:{vae}")))
-      size = tokens_lib.latent_size((1440, 1080, 1920), stride, parts.PATCH)
-      length = math.prod(tokens_lib.grid_size(size, parts.PATCH))
+      size = sizes.latent_size((1440, 1080, 1920), stride, build.PATCH)
+      length = math.prod(patches.grid_size(size, build.PATCH))
       one = [(length, 256)]
       flops, scores = (count(module, one) for count in (
-          cost.dit_flops, cost.attention_flops))
-      work = cost.Work(2 * flops, 2 * (flops - scores), 2 * cost.attention_flops(
-          module, one, cost.LANES))
-      time = cost.project(work, 256, tpu.CHIPS["v5p"], 0, 0, 0)["seconds"]
+          flops_lib.dit_flops, flops_lib.attention_flops))
+      work = flops_lib.Work(2 * flops, 2 * (flops - scores), 2 * flops_lib.attention_flops(
+          module, one, flops_lib.LANES))
+      time = projection.project(work, 256, chips_lib.CHIPS["v5p"], 0, 0, 0)["seconds"]
       lines.append("| " + " | ".join([
           name, f"{vae}, {'x'.join(map(str, stride))}", f"{length:,}",
-          plan_report.number(flops).strip(), plan_report.time(time),
-          plan_report.time(30 * time)]) + " |")
+          report.number(flops).strip(), report.time(time),
+          report.time(30 * time)]) + " |")
   return lines
 
 
 def transformer(name: str, vae: str):
   """The transformer of a variant on the latents of a VAE."""
-  part = pretrained.Part(parts.vae_of(config_lib.load(vae)), None)
-  return parts.dit_of(config_lib.load(f"configs/dit.py:{name}"),
+  part = pretrained.Component(build.vae_of(config_lib.load(vae)), None)
+  return build.dit_of(config_lib.load(f"configs/dit.py:{name}"),
                       pretrained.Model(part, None, None))
 
 
@@ -174,7 +176,7 @@ def paper() -> list[str]:
            "modulation |", "|" + "---|" * 8]
   for name, (millions, gflops) in PAPER.items():
     module = transformer(name, "configs/vae.py:base")
-    found = {k: n / 1e6 for k, n in cost.paper_params(module).items()}
+    found = {k: n / 1e6 for k, n in flops_lib.paper_params(module).items()}
     alike = found["parameters"] - found["text"] + found["shared"]
     lines.append("| " + " | ".join([
         name, f"{cost.paper_macs(module) / 1e9:.2f}", f"{gflops}",
@@ -207,9 +209,9 @@ def table(done, missing) -> list[str]:
 
 def cells(name, kind, plan, b) -> list[str]:
   """The cells of one bucket."""
-  hbm = plan["hbm"] / plan_report.GIB
-  first = [name, kind, plan_report.mesh(plan["mesh"]), f"{b['units']:,}",
-           plan_report.number(b["flops"]).strip(),
+  hbm = plan["hbm"] / report.GIB
+  first = [name, kind, report.mesh(plan["mesh"]), f"{b['units']:,}",
+           report.number(b["flops"]).strip(),
            f"{b['needed'] / plan_report.GIB:.2f} of {hbm:.2f}"]
   if not b["fits"]:
     return [*first, "", "", "does not fit", ""]
@@ -217,7 +219,7 @@ def cells(name, kind, plan, b) -> list[str]:
       f"{c['kind']}{' (network)' if c['network'] else ''} "
       f"{plan_report.number(c['sent'])}B" for c in b["collectives"][:3])
   floor = max(b["floors"], key=b["floors"].get)
-  time = plan_report.time(b["seconds"])
+  time = report.time(b["seconds"])
   if b["runs"] > 1:
     time += f"; {b['runs']} steps {plan_report.time(b['runs'] * b['seconds'])}"
   return [*first, sent, f"{plan_report.time(b['floors'][floor])} ({floor})",

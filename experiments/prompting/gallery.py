@@ -16,8 +16,8 @@ import numpy as np
 from PIL import Image
 
 from sora_jax import main as program
-from sora_jax.data import video_io
-from sora_jax.evaluation import report
+from sora_jax.media import video_io
+from sora_jax.evaluation import statistics
 
 BALL = '--prompt="a large red ball moves to the right on a plain black background"'
 STRIPS = [
@@ -87,7 +87,7 @@ def strip(paths) -> np.ndarray:
     size = (max(round(video.shape[2] * height / video.shape[1]), 1), height)
     video = np.stack([np.asarray(Image.fromarray(f).resize(size))
                       for f in video])
-    rows.append(report.strip(video, f"{len(video)} frames", frames=9))
+    rows.append(statistics.strip(video, f"{len(video)} frames", frames=9))
   width = max(r.shape[1] for r in rows)
   return np.concatenate([np.pad(r, ((0, 0), (0, width - r.shape[1]), (0, 0)),
                                 constant_values=255) for r in rows])

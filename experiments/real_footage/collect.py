@@ -29,8 +29,8 @@ import zipfile
 import av
 import numpy as np
 
-from sora_jax.data import video_io
-from sora_jax.evaluation import report
+from sora_jax.media import video_io
+from sora_jax.evaluation import statistics
 
 FRAMES = 33  # 4 k + 1
 SHORT_SIDE = 160
@@ -160,10 +160,10 @@ def main() -> None:
           f"at {fps:.4g} a second, {len(clips['train'])} clips to train, "
           f"{len(clips['heldout'])} held out")
   for part, rows in lines.items():
-    report.write_text(args.out / part / "captions.jsonl",
+    statistics.write_text(args.out / part / "captions.jsonl",
                       "".join(json.dumps(row) + "\n" for row in rows))
-  report.write_json(args.out / "sources.json", sources)
-  report.sheet(args.out / "sheet.png", *zip(*shown, strict=True), frames=5)
+  statistics.write_json(args.out / "sources.json", sources)
+  statistics.sheet(args.out / "sheet.png", *zip(*shown, strict=True), frames=5)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import pathlib
 import subprocess
 import sys
 
-from sora_jax.evaluation import report
+from sora_jax.evaluation import statistics
 
 CONFIG = "configs/vae.py:tiny_cpu"
 # A batch takes no clip twice, and there are fewer than the config's 48.
@@ -66,8 +66,8 @@ def main() -> None:
                           f"to {real[k]['high']:.{n}f})"
                           for k, n in (("psnr", 2), ("ssim", 3))),
                  real["psnr"]["n"]))
-  table = report.markdown(("steps", "PSNR, dB", "SSIM", "clips"), rows)
-  report.write_text(args.out / "curve.md", table)
+  table = statistics.markdown(("steps", "PSNR, dB", "SSIM", "clips"), rows)
+  statistics.write_text(args.out / "curve.md", table)
   print(table)
 
 

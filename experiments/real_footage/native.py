@@ -18,8 +18,8 @@ import sys
 
 import collect
 
-from sora_jax.data import shards
-from sora_jax.data import video_io
+from sora_jax.data.store import manifest
+from sora_jax.media import video_io
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 ROW = 576  # tokens of a row of the test transformer
@@ -70,7 +70,7 @@ def main() -> None:
   command("train", f"--config={configs}/dit.py:test", f"--data={at}/latents",
           f"--vae={at}/vae", f"--workdir={at}/dit_run", "--config.steps=2",
           f"--config.data.shapes=((2,{ROW}),)")
-  rows = shards.open_manifest(at / "latents").rows
+  rows = manifest.open_manifest(at / "latents").rows
   print(f"{at}/data/report.html shows what was prepared")
   sizes = {(int(r["width"]), int(r["height"])) for r in rows}
   rates = {round(float(r["fps"]), 2) for r in rows}

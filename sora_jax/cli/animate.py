@@ -3,7 +3,7 @@
 from absl import flags
 
 from sora_jax.cli import sampling
-from sora_jax.data import video_io
+from sora_jax.media import video_io
 from sora_jax.generation import prompting
 
 

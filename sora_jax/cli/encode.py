@@ -6,10 +6,10 @@ from absl import flags
 import tqdm
 
 from sora_jax.cli import options
-from sora_jax.data import fit as fit_lib
-from sora_jax.generation import pipeline
-from sora_jax.models import pretrained
-from sora_jax.training import cache
+from sora_jax.geometry import sizes
+from sora_jax.formats import find
+from sora_jax.formats import pretrained
+from sora_jax.encoding import dataset
 
 
 def run(argv: list[str]) -> int:
@@ -36,7 +36,7 @@ def run(argv: list[str]) -> int:
   for name in ("vae", "data", "out"):
     if not f[name].value:
       raise ValueError(f"--{name}=DIR is needed")
-  model = pretrained.load(pipeline.find(f.vae), parts=("vae",))
+  model = pretrained.load(find.find(f.vae), parts=("vae",))
   start = time.monotonic()
   with tqdm.tqdm(unit="clip", desc=f"encode {f.data}") as bar:
 
@@ -44,10 +44,10 @@ def run(argv: list[str]) -> int:
       bar.total = total
       bar.update(done - bar.n)
 
-    info = cache.encode(model, f.data, f.out, seed=f.seed, tails=f.tails,
+    info = dataset.encode(model, f.data, f.out, seed=f.seed, tails=f.tails,
                         stills=f.stills, boxes=f.boxes,
                         batch=max(f.batch, 1),
-                        fit=fit_lib.Fit(f.max_tokens, f.square),
+                        fit=sizes.ResizePolicy(f.max_tokens, f.square),
                         part=_part(f.part), report=report)
   if info is None:
     print(f"{f.out}: share {f.part} is done; without --part, once all are, the "

@@ -15,14 +15,15 @@ from sora_jax import worlds
 from sora_jax.cli import options
 from sora_jax.cli import sampling
 from sora_jax.evaluation import cases
-from sora_jax.evaluation import promptcheck
-from sora_jax.evaluation import prompted
-from sora_jax.evaluation import reconstruction
-from sora_jax.evaluation import worldcheck
+from sora_jax.evaluation import prompting
+from sora_jax.evaluation import prompting_modes
+from sora_jax.evaluation import vae
+from sora_jax.evaluation import worlds as worlds_lib
 from sora_jax.generation import pipeline
-from sora_jax.generation import pixels
-from sora_jax.generation import settings
-from sora_jax.models import pretrained
+from sora_jax.formats import find
+from sora_jax.encoding import video
+from sora_jax.formats import sampling_defaults
+from sora_jax.formats import pretrained
 
 SIZES = "64x64,96x56,56x96,128x72"
 
@@ -48,10 +49,10 @@ def run(argv: list[str]) -> int:
   names("backgrounds", "plain,textured", "Which backgrounds.")
   whole("steps", None, "Evaluations of the transformer.", lower_bound=1)
   number("guidance", None, "Scale of classifier-free guidance; 1 is none.")
-  flags.DEFINE_enum("method", None, settings.METHODS, "The solver.",
+  flags.DEFINE_enum("method", None, sampling_defaults.METHODS, "The solver.",
                     flag_values=f)
   whole("batch", 8, "Videos drawn at a time.", lower_bound=1)
-  names("modes", ",".join(prompted.MODES), "What --suite=prompting asks for.")
+  names("modes", ",".join(prompting_modes.MODES), "What --suite=prompting asks for.")
   text("real", None, "A folder of real clips for --suite=vae.")
   f.read(argv)
   if not f.out:
@@ -75,21 +76,21 @@ def run(argv: list[str]) -> int:
   if f.suite == "worlds":
     model = pipeline.load(f.model)
     out.mkdir(parents=True, exist_ok=True)
-    worldcheck.evaluate(model, model.model.digest, todo, out, seed=f.seed,
+    worlds_lib.evaluate(model, model.model.digest, todo, out, seed=f.seed,
                         batch=f.batch, **how)
   elif f.suite == "prompting":
-    if odd := [m for m in f.modes if m not in prompted.MODES]:
+    if odd := [m for m in f.modes if m not in prompting_modes.MODES]:
       raise ValueError(f"'{odd[0]}' cannot be evaluated: --modes has "
                        f"{', '.join(prompted.MODES)}")
     model = pipeline.load(f.model)
     out.mkdir(parents=True, exist_ok=True)
-    promptcheck.evaluate(model, model.model.digest, todo, out, seed=f.seed,
+    prompting.evaluate(model, model.model.digest, todo, out, seed=f.seed,
                        modes=f.modes, **how)
   else:
-    model = pretrained.load(pipeline.find(f.model), parts=("vae",))
+    model = pretrained.load(find.find(f.model), parts=("vae",))
     out.mkdir(parents=True, exist_ok=True)
-    reconstruction.evaluate(
-        functools.partial(pixels.reconstruct, model.vae), model.digest, todo, out,
+    vae.evaluate(
+        functools.partial(video.reconstruct, model.vae), model.digest, todo, out,
         seed=f.seed, real=f.real)
   print((out / "tables.md").read_text(encoding="utf-8"))
   print(f"{out}: results.json, tables.md and contact sheets")

@@ -11,12 +11,12 @@ import jax
 import numpy as np
 
 from sora_jax.cli import options
-from sora_jax.cli import parts
-from sora_jax.data import shards
-from sora_jax.data import tokenizer
-from sora_jax.generation import pipeline
-from sora_jax.models import pretrained
-from sora_jax.training import cache
+from sora_jax.tasks import build
+from sora_jax.data.store import manifest
+from sora_jax.text import tokenizer
+from sora_jax.formats import find
+from sora_jax.formats import pretrained
+from sora_jax.encoding import dataset
 from sora_jax.training import checkpoint
 
 DTYPES = {"float16": np.float16, "float32": np.float32}
@@ -41,14 +41,14 @@ def run(argv: list[str]) -> int:
   if bool(f.workdir) == bool(f.model):
     raise ValueError("--workdir=DIR or --model=DIR is needed, and not both")
   if f.model:
-    model, what = pretrained.load(pipeline.find(f.model)), f.model
+    model, what = pretrained.load(find.find(f.model)), f.model
     if f.vae:
       model = with_vae(model, f.vae)
   else:
     model, step = of_run(f.workdir, f.data, f.vae)
     what = f"step {step}"
   digest = pretrained.save(f.out, model, DTYPES[f.dtype])
-  count = sum(x.size for part in pretrained.PARTS if getattr(model, part)
+  count = sum(x.size for part in pretrained.COMPONENTS if getattr(model, part)
               for x in jax.tree.leaves(getattr(model, part).params))
   print(f"{f.out}: {what}, {count:,} parameters, {f.dtype}, digest "
         f"{digest[:16]}")
@@ -66,20 +66,20 @@ def of_run(workdir: str, data: str | None = None, vae: str | None = None):
   params, cfg, step = checkpoint.load_ema(workdir)
   data = data or cfg["sources"]["data"]
   if cfg["kind"] == "vae":
-    module = parts.vae_of(cfg)
+    module = build.vae_of(cfg)
     if cfg["objective"].get("decoder_only"):  # the latents stay what they were
-      first = pretrained.load(pipeline.find(cfg["init_from"]), parts=("vae",))
+      first = pretrained.load(find.find(cfg["init_from"]), parts=("vae",))
       mean, std = first.latent_mean, first.latent_std
     else:
-      mean, std = cache.statistics(module, params["vae"],
-                                   shards.open_manifest(data))
-    return parts.vae_model(cfg, params, mean, std), step
-  compressor = pretrained.load(pipeline.find(vae or cfg["sources"]["vae"]),
+      mean, std = dataset.statistics(module, params["vae"],
+                                   manifest.open_manifest(data))
+    return build.vae_model(cfg, params, mean, std), step
+  compressor = pretrained.load(find.find(vae or cfg["sources"]["vae"]),
                                parts=("vae",))
-  words = (tokenizer.of(shards.open_manifest(data)).model
+  words = (tokenizer.of(manifest.open_manifest(data)).model
            if "text_encoder" in cfg else pretrained.load(
-               pipeline.find(cfg["init_from"]), parts=()).tokenizer)
-  return parts.dit_model(cfg, compressor, params, words), step
+               find.find(cfg["init_from"]), parts=()).tokenizer)
+  return build.dit_model(cfg, compressor, params, words), step
 
 
 def with_vae(model: pretrained.Model, folder: str) -> pretrained.Model:
@@ -88,7 +88,7 @@ def with_vae(model: pretrained.Model, folder: str) -> pretrained.Model:
   Raises:
     ValueError: its latents would not be those that the model was trained on.
   """
-  other = pretrained.load(pipeline.find(folder), parts=("vae",))
+  other = pretrained.load(find.find(folder), parts=("vae",))
   old, new = ([m.latent_mean, m.latent_std, *(
       m.vae.params[name] for name in ("encoder", "quant_conv"))]
               for m in (model, other))

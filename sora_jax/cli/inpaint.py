@@ -3,7 +3,7 @@
 from absl import flags
 
 from sora_jax.cli import sampling
-from sora_jax.generation import pixels
+from sora_jax.encoding import video as video_lib
 from sora_jax.generation import prompting
 
 
@@ -17,7 +17,7 @@ def run(argv: list[str]) -> int:
   region = parse_region(f.region)
   model = sampling.load(f)
   video, fps = sampling.read(path, f, model)
-  video = pixels.cover(video, size)
+  video = video_lib.cover(video, size)
   canvas = prompting.inpaint(model.model, video, region, fps)
   x, y, w, h, t0, t1 = prompting.widened(model.model, video.shape[:3], region)
   print(f"drawing {w}x{h} at {x},{y}, frames {t0} to {t1 - 1}")

@@ -20,13 +20,13 @@ from absl import flags
 from sora_jax import mesh as mesh_lib
 from sora_jax.cli import config as config_lib
 from sora_jax.cli import options
-from sora_jax.cli import parts
-from sora_jax.cli import plan_compile
-from sora_jax.cli import plan_programs as shapes
-from sora_jax.cli import plan_report
+from sora_jax.tasks import build
+from sora_jax.aot import compile
+from sora_jax.tasks import programs
+from sora_jax.aot import report
 from sora_jax.cli import sampling
-from sora_jax.data import shards
-from sora_jax.training import tpu
+from sora_jax import files
+from sora_jax.aot import topology as topology_lib
 
 
 def run(argv: list[str]) -> int:
@@ -41,7 +41,7 @@ def run(argv: list[str]) -> int:
   text("json", None, "Also write the numbers to this file.")
   flags.DEFINE_integer("slices", 1, "Slices, joined along the axis data.",
                        lower_bound=1, flag_values=f)
-  flags.DEFINE_enum("what", "train", shapes.WHAT, "The verb whose "
+  flags.DEFINE_enum("what", "train", programs.WHAT, "The verb whose "
                     "programs are compiled.", flag_values=f)
   text("size", None, "WxH of what is sampled, encoded or decoded.")
   flags.DEFINE_integer("frames", 1, "Its frames.", lower_bound=1, flag_values=f)
@@ -55,17 +55,17 @@ def run(argv: list[str]) -> int:
                      "config names none")
   axes = parse_mesh(f.mesh) if f.mesh else dict(cfg.mesh)
   vae = f.vae or cfg.get("compressor")
-  request = shapes.Request(
+  request = programs.Request(
       cfg, " ".join(a for a in argv if a.startswith("--config")), f.what,
       sampling.parse_size(f.size), f.frames,
-      vae and parts.vae_of(config_lib.load(vae)))
-  devices = tpu.devices(topology, f.slices)
-  found = plan_compile.plan(request, topology, devices, axes)
+      vae and build.vae_of(config_lib.load(vae)))
+  devices = topology_lib.devices(topology, f.slices)
+  found = compile.plan(request, topology, devices, axes)
   if not all(b["fits"] for b in found["buckets"]):
-    found["proposal"] = plan_compile.propose(request, topology, devices, found)
-  print("\n".join(plan_report.describe(found)))
+    found["proposal"] = compile.propose(request, topology, devices, found)
+  print("\n".join(report.describe(found)))
   if f.json:
-    shards.write_json(f.json, found)
+    files.write_json(f.json, found)
   return 0
 
 

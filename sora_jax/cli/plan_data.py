@@ -12,14 +12,15 @@ import numpy as np
 
 from sora_jax.cli import config as config_lib
 from sora_jax.cli import options
-from sora_jax.cli import parts
-from sora_jax.data import buckets
-from sora_jax.data import fit as fit_lib
-from sora_jax.data import plan as plan_lib
-from sora_jax.data import predict
-from sora_jax.data import propose
-from sora_jax.data import report as report_lib
-from sora_jax.data import shards
+from sora_jax.tasks import build
+from sora_jax.data.pixels import buckets
+from sora_jax.geometry import sizes as sizes_lib
+from sora_jax.data.loading import plan as plan_lib
+from sora_jax.data.loading import estimate
+from sora_jax.data.loading import suggest_buckets
+from sora_jax.data.loading import statistics
+from sora_jax.data.store import manifest as manifest_lib
+from sora_jax import files
 
 BAR = 30  # characters
 
@@ -42,10 +43,10 @@ def run(argv: list[str]) -> int:
   f.read(argv)
   if not f.data:
     raise ValueError("--data=DIR is needed")
-  cfg, manifest = f.config, shards.open_manifest(f.data)
+  cfg, manifest = f.config, manifest_lib.open_manifest(f.data)
   if cfg.kind == "vae":
     found = buckets.report(buckets.pixel_plan(manifest, buckets.PixelConfig(
-        seed=cfg.seed, **parts.plain(cfg.data))))
+        seed=cfg.seed, **build.plain(cfg.data))))
     lines = _pixels(found)
   else:
     found = _tokens(f, cfg, manifest)
@@ -54,13 +55,13 @@ def run(argv: list[str]) -> int:
   print("\n".join([f"{f.data}: {len(manifest):,} clips; {rejected:,} were "
                    "rejected when it was made (rejects.jsonl)", *lines]))
   if f.json:
-    shards.write_json(f.json, found)
+    files.write_json(f.json, found)
   return 0
 
 
 def _tokens(f, cfg, manifest) -> dict:
   """The report of a plan of packed rows."""
-  data = parts.plain(cfg.data)
+  data = build.plain(cfg.data)
   data["shards"] = f.shards or data["shards"]
   longest = max(n for _, n in data["shapes"])
   lost = None
@@ -69,23 +70,23 @@ def _tokens(f, cfg, manifest) -> dict:
     sizes = np.stack([manifest.rows[k] for k in ("frames", "height", "width")],
                      1)
     if f.tokens:
-      square = fit_lib.sizes_of(sizes, fit_lib.Fit(0, f.square), stride,
-                                parts.PATCH)
-      data["shapes"] = propose.shapes(
-          fit_lib.count(square, stride, parts.PATCH), f.tokens, data["shards"])
+      square = sizes_lib.resized_all(sizes, sizes_lib.ResizePolicy(0, f.square), stride,
+                                build.PATCH)
+      data["shapes"] = suggest_buckets.shapes(
+          sizes_lib.token_count(square, stride, build.PATCH), f.tokens, data["shards"])
       longest = data["shapes"][-1][1]
-    fit = fit_lib.Fit(longest, f.square)
-    lost = fit_lib.report(sizes, fit, stride, parts.PATCH)
-    manifest = predict.manifest(manifest, fit, stride, parts.PATCH)
+    fit = sizes_lib.ResizePolicy(longest, f.square)
+    lost = sizes_lib.resize_report(sizes, fit, stride, build.PATCH)
+    manifest = estimate.manifest(manifest, fit, stride, build.PATCH)
   elif f.square or f.stride:
     raise ValueError(f"{f.data} is encoded already: --stride and --square are "
                      "for a data set of `prepare`")
   elif f.tokens:
-    data["shapes"] = propose.shapes(report_lib.lengths(manifest), f.tokens,
+    data["shapes"] = suggest_buckets.shapes(statistics.lengths(manifest), f.tokens,
                                     data["shards"])
   plan = plan_lib.token_plan(manifest, plan_lib.TokenConfig(
       seed=cfg.seed, **data))
-  return report_lib.report(plan) | {"fit": lost or manifest.info.get("fit")}
+  return statistics.report(plan) | {"fit": lost or manifest.info.get("fit")}
 
 
 def describe(found: dict, steps: int = 0) -> list[str]:

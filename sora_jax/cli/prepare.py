@@ -5,9 +5,9 @@ import dataclasses
 from absl import flags
 
 from sora_jax.cli import options
-from sora_jax.data import filters
-from sora_jax.data import prepare
-from sora_jax.data import sources
+from sora_jax.data.prepare import filters
+from sora_jax.data.prepare import prepare
+from sora_jax.data.sources import world as world_lib
 
 LIMITS = {
     "min_frames": "Frames of a video, at least.",
@@ -32,7 +32,7 @@ LIMITS = {
 def run(argv: list[str]) -> int:
   """Runs the verb."""
   f = options.Flags()
-  defaults, rules = sources.WorldOptions(), filters.Rules()
+  defaults, rules = world_lib.WorldOptions(), filters.Rules()
   text = lambda *a: flags.DEFINE_string(*a, flag_values=f)
   whole = lambda *a, **k: flags.DEFINE_integer(*a, flag_values=f, **k)
   switch = lambda *a: flags.DEFINE_boolean(*a, flag_values=f)
@@ -74,7 +74,7 @@ def run(argv: list[str]) -> int:
                      "folder:DIR; got 0")
   if not f.out:
     raise ValueError("--out=DIR is needed: the folder to write")
-  world = sources.WorldOptions(
+  world = world_lib.WorldOptions(
       count=f.count, seed=f.seed, plain=f.plain,
       objects=_weighted("objects", f.objects, int) or defaults.objects,
       sizes=_weighted("size", f.size, _size) or defaults.sizes,

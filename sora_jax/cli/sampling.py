@@ -18,11 +18,11 @@ import numpy as np
 
 from sora_jax import mesh as mesh_lib
 from sora_jax.cli import options
-from sora_jax.data import containers
-from sora_jax.data import video_io
+from sora_jax.media import containers
+from sora_jax.media import video_io
 from sora_jax.generation import canvas as canvas_lib
 from sora_jax.generation import pipeline
-from sora_jax.generation import settings
+from sora_jax.formats import sampling_defaults
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 ENDINGS = (".mp4", ".gif", ".webp", ".png")
@@ -43,7 +43,7 @@ def define() -> flags.FlagValues:
        "repository ORG/NAME of Hugging Face.")
   flags.DEFINE_enum("dtype", "float32", DTYPES, "Of the computation and the "
                     "weights.", flag_values=f)
-  flags.DEFINE_enum("method", None, settings.METHODS, "The solver.",
+  flags.DEFINE_enum("method", None, sampling_defaults.METHODS, "The solver.",
                     flag_values=f)
   whole = lambda *a, **k: flags.DEFINE_integer(*a, flag_values=f, **k)
   whole("seed", 0, "Seed of the noise.", lower_bound=0, upper_bound=SEEDS)
@@ -149,7 +149,7 @@ def told(f: flags.FlagValues, path: str) -> tuple[str, int]:
 
 
 def make(f: flags.FlagValues, argv: list[str], model: pipeline.Pipeline,
-         canvas: canvas_lib.Canvas | canvas_lib.Transition,
+         canvas: canvas_lib.Canvas | canvas_lib.Crossfade,
          prompt: str | tuple[str, str] | None = None,
          seed: int | None = None) -> None:
   """Draws a canvas for every seed, and writes and prints what was made."""

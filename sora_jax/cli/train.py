@@ -17,15 +17,15 @@ from sora_jax import main
 from sora_jax import mesh as mesh_lib
 from sora_jax.cli import config as config_lib
 from sora_jax.cli import options
-from sora_jax.cli import parts
-from sora_jax.data import pipeline
-from sora_jax.data import shards
-from sora_jax.mesh import processes
+from sora_jax.tasks import build
+from sora_jax.data.loading import pipeline
+from sora_jax.data.store import manifest as manifest_lib
+from sora_jax.mesh import multihost
 from sora_jax.training import checkpoint
 from sora_jax.training import loop
 from sora_jax.training import state as state_lib
 
-TASKS = {"vae": "sora_jax.cli.task_vae", "dit": "sora_jax.cli.task_dit"}
+TASKS = {"vae": "sora_jax.tasks.vae", "dit": "sora_jax.tasks.dit"}
 # What a later call of the same run may change.
 FREE = (*checkpoint.FREE, "mesh", "sampling", "sources", "init_from",
         "data.cache_bytes")
@@ -60,13 +60,13 @@ def together(where: str, work: Callable[[], object]) -> int:
   Whatever ends one of several ends it here and at once: the usual exit of jax
   would wait for the others.
   """
-  processes.begin(where)
+  multihost.init(where)
   try:
     work()
   except BaseException as error:
-    if processes.count() == 1:
+    if multihost.count() == 1:
       raise
-    error = processes.explain(error)
+    error = multihost.explain(error)
     if os.environ.get("SORA_JAX_TRACEBACK"):
       traceback.print_exception(error)
     code = main.report("train", error)
@@ -78,14 +78,14 @@ def together(where: str, work: Callable[[], object]) -> int:
 def train(f: flags.FlagValues) -> None:
   """Trains by the flags of the verb."""
   cfg = f.config
-  manifest = shards.open_manifest(f.data)
-  processes.check()
+  manifest = manifest_lib.open_manifest(f.data)
+  multihost.check_joined()
   mesh = mesh_lib.make_mesh(**cfg.mesh)
   task = importlib.import_module(TASKS[cfg.kind]).make(
       cfg, manifest, f.workdir, f.vae, mesh)
   key = jax.random.key(cfg.seed)
   program = state_lib.program(task.objective, task.init,
-                              parts.optimizer_of(cfg), mesh, task.rules, key,
+                              build.optimizer_of(cfg), mesh, task.rules, key,
                               task.given)
   record = config_lib.to_json(cfg) | {
       "plan": task.plan.digest,

@@ -9,11 +9,11 @@ at low noise it does nothing (Kynkaanniemi et al. 2024, arXiv 2404.07724).
 
 import jax
 
-from sora_jax.diffusion import solvers
+from sora_jax.diffusion import steppers
 
 
-def guided(cond: solvers.Denoise, null: solvers.Denoise, scale: float,
-           interval: tuple[float, float] = (0.0, 1.0)) -> solvers.Denoise:
+def guided(cond: steppers.Denoise, null: steppers.Denoise, scale: float,
+           interval: tuple[float, float] = (0.0, 1.0)) -> steppers.Denoise:
   """A denoiser guided by the difference of two.
 
   Args:

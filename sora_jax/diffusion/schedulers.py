@@ -14,7 +14,7 @@ A setting that is not honoured is refused by its name; none is ignored.
 
 import numpy as np
 
-from sora_jax.diffusion import solvers
+from sora_jax.diffusion import steppers
 
 TRAIN_STEPS = 1000  # that the reference divides time into
 # Of each class: what its keys are where a file is silent; then those of which
@@ -68,7 +68,7 @@ def table(config: dict, steps: int) -> np.ndarray:
   cfg = _settings(config)
   if cfg["_class_name"] == "FlowMatchEulerDiscreteScheduler":
     sigmas = euler_sigmas(cfg, steps)
-    return solvers.table(np.append(sigmas, 0), "euler")
+    return steppers.table(np.append(sigmas, 0), "euler")
   return _unipc(cfg, steps)
 
 
@@ -139,7 +139,7 @@ def _unipc(cfg: dict, steps: int) -> np.ndarray:
   with np.errstate(divide="ignore"):
     lambdas = np.log(alphas) - np.log(sigmas)
   order = lambda k: min(cfg["solver_order"], steps - k, k + 1)
-  rows = np.zeros((steps, solvers.COLUMNS))
+  rows = np.zeros((steps, steppers.COLUMNS))
   rows[:, 0], rows[:, 1] = times, sigmas[:-1]
   for k in range(steps):
     rows[k, 2] = 1

@@ -16,7 +16,7 @@ import dataclasses
 
 import numpy as np
 
-from sora_jax import tokens as tokens_lib
+from sora_jax.geometry import patches
 
 PATCH = (1, 2, 2)
 
@@ -166,11 +166,11 @@ def _run(low: int, high: int, before: int, after: int, most: int):
 def positions(canvas: Canvas, window: np.ndarray, f_ref: float) -> np.ndarray:
   """Positions [L, 3] of a window's tokens and then of its stills'."""
   first = int(continues(canvas, window))
-  time = tokens_lib.time_positions(len(window), canvas.fps, f_ref, first)
-  pos = [tokens_lib.positions((len(window), *canvas.grid[1:]), time)]
+  time = patches.time_positions(len(window), canvas.fps, f_ref, first)
+  pos = [patches.positions((len(window), *canvas.grid[1:]), time)]
   for frame, _ in stills(canvas, window):
     at = np.array([still_time(canvas, window, frame)]) * (f_ref / canvas.fps)
-    pos.append(tokens_lib.positions((1, *canvas.grid[1:]), at))
+    pos.append(patches.positions((1, *canvas.grid[1:]), at))
   return np.concatenate(pos).astype(np.float32)
 
 

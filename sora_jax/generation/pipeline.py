@@ -13,15 +13,15 @@ import os
 import jax.numpy as jnp
 import numpy as np
 
-from sora_jax.data import tokenizer as tokenizer_lib
+from sora_jax.text import tokenizer as tokenizer_lib
 from sora_jax.generation import canvas as canvas_lib
-from sora_jax.generation import pixels
+from sora_jax.encoding import video as video_lib
 from sora_jax.generation import prompting
 from sora_jax.generation import result as result_lib
 from sora_jax.generation import sampler
-from sora_jax.generation import settings as settings_lib
-from sora_jax.models import hub
-from sora_jax.models import pretrained
+from sora_jax.formats import sampling_defaults
+from sora_jax.formats import hub
+from sora_jax.formats import pretrained
 
 WEIGHTS = os.path.join(os.path.dirname(os.path.dirname(__file__)), "weights")
 Size = tuple[int, int] | None
@@ -42,7 +42,7 @@ class Pipeline:
   @property
   def settings(self) -> dict:
     """The defaults of sampling, as `settings.of` states them."""
-    return settings_lib.of(self.model)
+    return sampling_defaults.of(self.model)
 
   def generate(self, prompt: str, size: Size = None, frames: int | None = None,
                fps: float | None = None, **how) -> np.ndarray:
@@ -160,9 +160,9 @@ class Pipeline:
         cfg["frames"] if frames is None else frames,
         cfg["fps"] if fps is None else fps)
 
-  def draw(self, canvas: canvas_lib.Canvas | canvas_lib.Transition,
+  def draw(self, canvas: canvas_lib.Canvas | canvas_lib.Crossfade,
            prompt: str | tuple[str, str] = "", seed: int = 0,
-           **how) -> result_lib.Result | result_lib.Passage:
+           **how) -> result_lib.Result | result_lib.CrossfadeResult:
     """Draws a canvas of prompting.py; its frames are decoded when asked for.
 
     The prompt of a transition may be two, one of each of its videos.
@@ -172,7 +172,7 @@ class Pipeline:
     prompts = (prompt, prompt) if isinstance(prompt, str) else prompt
     first, second = (self.draw(c, p, seed, **how) for c, p in zip(
         (canvas.first, canvas.second), prompts))
-    return result_lib.Passage(first, second, canvas)
+    return result_lib.CrossfadeResult(first, second, canvas)
 
   def draw_batch(self, canvases, prompts: list[str],
                  seeds: list[int] | None = None,
@@ -185,7 +185,7 @@ class Pipeline:
 
   def reconstruct(self, video: np.ndarray) -> np.ndarray:
     """A video through the VAE and back, as `pixels.reconstruct`."""
-    return pixels.reconstruct(self.model.vae, video)
+    return video_lib.reconstruct(self.model.vae, video)
 
 
 def find(name_or_dir: str) -> str:
@@ -226,7 +226,7 @@ def load(name_or_dir: str = "tiny", dtype=jnp.float32, mesh=None) -> Pipeline:
       raise ValueError(f"{folder}/model_index.json: key {part} is missing, and "
                        "no prompt can be read without it")
   try:
-    settings_lib.process(model)
+    sampling_defaults.process(model)
   except ValueError as e:
     raise ValueError(f"{folder}/scheduler/scheduler_config.json: {e}") from e
   source = model.tokenizer

@@ -12,12 +12,14 @@ is their own by default; fps is that of the result.
 
 import numpy as np
 
-from sora_jax import tokens as tokens_lib
+from sora_jax.geometry import frames as frames_lib
+from sora_jax.geometry import patches
+from sora_jax.geometry import sizes
 from sora_jax.generation import canvas as canvas_lib
-from sora_jax.generation import pixels
-from sora_jax.generation import settings as settings_lib
-from sora_jax.models import pretrained
-from sora_jax.models import vae
+from sora_jax.encoding import video as video_lib
+from sora_jax.formats import sampling_defaults
+from sora_jax.formats import pretrained
+from sora_jax.models.vae import vae
 
 PATCH = canvas_lib.PATCH
 DIRECTIONS = ("forward", "backward", "both")
@@ -37,10 +39,10 @@ def animate(model: pretrained.Model, image: np.ndarray, frames: int, fps: float,
   if not 0 <= at < frames:
     raise ValueError(f"--at={at}: a video of {frames} frames has the frames 0 to "
                      f"{frames - 1}")
-  video = pixels.cover(image[None], size)
+  video = video_lib.cover(image[None], size)
   size = video.shape[2], video.shape[1]
   grid = _grid(model, size, frames, fps)
-  still = pixels.latents(model, video)
+  still = video_lib.latents(model, video)
   fields = dict(fps=fps, size=size, frames=frames)
   if at == 0:
     return canvas_lib.of_parts([still, grid[0] - 1] if grid[0] > 1 else [still],
@@ -57,20 +59,20 @@ def extend(model: pretrained.Model, video: np.ndarray, frames: int, fps: float,
                      f"{', '.join(DIRECTIONS)}")
   if frames < 1:
     raise ValueError(f"--frames={frames}: extend by at least 1 frame")
-  video = pixels.cover(video, size)
+  video = video_lib.cover(video, size)
   st, (count, height, width) = _stride(model, video), video.shape[:3]
   fields = dict(fps=fps, size=(width, height))
   if direction == "forward":
     video, lead = _whole(video, st)
     return canvas_lib.of_parts(
-        [pixels.latents(model, video), -(-frames // st)], lead=lead,
+        [video_lib.latents(model, video), -(-frames // st)], lead=lead,
         frames=count + frames, **fields)
   more, odd = frames, 0
   if direction == "both":  # the clip is drawn on both sides of whole latents
     odd = count % st if count > st else 0
     video, more = video[odd:], frames + odd
   before = -(-(more - 1) // st) + 1
-  parts = [before, pixels.latents(model, _filled(video, st), tail=True)]
+  parts = [before, video_lib.latents(model, _filled(video, st), tail=True)]
   total = count + frames
   if direction == "both":
     total += frames + (-len(video) % st)
@@ -89,11 +91,11 @@ def connect(model: pretrained.Model, a: np.ndarray, b: np.ndarray, frames: int,
   """
   if frames < 1:
     raise ValueError(f"--frames={frames}: a transition has at least 1 frame")
-  a = pixels.cover(a, size)
-  b = pixels.cover(b, (a.shape[2], a.shape[1]))
-  return canvas_lib.Transition(
+  a = video_lib.cover(a, size)
+  b = video_lib.cover(b, (a.shape[2], a.shape[1]))
+  return canvas_lib.Crossfade(
       extend(model, a, frames, fps), extend(model, b, frames, fps, "backward"),
-      pixels.latents(model, np.repeat(b[:1], tokens_lib.LEAD_IN, 0)), frames)
+      video_lib.latents(model, np.repeat(b[:1], frames_lib.LEAD_IN, 0)), frames)
 
 
 def loop(model: pretrained.Model, video: np.ndarray, frames: int, fps: float,
@@ -104,12 +106,12 @@ def loop(model: pretrained.Model, video: np.ndarray, frames: int, fps: float,
   """
   if frames < 1:
     raise ValueError(f"--frames={frames}: a way back has at least 1 frame")
-  video = pixels.cover(video, size)
+  video = video_lib.cover(video, size)
   st = _stride(model, video)
   video = _filled(video[:max(len(video) // st, 1) * st], st)
   new = -(-frames // st)
   return canvas_lib.of_parts(
-      [pixels.latents(model, video, tail=True), new], fps=fps,
+      [video_lib.latents(model, video, tail=True), new], fps=fps,
       size=(video.shape[2], video.shape[1]), frames=len(video) + st * new,
       wraps=True)
 
@@ -131,9 +133,9 @@ def edit(model: pretrained.Model, video: np.ndarray, strength: float, fps: float
   At 1 nothing is left of it, at 0 all of it.
   """
   _check_strength(strength)
-  video = pixels.cover(video, size)
+  video = video_lib.cover(video, size)
   _stride(model, video)
-  z = pixels.latents(model, video)
+  z = video_lib.latents(model, video)
   known = np.zeros((len(z), *(n // p for n, p in zip(z.shape[1:], PATCH[1:]))),
                    bool)
   return canvas_lib.Canvas(
@@ -153,11 +155,11 @@ def inpaint(model: pretrained.Model, video: np.ndarray, region, fps: float,
     fps: of the result.
     size: of the result.
   """
-  video = pixels.cover(video, size)
+  video = video_lib.cover(video, size)
   _stride(model, video)
   x, y, w, h, t0, t1 = widened(model, video.shape[:3], region)
   st, sh, sw = (s * p for s, p in zip(vae.stride(model.vae.module), PATCH))
-  z = pixels.latents(model, tokens_lib.blinded(video, (x, y, w, h, t0, t1)))
+  z = video_lib.latents(model, frames_lib.without_region(video, (x, y, w, h, t0, t1)))
   known = np.ones((len(z), z.shape[1] // PATCH[1], z.shape[2] // PATCH[2]), bool)
   known[-(-t0 // st):-(-(t1 - 1) // st) + 1, y // sh:-(-(y + h) // sh),
         x // sw:-(-(x + w) // sw)] = False
@@ -199,10 +201,10 @@ def _grid(model, size, frames, fps):
     raise ValueError(f"frames {frames}: a video has at least 1 frame")
   if fps <= 0:
     raise ValueError(f"fps {fps} must be above 0")
-  t, h, w = tokens_lib.grid_size(tokens_lib.latent_size(
+  t, h, w = patches.grid_size(sizes.latent_size(
       (frames, height, width), stride, PATCH), PATCH)
   # A longer video is drawn in windows of three latents or more.
-  if (count := min(t, 3) * h * w) > (most := settings_lib.of(model)["max_tokens"]):
+  if (count := min(t, 3) * h * w) > (most := sampling_defaults.of(model)["max_tokens"]):
     raise ValueError(f"{width}x{height} is {count} tokens at once, the limit of "
                      f"this model is {most}: make it smaller")
   return t, h, w

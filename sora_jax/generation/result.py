@@ -6,11 +6,11 @@ import itertools
 
 import numpy as np
 
-from sora_jax import tokens as tokens_lib
+from sora_jax.geometry import frames as frames_lib
 from sora_jax.generation import canvas as canvas_lib
-from sora_jax.generation import pixels
-from sora_jax.models import pretrained
-from sora_jax.models import vae
+from sora_jax.encoding import video as video_lib
+from sora_jax.formats import pretrained
+from sora_jax.models.vae import vae
 
 # Latents in front of a loop. The decoder remembers: behind two of them the jump
 # from the last frame to the first was a fifth larger (experiments/prompting).
@@ -67,7 +67,7 @@ class Passage:
 
   first: Result
   second: Result
-  canvas: canvas_lib.Transition
+  canvas: canvas_lib.Crossfade
 
   def frames(self) -> Iterator[np.ndarray]:
     """The frames uint8 [H, W, 3], one after the other."""
@@ -75,7 +75,7 @@ class Passage:
     yield from itertools.islice(first, self.first.canvas.frames - count)
     two = self.second.canvas
     alone = np.concatenate([self.canvas.lead_in, two.z[two.whole]])
-    last = _decode(self.first.model, alone, two, tokens_lib.LEAD_IN,
+    last = _decode(self.first.model, alone, two, frames_lib.LEAD_IN,
                    two.frames - count)
     head = next(last)
     ahead, late = self.second.frames(), min(OVER, count)
@@ -104,6 +104,6 @@ def _decode(model, z, canvas, lead: int, frames: int) -> Iterator[np.ndarray]:
   raw = vae.denormalise(z[None], model.latent_mean, model.latent_std)
   width, height = canvas.size
   at, end = 0, lead + frames
-  for part in pixels.decode_parts(model.vae, raw.astype(np.float32)):
+  for part in video_lib.decode_parts(model.vae, raw.astype(np.float32)):
     yield from part[0, max(lead - at, 0):end - at, :height, :width]
     at += part.shape[1]

@@ -9,18 +9,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sora_jax import tokens as tokens_lib
+from sora_jax.geometry import patches
 from sora_jax import types
-from sora_jax.data import tokenizer as tokenizer_lib
+from sora_jax.text import tokenizer as tokenizer_lib
 from sora_jax.diffusion import guidance as guidance_lib
-from sora_jax.diffusion import process as process_lib
-from sora_jax.diffusion import solvers
+from sora_jax.diffusion import flow
+from sora_jax.diffusion import steppers
 from sora_jax.generation import canvas as canvas_lib
-from sora_jax.generation import settings as settings_lib
-from sora_jax.mesh import processes
+from sora_jax.formats import sampling_defaults
+from sora_jax.mesh import multihost
 from sora_jax.models import dit
-from sora_jax.models import pretrained
-from sora_jax.models import vae
+from sora_jax.formats import pretrained
+from sora_jax.models.vae import vae
 
 PATCH = canvas_lib.PATCH
 
@@ -76,10 +76,10 @@ def sample(model: pretrained.Model, tokenizer: tokenizer_lib.Tokenizer,
   if first.start == 0:  # no noise, nothing to draw
     return [c.z for c in canvases]
   windows = canvas_lib.windows(first, window(model, first, how.window))
-  cfg = settings_lib.of(model)
+  cfg = sampling_defaults.of(model)
   per = int(np.prod(first.grid[1:]))
   counts = [per * (len(w) + len(canvas_lib.stills(first, w))) for w in windows]
-  tables = [settings_lib.rows(model, count, how.steps, how.method, first.start)
+  tables = [sampling_defaults.rows(model, count, how.steps, how.method, first.start)
             for count in counts]
   over = max(counts, default=0)
   if over > cfg["max_tokens"]:
@@ -94,7 +94,7 @@ def sample(model: pretrained.Model, tokenizer: tokenizer_lib.Tokenizer,
   keys = jnp.stack([jax.random.key(seed) for seed in seeds])
   eps = np.array(_noise(keys, int(np.prod(first.grid)), channels))
   shape = (len(canvases), first.grid[0], per, -1)  # tokens of each latent
-  x = np.concatenate([tokens_lib.patchify(c.z[None], PATCH).x
+  x = np.concatenate([patches.patchify(c.z[None], PATCH).x
                       for c in canvases]).reshape(shape).copy()
   known = np.stack([c.known for c in canvases]).reshape(shape[:3]).copy()
   eps, texts, done = eps.reshape(shape), {}, 0
@@ -104,7 +104,7 @@ def sample(model: pretrained.Model, tokenizer: tokenizer_lib.Tokenizer,
     if cont not in texts:
       texts[cont] = [encode_text(model, tokenizer, p, cont) for p in (
           prompts, [how.negative] * len(prompts))]
-    extras = [np.concatenate([tokens_lib.patchify(z[None], PATCH).x
+    extras = [np.concatenate([patches.patchify(z[None], PATCH).x
                               for _, z in canvas_lib.stills(c, index)], 1)
               for c in canvases if canvas_lib.stills(c, index)]
     # A loop is seen from another offset at every step.
@@ -123,7 +123,7 @@ def sample(model: pretrained.Model, tokenizer: tokenizer_lib.Tokenizer,
   if not np.isfinite(x).all():
     raise FloatingPointError("what the model drew is not finite: check its "
                              f"weights and the guidance ({scale:g})")
-  return list(tokens_lib.unpatchify(x.reshape(len(x), -1, x.shape[-1]),
+  return list(patches.unpatchify(x.reshape(len(x), -1, x.shape[-1]),
                                     first.z.shape[:3], PATCH))
 
 
@@ -137,7 +137,7 @@ def check(model: pretrained.Model, canvas: canvas_lib.Canvas) -> None:
 def window(model: pretrained.Model, canvas: canvas_lib.Canvas,
            frames: int | None) -> int:
   """The most latents that are seen at once."""
-  cfg, stride = settings_lib.of(model), vae.stride(model.vae.module)[0]
+  cfg, stride = sampling_defaults.of(model), vae.stride(model.vae.module)[0]
   most = cfg["max_tokens"] // int(np.prod(canvas.grid[1:]))
   if frames is None and canvas.known.any():
     frames = cfg["window"]
@@ -151,7 +151,7 @@ def window(model: pretrained.Model, canvas: canvas_lib.Canvas,
 @functools.partial(jax.jit, static_argnums=(1, 2))
 def _noise(keys: jax.Array, tokens: int, channels: int) -> jax.Array:
   """[B, tokens, channels], a row of each key."""
-  return jax.vmap(lambda key: tokens_lib.noise(key, tokens, channels)[0])(keys)
+  return jax.vmap(lambda key: patches.noise(key, tokens, channels)[0])(keys)
 
 
 def _window(model, x, known, eps, extra, pos, texts, rows, rolls, keys, done,
@@ -170,14 +170,14 @@ def _window(model, x, known, eps, extra, pos, texts, rows, rolls, keys, done,
     x, start = (np.concatenate([a, extra], 1) for a in (x, start))
     known = np.concatenate([known, np.ones(extra.shape[:2], bool)], 1)
   given = (jnp.asarray(x), jnp.asarray(known)) if known.any() else None
-  part, process = model.transformer, settings_lib.process(model)
+  part, process = model.transformer, sampling_defaults.process(model)
   turns, count = iter(rolls) if rolls is not None else None, itertools.count(done)
-  draws = keys if rows[:, solvers.NOISE].any() else None
+  draws = keys if rows[:, steppers.NOISE].any() else None
   step = lambda carry, row: advance(
       part.module, process, scale, interval, part.params, carry, row,
       jnp.asarray(pos), *texts, given, next(turns) if turns else None, draws,
       next(count))
-  x = solvers.drive(step, solvers.begin(jnp.asarray(start), given), rows,
+  x = steppers.sample_loop(step, steppers.init(jnp.asarray(start), given), rows,
                     report)
   return np.asarray(x)[:, :length].reshape(shape)
 
@@ -185,7 +185,7 @@ def _window(model, x, known, eps, extra, pos, texts, rows, rolls, keys, done,
 def encode_text(model: pretrained.Model, tokenizer, prompts: Sequence[str],
                 continues: bool = False) -> types.TextStates:
   """Encodes prompts, one a row; open models do not know of <continues>."""
-  cfg = settings_lib.of(model)
+  cfg = sampling_defaults.of(model)
   limit, pad = cfg["text_limit"], cfg["text_pad"]
   ids = np.full((len(prompts), limit), tokenizer.pad, np.int32)
   seg = np.zeros((len(prompts), limit), np.int32)
@@ -195,7 +195,7 @@ def encode_text(model: pretrained.Model, tokenizer, prompts: Sequence[str],
     ids[i, :len(row)], seg[i, :len(row)] = row, 1
   part = model.text_encoder
   # Through the host: the encoder may lie on other devices.
-  states = processes.whole(_encode_text(part.module, part.params,
+  states = multihost.gather(_encode_text(part.module, part.params,
                                         types.Text(ids=ids, seg=seg)))
   return states.replace(seg=np.ones_like(seg)) if pad else states
 
@@ -229,7 +229,7 @@ def advance(module, process, scale, interval, params, carry, row, pos, text,
       # A row is one clip without padding: no segments, so nothing to mask.
       out = dit.denoise(module, params, types.Tokens(seen, pos, None), time,
                         states)
-      out = process_lib.convert(process.prediction, out, seen, t,
+      out = flow.convert(process.prediction, out, seen, t,
                                 process.t_min)["x0"]
       return out if roll is None else turned(out, -roll)
     return denoise
@@ -237,4 +237,4 @@ def advance(module, process, scale, interval, params, carry, row, pos, text,
   denoise = guidance_lib.guided(predict(text), predict(null), scale, interval)
   noise = None if keys is None else _noise(
       jax.vmap(jax.random.fold_in, (0, None))(keys, index), *carry[0].shape[1:])
-  return solvers.step(denoise, carry, row, known, noise)
+  return steppers.step(denoise, carry, row, known, noise)

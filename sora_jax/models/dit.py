@@ -29,7 +29,7 @@ import jax.numpy as jnp
 
 from sora_jax import mesh as mesh_lib
 from sora_jax import types
-from sora_jax.models import attention
+from sora_jax.models.attention import attend
 from sora_jax.models import layers as layers_lib
 
 POLICIES = {
@@ -63,7 +63,7 @@ class SelfAttention(nn.Module):
     v = v.reshape(q.shape)  # [B, L, N, K]
     q = layers_lib.rotate(q, rope).astype(self.dtype)
     k = layers_lib.rotate(k, rope).astype(self.dtype)
-    out = attention.attend(q, k, v, seg, seg, self.backend, "all", blocks)
+    out = attend.attend(q, k, v, seg, seg, self.backend, "all", blocks)
     return layers_lib.Dense(width, self.dtype, name="out")(out.reshape(x.shape))
 
 
@@ -82,7 +82,7 @@ class CrossAttention(nn.Module):
     q = QueryKey(self.heads, self.eps, self.dtype, name="q")(x)
     k = QueryKey(self.heads, self.eps, self.dtype, name="k")(text)
     v = layers_lib.Dense(width, self.dtype, name="v")(text)
-    out = attention.attend(q.astype(self.dtype), k.astype(self.dtype),
+    out = attend.attend(q.astype(self.dtype), k.astype(self.dtype),
                            v.reshape(k.shape), seg, text_seg, self.backend,
                            "queries", blocks)
     # Zero at the start like the gates of the other two branches (as in
@@ -122,7 +122,7 @@ class Block(nn.Module):
   ffn: int
   eps: float
   dtype: jnp.dtype
-  backend: str = attention.AUTO
+  backend: str = attend.AUTO
 
   @nn.compact
   def __call__(self, x, seg, rope, mod, tid, text, text_seg,
@@ -180,7 +180,7 @@ class DiT(nn.Module):
   eps: float = 1e-6
   dtype: jnp.dtype = jnp.float32
   remat: str = "dots"
-  attention: str = attention.AUTO
+  attention: str = attend.AUTO
 
   @nn.compact
   def __call__(self, tokens: types.Tokens, time: types.Times,
@@ -188,7 +188,7 @@ class DiT(nn.Module):
     if self.remat not in ("none", *POLICIES):
       raise ValueError(f"remat is {self.remat!r}: none, "
                        f"{', '.join(POLICIES)}")
-    attention.check(self.attention)
+    attend.check(self.attention)
     width = self.heads * self.head_size
     dense = lambda size, name, init=layers_lib.xavier: layers_lib.Dense(
         size, self.dtype, init, name=name)
@@ -204,7 +204,7 @@ class DiT(nn.Module):
     rope = layers_lib.rotations(_along(tokens.pos), self.head_size)
     # Made once here and not in every layer.
     blocks = tuple(
-        attention.blocks(*segs, self.heads, self.attention, split)
+        attend.blocks(*segs, self.heads, self.attention, split)
         for *segs, split in (
             (tokens.seg, tokens.seg, "all"),
             (_segments(x, tokens.seg), text.seg, "queries")))

@@ -22,7 +22,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from sora_jax import mesh as mesh_lib
-from sora_jax.mesh import processes
+from sora_jax.mesh import multihost
 from sora_jax.training import digest
 
 FOLDER = "checkpoints"
@@ -79,7 +79,7 @@ class Checkpoints:
     except Exception as e:
       raise OSError(f"saving a checkpoint in {self.folder} failed: {e}; free "
                     "some space and run the same command again") from e
-    if wait and processes.first():
+    if wait and multihost.first():
       shutil.rmtree(self.folder / TRASH, ignore_errors=True)
 
   def restore(self, abstract):
@@ -95,7 +95,7 @@ class Checkpoints:
     """
     reader = _reader(self.folder)
     # A listing of a bucket may be old: the first one's counts.
-    steps = json.loads(processes.exchange(json.dumps(
+    steps = json.loads(multihost.exchange(json.dumps(
         sorted(reader.all_steps(), reverse=True)))[0])
     damaged = []
     for step in steps:
@@ -139,7 +139,7 @@ class Checkpoints:
         state, "")
 
   def _set_aside(self, damaged):
-    for step, fault in damaged if processes.first() else ():
+    for step, fault in damaged if multihost.first() else ():
       aside = self.folder.parent / "damaged" / f"{step}"
       aside.parent.mkdir(exist_ok=True)
       shutil.rmtree(aside, ignore_errors=True)
@@ -147,7 +147,7 @@ class Checkpoints:
       logging.warning("checkpoint of step %d is damaged (%s): moved to %s",
                       step, fault, aside)
     if damaged:
-      processes.exchange()  # until they are moved
+      multihost.exchange()  # until they are moved
       self.manager.reload()
 
   def close(self):
@@ -167,7 +167,7 @@ def begin(workdir, config: dict, free=FREE, keep: int = 2) -> Checkpoints:
   """
   folder = (pathlib.Path(workdir) / FOLDER).absolute()
   # A step without a commit and a deletion cut short belong to a killed run.
-  if processes.first():
+  if multihost.first():
     for rest in (folder / TRASH, *folder.glob("*.orbax-checkpoint-tmp*")):
       shutil.rmtree(rest, ignore_errors=True)
   manager = _manager(folder, max_to_keep=keep, todelete_subdir=TRASH)
@@ -230,7 +230,7 @@ def _reader(folder: pathlib.Path) -> ocp.CheckpointManager:
 
 def _agreed(fault: str) -> str:
   """The fault that any of the processes has found, "" if none has."""
-  return next(iter(processes.exchange(fault)), "")
+  return next(iter(multihost.exchange(fault)), "")
 
 
 def _not_of_orbax(record: logging.LogRecord) -> bool:

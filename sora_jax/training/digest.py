@@ -17,13 +17,13 @@ import jax
 import numpy as np
 
 from sora_jax import mesh as mesh_lib
-from sora_jax.mesh import processes
+from sora_jax.mesh import multihost
 
 
 def describe(tree) -> dict[str, str]:
   """'dtype shape digest' of every leaf, by its path."""
   leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
-  parts = map(json.loads, processes.exchange(
+  parts = map(json.loads, multihost.exchange(
       json.dumps([digest(x) for _, x in leaves])))
   return {mesh_lib.path_name(path):
           f"{x.dtype} {list(x.shape)} {sum(part) % 2**64:016x}"

@@ -18,9 +18,9 @@ from typing import Any
 
 import jax
 
-from sora_jax.mesh import processes
+from sora_jax.mesh import multihost
 from sora_jax.training import checkpoint
-from sora_jax.training import journal as journal_lib
+from sora_jax.training import metrics as metrics_lib
 from sora_jax.training import state as state_lib
 
 
@@ -88,7 +88,7 @@ def train(program: state_lib.Program,
     RuntimeError: another process of the run is gone, or too late.
   """
   begun = time.monotonic()
-  say = journal_lib.say
+  say = metrics_lib.log
 
   # ----------------------------------------------------- act 1: where we are
   saves = checkpoint.begin(workdir, config, free, keep)
@@ -99,8 +99,8 @@ def train(program: state_lib.Program,
   else:
     say(f"going on from step {int(state.step)} in {pathlib.Path(workdir)}")
   step = int(state.step)
-  journal = journal_lib.begin(workdir, step, tensorboard)
-  clock = journal_lib.Clock(unit, steps)
+  journal = metrics_lib.open_writer(workdir, step, tensorboard)
+  clock = metrics_lib.Clock(unit, steps)
   stop, undo = _signals()
   shapes, skips, in_a_row, reason = set(), [], 0, "done"
 
@@ -116,7 +116,7 @@ def train(program: state_lib.Program,
     if n % log_every == 0 or in_a_row:
       timing = clock.timing(n)
       journal.write(n, values, timing)
-      journal_lib.progress(n, steps, values, timing, unit)
+      metrics_lib.progress(n, steps, values, timing, unit)
     return in_a_row
 
   try:
@@ -146,7 +146,7 @@ def train(program: state_lib.Program,
       # ------------------------------------------- act 3: saves and previews
       wish = ("signal" if stop.is_set() else "time" if max_seconds and
               time.monotonic() - begun > max_seconds else "")
-      reason = next(iter(processes.exchange(wish)), "done")
+      reason = next(iter(multihost.exchange(wish)), "done")
       if in_a_row >= skip_limit:
         reason, bad = "skips", skips[-skip_limit:]
       ending = reason != "done" or step == steps
@@ -200,7 +200,7 @@ def _signals():
   if threading.current_thread() is not threading.main_thread():
     return stop, lambda: None
   before = {s: signal.getsignal(s) for s in (signal.SIGTERM, signal.SIGINT)}
-  stderr = processes.stderr()
+  stderr = multihost.stderr()
 
   def handle(number, _):
     stop.set()

@@ -18,7 +18,7 @@ import optax
 from optax import contrib
 
 from sora_jax import mesh as mesh_lib
-from sora_jax.training import objectives
+from sora_jax.training.objectives import shared
 
 MUON_RMS = 0.2  # root mean square of an AdamW update (arXiv 2502.16982)
 SIDE = ("critic",)  # parameters that do not belong to the model being trained
@@ -119,7 +119,7 @@ def make(cfg: Optimizer) -> optax.GradientTransformation:
 
 def norm(grads) -> jax.Array:
   """The global norm of the gradient of the model, SIDE trees left out."""
-  return objectives.norm({k: v for k, v in grads.items() if k not in SIDE})
+  return shared.norm({k: v for k, v in grads.items() if k not in SIDE})
 
 
 def shardings(opt_state, param_shardings, other):

@@ -19,7 +19,7 @@ import optax
 
 from sora_jax import mesh as mesh_lib
 from sora_jax import types
-from sora_jax.training import objectives
+from sora_jax.training.objectives import shared
 from sora_jax.training import optimizer as optimizer_lib
 
 # (params, batch, key, step) -> gradients of params, metrics: a dict of scalars
@@ -102,7 +102,7 @@ def program(objective: Objective, init: Callable[[jax.Array], dict],
       lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes,
       placed)
   create = jax.jit(born, out_shardings=placed)
-  advance = train_step(objectives.accumulated(objective, cfg.accumulate), tx,
+  advance = train_step(shared.accumulated(objective, cfg.accumulate), tx,
                        cfg)
 
   def fetched(state, batch, key):

@@ -1,0 +1,75 @@
+"""Random crops of prepared clips, in time and space.
+
+A crop drawn evenly is mostly background. Of `candidates` places drawn for a
+crop the one with the most contrast is taken, so that a batch shows edges.
+"""
+
+import logging
+import math
+
+import numpy as np
+
+from sora_jax.data.pixels import buckets
+from sora_jax.data.store import records
+from sora_jax.media import video_io
+
+SMALL = 256  # the share of the cache that a clip may take, or it is read in part
+TRIES = 16  # substitutes of one clip before the run stops
+
+
+def crop(plan: buckets.PixelPlan, bucket: int, n: int) -> np.ndarray:
+  """uint8 [T, H, W, 3]: a random crop of the n-th clip of a bucket.
+
+  A clip that cannot be read is replaced by the next one and counted.
+
+  Raises:
+    ValueError: TRIES clips in a row cannot be read.
+  """
+  t, h, w = plan.cfg.buckets[bucket][:3]
+  rng = np.random.default_rng([plan.cfg.seed, 3, bucket, n])
+  at, places = rng.random(), rng.random((plan.cfg.candidates, 2))
+  for tries in range(TRIES):
+    index = buckets.clip(plan, bucket, n + tries)
+    row = plan.manifest.rows[index]
+    start = int(at * (int(row["frames"]) - t + 1))
+    try:
+      video = _read(plan, index, t, start)
+      spare = np.array(video.shape[1:3]) - (h, w) + 1
+      crops = (video[:, y:y + h, x:x + w]
+               for y, x in (places * spare).astype(int))
+      return np.ascontiguousarray(max(crops, key=contrast))
+    except (ValueError, RuntimeError, OSError) as e:
+      if not plan.events["unreadable"]:
+        logging.warning("clip %d of %s cannot be read and is replaced: %s",
+                        index, plan.manifest.root, e)
+      plan.events["unreadable"] += 1
+  raise ValueError(f"{TRIES} clips in a row from {index} on of "
+                   f"{plan.manifest.root} cannot be read")
+
+
+def _read(plan: buckets.PixelPlan, index: int, t: int, start: int):
+  """Frames start .. start + t of a clip; a small one is kept whole."""
+  row = plan.manifest.rows[index]
+  size = (int(row["height"]), int(row["width"]), 3)
+  frames = int(row["frames"])
+
+  def read(count, first):
+    item = records.read(plan.manifest, index)
+    video, _ = video_io.read(item.data, count, first)
+    if video.shape != (count, *size):
+      raise ValueError(f"is {video.shape[:3]} where its manifest row says "
+                       f"{(count, *size[:2])}")
+    return video
+
+  if frames * math.prod(size) * SMALL > plan.cfg.cache_bytes:
+    return read(t, start)
+  whole = plan.videos.get(index, lambda: read(frames, 0), lambda v: v.nbytes)
+  return whole[start:start + t]
+
+
+def contrast(video: np.ndarray) -> float:
+  """Standard deviation of a video [T, H, W, 3], summed over its colours.
+
+  Of every fourth frame, second row and second column, which tells as much.
+  """
+  return float(video[::4, ::2, ::2].std(axis=(0, 1, 2)).sum())

@@ -1,0 +1,147 @@
+"""Which clips are kept: thresholds, duplicates, and the size they are kept at.
+
+Every function is pure; a clip is a row of survey.py. What is left out comes
+with a reason that names the number and the limit.
+"""
+
+import dataclasses
+
+from sora_jax.media import containers
+from sora_jax.geometry import sizes
+
+TILES = 12  # parts of a picture hash; two hashes closer than this share one
+
+
+@dataclasses.dataclass(frozen=True)
+class Rules:
+  """Thresholds; 0 switches a limit off, except where it says otherwise.
+
+  Attributes:
+    min_frames, min_seconds, max_seconds: of a video; images have one frame.
+    min_side, max_aspect: of the picture; max_aspect is long side / short side.
+    min_fps: of a video.
+    min_motion, max_motion: mean change from frame to frame, in levels of 255.
+    max_static: the share of frames that equal the one before; 1 is off.
+    min_brightness, max_brightness: mean level in [0, 1].
+    min_words: of the first caption.
+    duplicates: leaves out files that are equal, byte for byte.
+    near: leaves out clips whose picture hashes of 192 bits differ in at most
+      this many, 11 or fewer; -1 is off.
+    max_tokens: of a clip; a larger one is reduced, keeping its aspect.
+    token: (frames, height, width) that one token covers.
+  """
+
+  min_frames: int = 1
+  min_seconds: float = 0.0
+  max_seconds: float = 0.0
+  min_side: int = 16
+  max_aspect: float = 0.0
+  min_fps: float = 0.0
+  min_motion: float = 0.0
+  max_motion: float = 0.0
+  max_static: float = 0.98
+  min_brightness: float = 0.01
+  max_brightness: float = 0.99
+  min_words: int = 1
+  duplicates: bool = True
+  near: int = -1
+  max_tokens: int = 262_144
+  token: tuple[int, int, int] = (4, 32, 32)
+
+  def __post_init__(self):
+    if not -1 <= self.near < TILES:
+      raise ValueError(f"near is {self.near}; it must be in -1 .. {TILES - 1}")
+    if len(self.token) != 3 or min(self.token) < 1:
+      raise ValueError(f"token is {self.token}; it must be three numbers above "
+                       "0, such as 4x32x32")
+    if 0 < self.max_tokens < 64:
+      raise ValueError(f"max_tokens is {self.max_tokens}: give at least 64")
+
+
+def why_not(clip: dict, rules: Rules) -> str | None:
+  """The reason to leave a clip out, None to keep it."""
+  frames, fps = clip["frames"], clip["fps"]
+  low, high = sorted((clip["height"], clip["width"]))
+  tests = [
+      ("words", clip["words"], rules.min_words, 0),
+      ("pixels on its short side", low, rules.min_side, 0),
+      ("its aspect is", high / low, 0, rules.max_aspect),
+      ("its brightness is", clip["brightness"], rules.min_brightness,
+       rules.max_brightness)]
+  if frames > 1 or rules.min_frames > 1:
+    tests.insert(1, ("frames", frames, rules.min_frames, 0))
+  if frames > 1:
+    tests[2:2] = [
+        ("seconds", frames / fps, rules.min_seconds, rules.max_seconds),
+        ("frames a second", fps, rules.min_fps, 0)]
+    tests += [
+        ("its share of still frames is", clip["static"], 0,
+         rules.max_static if rules.max_static < 1 else 0),
+        ("its motion is", clip["motion"], rules.min_motion, rules.max_motion)]
+  for name, value, least, most in tests:
+    text = (f"{name} {value:.4g}" if name.startswith("its") else
+            f"has {value:.4g} {name}")
+    if least and value < least:
+      return f"{text}; the least is {least:g}"
+    if most and value > most:
+      return f"{text}; the most is {most:g}"
+  try:
+    target(frames, clip["height"], clip["width"], clip["shape"], rules)
+  except ValueError as e:
+    return str(e)
+  return None
+
+
+def keep(clips: list[dict], rules: Rules) -> tuple[list[dict], list[dict]]:
+  """(the clips that pass, rejects), the first of equal clips being kept."""
+  kept, rejects, files, near = [], [], {}, {}
+  for clip in clips:
+    reason = clip.get("reason") or why_not(clip, rules)
+    if reason is None and rules.duplicates:
+      first = files.setdefault((clip["file"], clip["start"]), clip["key"])
+      if first != clip["key"]:
+        reason = f"is a duplicate of {first}"
+    if reason is None and rules.near >= 0:
+      reason = _near(clip, near, rules.near)
+    if reason is None:
+      kept.append(clip)
+    else:
+      rejects.append({**clip, "reason": reason})
+  return kept, rejects
+
+
+def _near(clip: dict, seen: dict, limit: int) -> str | None:
+  """Looks a picture hash up, by parts, and remembers it."""
+  bits = int(clip["look"], 16)
+  width = len(clip["look"]) * 4 // TILES
+  tiles = [(i, bits >> i * width & (1 << width) - 1) for i in range(TILES)]
+  for tile in tiles:
+    for other, key in seen.get(tile, ()):
+      if (bits ^ other).bit_count() <= limit:
+        return f"looks like {key}"
+  for tile in tiles:
+    seen.setdefault(tile, []).append((bits, clip["key"]))
+  return None
+
+
+def target(frames: int, height: int, width: int, shape: float,
+           rules: Rules) -> tuple[int, int]:
+  """(height, width) at which a clip is kept: its own, unless that cannot be.
+
+  Pixels that are not square are made square, and a clip that has more tokens
+  than `max_tokens`, or more bytes than a reader decodes, is reduced.
+
+  Raises:
+    ValueError: more frames than `max_tokens` allows at any size.
+  """
+  if abs(shape - 1) > 0.01 and 0.1 < shape < 10:
+    if shape > 1:
+      width = max(2, round(width * shape / 2) * 2)
+    else:
+      height = max(2, round(height / shape / 2) * 2)
+  limit, size = rules.max_tokens, (frames, height, width)
+  over = 3 * frames * height * width / containers.MAX_BYTES
+  if over > 1:
+    tokens = int(sizes.token_count(size, rules.token, (1, 1, 1)) / over)
+    limit = min(limit, tokens) if limit else tokens
+  return sizes.resized(size, sizes.ResizePolicy(limit), rules.token, (1, 1, 1))[1:]

@@ -1,0 +1,285 @@
+"""Shards: ArrayRecord files that are written aside, renamed, and read by index.
+
+A data set is a folder:
+
+  sora-SPLIT.array_record-00000-of-00007   the records of a shard
+  SPLIT.npy                                the manifest, one row per record
+  dataset.json                             what the folder holds
+  source.json                              the state of its source, origin.py
+  tokenizer.model                          sentencepiece, of the train captions
+  rejects.jsonl                            what was left out, and why
+
+The manifest is all that planning needs, and is memory-mapped. A shard is the
+unit of work: `write_shard` leaves either a whole shard with its rows or
+nothing, and `collect` gives the shards of a finished run their final names.
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+
+from array_record.python import array_record_module
+import numpy as np
+
+from sora_jax import files
+from sora_jax.data.store import record_file
+
+PARTS = "parts"
+CHUNK = 2**20  # rows that are hashed at once
+SPLITS = ("train", "test")
+PIXELS = np.dtype([
+    ("shard", np.int32), ("record", np.int32), ("frames", np.int32),
+    ("height", np.int32), ("width", np.int32), ("fps", np.float32),
+    ("words", np.int32)])
+
+
+@dataclasses.dataclass(frozen=True)
+class Manifest:
+  """A split of a data set.
+
+  Attributes:
+    root: the folder.
+    split: "train" or "test".
+    rows: structured array, one row per record.
+    info: the contents of dataset.json.
+  """
+
+  root: str
+  split: str
+  rows: np.ndarray = dataclasses.field(repr=False, compare=False)
+  info: dict = dataclasses.field(repr=False, compare=False)
+
+  def __len__(self) -> int:
+    return len(self.rows)
+
+  @property
+  def digest(self) -> str:
+    """sha256 of the rows and of what dataset.json says."""
+    words = hashlib.sha256(json.dumps(self.info, sort_keys=True).encode())
+    for start in range(0, len(self.rows), CHUNK):
+      words.update(self.rows[start:start + CHUNK].tobytes())
+    return words.hexdigest()
+
+  def record(self, index: int) -> bytes:
+    """The bytes of record `index` of the manifest."""
+    row = self.rows[index]
+    path = os.path.join(self.root, shard_name(
+        self.split, int(row["shard"]), self.info["shards"][self.split]))
+    return record_file.reader(path).read(int(row["record"]))
+
+
+def open_manifest(root, split: str = "train") -> Manifest:
+  """The manifest of a split of a prepared or encoded data set.
+
+  Raises:
+    ValueError: no data set, no such split, or an empty one.
+  """
+  root = os.fspath(root)
+  info = _info(root)
+  if info is None:
+    raise ValueError(f"{root} holds no finished data set (no dataset.json): run "
+                     "sora-jax prepare or encode to the end")
+  path = os.path.join(root, f"{split}.npy")
+  if not os.path.isfile(path):
+    raise ValueError(f"{root} has no split {split!r}; it has "
+                     f"{', '.join(info['shards'])}")
+  try:
+    rows = np.lib.format.open_memmap(path, mode="r")
+  except ValueError as e:  # empty, cut short, or of another kind
+    raise ValueError(f"{path} is damaged: {e}") from e
+  if rows.ndim != 1 or not rows.dtype.names:
+    raise ValueError(f"{path} is damaged: it holds no rows of a manifest")
+  if not len(rows):
+    raise ValueError(f"{path} lists 0 clips")
+  return Manifest(root, split, rows, info)
+
+
+def _info(root) -> dict | None:
+  """dataset.json, None when there is none."""
+  path = os.path.join(root, "dataset.json")
+  info = read_json(path)
+  for key in ("shards", "clips"):
+    if info is not None and not isinstance(info.get(key), dict):
+      raise ValueError(f"{path} is damaged: key {key} is missing")
+  return info
+
+
+def begin(root, info: dict) -> dict | None:
+  """Makes a folder ready for `write_shard`, or finds it finished.
+
+  Args:
+    root: the folder, new, interrupted or finished.
+    info: all that decides its content.
+
+  Returns:
+    dataset.json if it is finished, else None.
+
+  Raises:
+    ValueError: the folder holds another data set.
+  """
+  done = check(root, info)
+  if done is None:
+    os.makedirs(os.path.join(root, PARTS), exist_ok=True)
+    write_json(os.path.join(root, PARTS, "job.json"), info)
+  return done
+
+
+def check(root, info: dict) -> dict | None:
+  """As `begin`, but changes nothing."""
+  info = json.loads(json.dumps(info))
+  done = _info(root)
+  for old in (done, read_json(os.path.join(root, PARTS, "job.json"))):
+    changed = [k for k, v in info.items() if old and old.get(k) != v]
+    if changed:
+      raise ValueError(
+          f"{root} holds another data set ("
+          + ", ".join(f"{k}: {old.get(k)} there, {info[k]} asked for"
+                      for k in changed)[:300] + "): give another folder")
+  return done
+
+
+def shard_name(split: str, shard: int, shards: int) -> str:
+  """The file name of a shard, as TFDS expects it."""
+  return f"sora-{split}.array_record-{shard:05d}-of-{shards:05d}"
+
+
+def write_shard(root, split: str, shard: int, records, dtype: np.dtype,
+                rejects=()) -> int:
+  """Writes one shard aside and commits it with its manifest rows.
+
+  Args:
+    root: the data set.
+    split: "train" or "test".
+    shard: its number.
+    records: iterable of (bytes, row) or (bytes, row, times), row a tuple of the
+      fields of `dtype` after shard and record, which the manifest then lists
+      so many times.
+    dtype: of the manifest.
+    rejects: list of dicts that grows while `records` is read.
+
+  Returns:
+    The number of rows.
+  """
+  stem = part(root, split, shard)
+  os.makedirs(os.path.dirname(stem), exist_ok=True)
+  unfinished = f"{stem}.{os.getpid()}.tmp"
+  writer = array_record_module.ArrayRecordWriter(unfinished, "group_size:1")
+  rows = []
+  try:
+    for record, (data, row, *times) in enumerate(records):
+      writer.write(data)
+      rows += [(shard, record, *row)] * (times[0] if times else 1)
+    writer.close()
+  except BaseException:
+    os.unlink(unfinished)
+    raise
+  os.replace(unfinished, f"{stem}.array_record")
+  write_lines(f"{stem}.jsonl", rejects)
+  with files.atomic(f"{stem}.npy") as f:  # last: the shard is whole
+    np.save(f, np.array(rows, dtype), allow_pickle=False)
+  return len(rows)
+
+
+def host_rows(size: int, host: tuple[int, int]) -> tuple[int, int]:
+  """(start, stop) of the rows that host (index, count) has of a batch.
+
+  Raises:
+    ValueError: rows that do not divide over the hosts.
+  """
+  index, count = host
+  if not 0 <= index < count:
+    raise ValueError(f"host {index} of {count} does not exist")
+  if size % count:
+    raise ValueError(f"a batch of {size} rows does not divide over {count} "
+                     "hosts: choose a multiple")
+  return size // count * index, size // count * (index + 1)
+
+
+def part(root, split: str, shard: int) -> str:
+  """The path, without ending, of an unfinished data set's shard."""
+  return os.path.join(root, PARTS, f"{split}-{shard:05d}")
+
+
+def is_written(root, split: str, shard: int) -> bool:
+  """Whether a shard of an unfinished data set is whole."""
+  return os.path.isfile(part(root, split, shard) + ".npy")
+
+
+def collect(root, counts: dict[str, int], info: dict, rejects=()) -> dict:
+  """Names the shards finally, writes the manifests and rejects.jsonl.
+
+  Shards without a record are left out. Can be repeated after a crash; `finish`
+  must follow.
+
+  Args:
+    root: the data set.
+    counts: shards written per split.
+    info: for dataset.json.
+    rejects: dicts, of what was left out before shards were written.
+
+  Returns:
+    info with "shards" and "clips" per split, and the number "rejected".
+  """
+  shards, clips, late = {}, {}, []
+  for split, count in counts.items():
+    rows = []
+    for i in range(count):
+      rows.append(np.load(part(root, split, i) + ".npy", allow_pickle=False))
+      with open(part(root, split, i) + ".jsonl", encoding="utf-8") as f:
+        late += [json.loads(line) for line in f]
+    full = [i for i in range(count) if len(rows[i])]
+    if not full:
+      continue
+    for new, i in enumerate(full):
+      rows[i]["shard"] = new
+      source = part(root, split, i) + ".array_record"
+      target = os.path.join(root, shard_name(split, new, len(full)))
+      if os.path.exists(source):
+        os.replace(source, target)
+    rows = np.concatenate([rows[i] for i in full])
+    with files.atomic(os.path.join(root, f"{split}.npy")) as f:
+      np.save(f, rows, allow_pickle=False)
+    shards[split], clips[split] = len(full), len(rows)
+  write_rejects(root, [*rejects, *late])
+  return {**info, "shards": shards, "clips": clips,
+          "rejected": len(rejects) + len(late)}
+
+
+def write_rejects(root, rejects) -> None:
+  """Writes rejects.jsonl: number, key and reason of each."""
+  write_lines(os.path.join(root, "rejects.jsonl"), (
+      {k: r[k] for k in ("item", "key", "reason") if k in r} for r in rejects))
+
+
+def finish(root, info: dict) -> dict:
+  """Writes dataset.json, which says that the data set is whole."""
+  write_json(os.path.join(root, "dataset.json"), info)
+  shutil.rmtree(os.path.join(root, PARTS), ignore_errors=True)
+  return info
+
+
+def read_json(path):
+  """A JSON object, None when there is no file."""
+  if not os.path.isfile(path):
+    return None
+  with open(path, encoding="utf-8") as f:
+    try:
+      value = json.load(f)
+    except ValueError as e:
+      raise ValueError(f"{path} is damaged: {e}") from e
+  if not isinstance(value, dict):
+    raise ValueError(f"{path} is damaged: it is no JSON object")
+  return value
+
+
+def write_lines(path, rows) -> None:
+  """Writes one JSON value a line, aside and renamed."""
+  files.write_bytes(path, "".join(json.dumps(r) + "\n" for r in rows).encode())
+
+
+def write_json(path, value) -> None:
+  """Writes JSON aside and renames it."""
+  files.write_bytes(path, (json.dumps(value, indent=1, ensure_ascii=False)
+                     + "\n").encode())

@@ -1,0 +1,276 @@
+"""Reads and writes a model folder: one layout for our models and other people's.
+
+The layout is that of the `diffusers` package: model_index.json and one folder a
+part (transformer/, vae/, text_encoder/, tokenizer/, scheduler/), with weights
+as safetensors in the names of the reference implementation and settings as
+JSON. Weights go from the files into their shards on a mesh, a few rows of a
+tensor at a time: beside what is placed, the host holds one shard of one
+parameter.
+
+Nothing in a folder is ever run. SHA256SUMS names every file that we write; a
+folder that has it is checked before use, since a flipped byte in safetensors
+loads silently.
+"""
+
+import dataclasses
+import os
+import re
+import shutil
+from typing import Any
+
+from flax import traverse_util
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sora_jax import mesh as mesh_lib
+from sora_jax.formats import dit_mapping
+from sora_jax.formats import weight_mapping
+from sora_jax.formats import networks
+from sora_jax.formats import text_encoder_mapping
+from sora_jax.formats import vae_mapping
+from sora_jax.formats import weight_files
+
+PARTS = ("vae", "transformer", "text_encoder")
+# Parameters that the modules use in their compute dtype, whatever they are
+# stored in: to store them in it costs no accuracy.
+CAST = re.compile(r"^(?!time_).*(kernel|embedding)$")
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+  """One network of a model: its frozen module and its parameters."""
+
+  module: Any
+  params: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+  """The parts of a model folder; what was not there or not asked for is None.
+
+  Attributes:
+    vae: the compression network.
+    latent_mean: [C] statistics of the raw latents, by which the transformer's
+      latents are normalised.
+    latent_std: [C].
+    transformer: the denoiser.
+    text_encoder: the encoder of the prompts.
+    tokenizer: bytes of a sentencepiece model of ours, or the folder of another
+      tokenizer.
+    scheduler: scheduler_config.json: the diffusion process and, in a folder of
+      ours, the defaults of sampling.
+    expand_timesteps: whether the model was trained with a time per token, so
+      that it takes a first image (Wan 2.2 TI2V; the reference's name).
+    digest: sha256 over the digests of the files.
+  """
+
+  vae: Part | None
+  latent_mean: np.ndarray
+  latent_std: np.ndarray
+  transformer: Part | None = None
+  text_encoder: Part | None = None
+  tokenizer: bytes | str | None = None
+  scheduler: dict = dataclasses.field(default_factory=dict)
+  expand_timesteps: bool = False
+  digest: str = ""
+
+
+def load(folder: str, dtype=jnp.float32, mesh=None,
+         parts: tuple[str, ...] = PARTS) -> Model:
+  """Reads a model folder.
+
+  Args:
+    folder: a folder in the layout above.
+    dtype: of the computation, and of the matrices of the weights ("bfloat16"
+      will do); norms, modulation and the time embedding are float32.
+    mesh: of `mesh.make_mesh`, which the weights are spread over; one device by
+      default.
+    parts: the networks that are read, of PARTS.
+
+  Raises:
+    ValueError: no such folder, a file that is missing, damaged or of another
+      architecture; the message names the file and the key.
+  """
+  index_file = os.path.join(folder, "model_index.json")
+  if not os.path.isfile(index_file):
+    raise ValueError(f"{folder} is no model folder: model_index.json is missing")
+  index = weight_files.read_json(index_file)
+  classes, dtype = _classes(index_file, index), jnp.dtype(dtype).type
+  mesh = mesh or mesh_lib.make_mesh(devices=jax.local_devices()[:1])
+  digest = weight_files.verify(folder, parts)
+  found = {part: _part(folder, part, networks.NETWORKS[classes[part]], dtype,
+                       mesh) for part in parts if part in classes}
+  config = weight_files.read_json(os.path.join(folder, "vae", "config.json"))
+  found |= {f"latent_{name}": _statistics(folder, config, f"latents_{name}")
+            for name in ("mean", "std")}
+  if "tokenizer" in classes:
+    found["tokenizer"] = os.path.join(folder, "tokenizer")
+    if classes["tokenizer"] == "SentencePiece":  # of ours
+      with open(os.path.join(found["tokenizer"], "tokenizer.model"), "rb") as f:
+        found["tokenizer"] = f.read()
+  if "scheduler" in classes:
+    found["scheduler"] = weight_files.read_json(
+        os.path.join(folder, "scheduler", "scheduler_config.json"))
+  return Model(**{"vae": None, **found}, digest=digest,
+               expand_timesteps=bool(index.get("expand_timesteps")))
+
+
+def _classes(file: str, index: dict) -> dict[str, str]:
+  """The class of each part that a folder has.
+
+  Raises:
+    ValueError: a part that we do not know, or of a class that we do not know.
+  """
+  named = {k: v for k, v in index.items() if isinstance(v, list)}
+  for part, value in named.items():
+    if len(value) != 2 or not isinstance(value[1], str | None):
+      raise ValueError(f"{file}: key {part} is {value}, it must be the library "
+                       "and the class of the part")
+  classes = {part: value[1] for part, value in named.items() if value[1]}
+  if "vae" not in classes:
+    raise ValueError(f"{file}: key vae is missing")
+  for part, name in classes.items():
+    known = [k for k, n in networks.NETWORKS.items() if n.part == part]
+    if part not in (*PARTS, "tokenizer", "scheduler"):
+      raise ValueError(f"{file}: key {part}, a {name}, is not supported: models "
+                       "of one transformer without an image encoder are")
+    if known and name not in known:
+      raise ValueError(f"{file}: key {part} is of the unknown class {name}, "
+                       f"known are {', '.join(known)}")
+  return classes
+
+
+def _statistics(folder: str, config: dict, key: str) -> np.ndarray:
+  """latents_mean or latents_std [C] of a VAE's config."""
+  try:
+    with np.errstate(over="ignore"):  # to infinity
+      value = np.asarray(config.get(key, ()), np.float32)
+  except (TypeError, ValueError):  # a text, or lists of several lengths
+    value = np.zeros(())
+  if value.shape != (config.get("z_dim"),):
+    raise ValueError(f"{folder}/vae/config.json: key {key} must be a list of "
+                     f"z_dim ({config.get('z_dim')}) numbers")
+  if not np.isfinite(value).all() or (key == "latents_std"
+                                      and value.min() <= 0):
+    raise ValueError(f"{folder}/vae/config.json: key {key} is "
+                     f"{value.tolist()}, its numbers must be finite, of "
+                     "latents_std above 0")
+  return value
+
+
+def _part(folder: str, part: str, network: networks.Network, dtype,
+          mesh) -> Part:
+  """Reads a network, tensor by tensor, into its shards."""
+  file = os.path.join(folder, part, "config.json")
+  config = weight_files.read_json(file)
+  try:
+    module = network.kind(**network.fields(config), dtype=dtype)
+  except KeyError as e:
+    raise ValueError(f"{file}: key {e.args[0]} is missing") from e
+  except (TypeError, ValueError) as e:
+    raise ValueError(f"{file}: {e}") from e
+  tensors = weight_files.open_weights(os.path.join(folder, part))
+  layouts = network.layouts(module)
+  try:
+    tensors = weight_mapping.check(tensors, layouts)
+  except ValueError as e:
+    raise ValueError(f"{os.path.join(folder, part)}: {e}") from e
+  return Part(module, _place(tensors, layouts, network.rules, dtype, mesh))
+
+
+def _place(tensors, layouts: weight_mapping.WeightMapping, rules, dtype, mesh):
+  """The parameters as arrays on the mesh."""
+  tree = lambda flat: traverse_util.unflatten_dict(flat, sep="/")
+  kinds = {path: dtype if CAST.match(path) else jnp.float32 for path in layouts}
+  shapes = tree({path: jax.ShapeDtypeStruct(layout.ours, kinds[path])
+                 for path, layout in layouts.items()})
+  placed = traverse_util.flatten_dict(
+      mesh_lib.shardings(mesh, mesh_lib.param_specs(shapes, rules)), sep="/")
+  return tree({path: mesh_lib.assemble(
+      layout.ours, placed[path],
+      lambda index, path=path, layout=layout: weight_mapping.read(
+          tensors, layout, index, kinds[path]))
+               for path, layout in layouts.items()})
+
+
+def save(folder: str, model: Model, dtype=np.float16) -> str:
+  """Writes a model folder aside and renames it; returns its digest.
+
+  A text encoder that is not ours is copied with its tokenizer, as it was read.
+
+  Raises:
+    ValueError: the folder exists and is no model folder, or holds more.
+  """
+  folder = os.path.realpath(folder)
+  if os.path.exists(folder):
+    _check_old(folder)
+  aside, old = folder + ".writing", folder + ".old"
+  shutil.rmtree(aside, ignore_errors=True)
+  os.makedirs(aside)
+  index = {"_class_name": "WanPipeline", "boundary_ratio": None,
+           "expand_timesteps": model.expand_timesteps,
+           "vae": ["diffusers", "AutoencoderKLWan"]}
+  part = model.vae
+  statistics = {"latents_mean": np.asarray(model.latent_mean).tolist(),
+                "latents_std": np.asarray(model.latent_std).tolist()}
+  _write_part(aside, "vae", part, vae_mapping.mapping,
+              networks.vae_config(part.module) | statistics, dtype)
+  if part := model.transformer:
+    index["transformer"] = ["diffusers", "WanTransformer3DModel"]
+    index["scheduler"] = ["diffusers", model.scheduler["_class_name"]]
+    _write_part(aside, "transformer", part, dit_mapping.mapping,
+                networks.dit_config(part.module), dtype)
+    weight_files.write_json(os.path.join(aside, "scheduler",
+                                    "scheduler_config.json"), model.scheduler)
+    index |= _write_text(aside, model, dtype)
+  weight_files.write_json(os.path.join(aside, "model_index.json"), index)
+  weight_files.write_sums(aside)
+  if os.path.exists(folder):
+    card = os.path.join(folder, "README.md")
+    if os.path.exists(card):  # it is the author's
+      shutil.copy(card, aside)
+    shutil.rmtree(old, ignore_errors=True)
+    os.rename(folder, old)
+  os.rename(aside, folder)
+  shutil.rmtree(old, ignore_errors=True)
+  return weight_files.verify(folder)
+
+
+def _check_old(folder: str) -> None:
+  """Raises ValueError where replacing a folder would lose what is not ours."""
+  if not os.path.exists(os.path.join(folder, "model_index.json")):
+    raise ValueError(f"{folder} exists and is no model folder: name another")
+  ours = {"README.md", weight_files.SUMS, *weight_files.named(folder)}
+  found = {os.path.relpath(os.path.join(at, name), folder)
+           for at, _, names in os.walk(folder) for name in names}
+  if more := sorted(found - ours):
+    raise ValueError(f"{folder} holds {more[0]}, which is not of a model that "
+                     "was written here: name another folder")
+
+
+def _write_text(folder: str, model: Model, dtype) -> dict:
+  """Writes the text encoder and its tokenizer; their entries of the index."""
+  if isinstance(model.tokenizer, str):
+    source = os.path.dirname(model.tokenizer)
+    for part in ("text_encoder", "tokenizer"):
+      shutil.copytree(os.path.join(source, part), os.path.join(folder, part))
+    index = weight_files.read_json(os.path.join(source, "model_index.json"))
+    return {part: index[part] for part in ("text_encoder", "tokenizer")}
+  part = model.text_encoder
+  _write_part(folder, "text_encoder", part, text_encoder_mapping.mapping,
+              networks.text_config(part.module), dtype)
+  os.makedirs(os.path.join(folder, "tokenizer"))
+  with open(os.path.join(folder, "tokenizer", "tokenizer.model"), "wb") as f:
+    f.write(model.tokenizer)
+  return {"text_encoder": ["sora_jax", "TextEncoder"],
+          "tokenizer": ["sora_jax", "SentencePiece"]}
+
+
+def _write_part(folder: str, name: str, part: Part, layouts, config: dict,
+                dtype):
+  folder = os.path.join(folder, name)
+  stem = "model" if name == "text_encoder" else "diffusion_pytorch_model"
+  weight_files.write_json(os.path.join(folder, "config.json"), config)
+  tensors = weight_mapping.from_flax(part.params, layouts(part.module))
+  weight_files.write_weights(folder, stem, tensors, dtype)

@@ -1,0 +1,64 @@
+"""Weights of the VAE under the names and in the layout of `diffusers`.
+
+The reference is AutoencoderKLWan (diffusers 0.37 and later). Its kernels are
+[O, C, kt, kh, kw] and [O, C, kh, kw], its gains [C, 1, 1, 1] or [C, 1, 1]; ours
+have their channels last. Our tree groups the blocks of each level for both
+layouts; the reference numbers those of the Wan 2.1 encoder in one flat list.
+"""
+
+import re
+
+import jax
+import numpy as np
+
+from sora_jax.formats import weight_mapping
+from sora_jax.models.vae import vae as vae_lib
+
+
+def layouts(vae: vae_lib.VAE) -> weight_mapping.WeightMapping:
+  """Where each parameter lies."""
+  return {path: _layout(path, shape, vae)
+          for path, shape in weight_mapping.shapes(vae_lib.init, vae).items()}
+
+
+def _layout(path: str, shape, vae: vae_lib.VAE) -> weight_mapping.TensorMapping:
+  names = [reference_name(path, vae)]
+  if path.endswith("kernel"):
+    return weight_mapping.kernel(names, shape)
+  if path.endswith("gamma"):
+    ones = (1, 1) if "attentions" in path else (1, 1, 1)
+    return weight_mapping.same(names, shape, (*shape, *ones))
+  return weight_mapping.same(names, shape)
+
+
+def to_flax(state_dict, vae: vae_lib.VAE):
+  """Parameters of `vae` from a reference state dict of numpy arrays.
+
+  Raises:
+    ValueError: a missing, an unknown or a wrongly shaped tensor.
+  """
+  return weight_mapping.to_flax(state_dict, layouts(vae))
+
+
+def from_flax(params, vae: vae_lib.VAE) -> dict[str, np.ndarray]:
+  """The reference's state dict of our parameters."""
+  return weight_mapping.from_flax(params, layouts(vae))
+
+
+def spec_of(vae: vae_lib.VAE):
+  """The shapes and dtypes of the parameters."""
+  return jax.eval_shape(lambda: vae_lib.init(vae, jax.random.key(0)))
+
+
+def reference_name(path: str, vae: vae_lib.VAE) -> str:
+  """The reference's name of the parameter at one of our paths."""
+  name = path.replace("kernel", "weight").replace("/", ".")
+  if not vae.residual:
+    name = name.replace(".upsampler.", ".upsamplers_0.")
+    level = re.match(r"encoder\.down_blocks_(\d+)\.(resnets_(\d+)|downsampler)",
+                     name)
+    if level:
+      block = vae.blocks if level[3] is None else int(level[3])
+      index = int(level[1]) * (vae.blocks + 1) + block
+      name = f"encoder.down_blocks_{index}" + name[level.end():]
+  return re.sub(r"_(\d+)(?=\.)", r".\1", name)

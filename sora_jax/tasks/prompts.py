@@ -1,0 +1,85 @@
+"""How a run of the transformer reads its prompts.
+
+Either by a small encoder of ours that is trained along, or by the encoder of
+the open model that the run starts from, frozen: then the prompts of a batch are
+encoded before the training step, and the step sees their states.
+"""
+
+from collections.abc import Callable
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from sora_jax import types
+from sora_jax.tasks import build
+from sora_jax.text import tokenizer
+from sora_jax.formats import find
+from sora_jax.formats import pretrained
+from sora_jax.models.text import encoder as encoder_lib
+
+
+@dataclasses.dataclass(frozen=True)
+class Prompts:
+  """The text side of a run.
+
+  Attributes:
+    words: the tokenizer.
+    source: of the tokenizer, as in pretrained.Model.
+    init: key -> parameters that are trained, or None.
+    given: () -> those that a new run starts from, {} without.
+    encode: (params, text of a batch) -> TextStates, in the training step.
+    prepare: batch -> batch, before the step.
+    frozen: the encoder that is not trained.
+  """
+
+  words: Any
+  source: bytes | str
+  init: Callable | None
+  given: Callable
+  encode: Callable
+  prepare: Callable = lambda batch: batch
+  frozen: pretrained.Component | None = None
+
+
+def trained(cfg, manifest, mesh) -> Prompts:
+  """An encoder of ours, with the tokenizer of the data set."""
+  encoder, words = build.text_encoder_of(cfg), tokenizer.of(manifest)
+  if words.vocab_size > encoder.vocab:
+    raise ValueError(f"the tokenizer has {words.vocab_size} ids and "
+                     f"config.text_encoder.vocab is {encoder.vocab}: raise it")
+
+  def given():
+    first = pretrained.load(find.find(cfg.init_from), parts=())
+    if first.tokenizer != words.model:
+      raise ValueError(
+          f"config.init_from={cfg.init_from} has another tokenizer than "
+          f"{manifest.root}: prepare the data by the command of its card")
+    return {"text_encoder": build.initial(cfg, "text_encoder", encoder, mesh)}
+
+  return Prompts(words, words.model, lambda key: encoder_lib.init(encoder, key),
+                 given, lambda p, text: encoder_lib.encode(encoder, p, text))
+
+
+def frozen(cfg, mesh) -> Prompts:
+  """The encoder and tokenizer of config.init_from, in bfloat16."""
+  if not cfg.init_from:
+    raise ValueError("--config.init_from=MODEL is needed: this config trains no "
+                     "text encoder of its own")
+  model = pretrained.load(find.find(cfg.init_from), jnp.bfloat16, mesh,
+                          ("text_encoder",))
+  if model.text_encoder is None or isinstance(model.tokenizer, bytes):
+    raise ValueError(f"config.init_from={cfg.init_from} has no open text "
+                     "encoder, which this config needs")
+  words, part = tokenizer.open_folder(model.tokenizer), model.text_encoder
+
+  @jax.jit
+  def states(params, text):
+    real = jnp.where(text.ids == words.pad, 0, text.seg)
+    found = part.module.apply({"params": params}, types.Text(text.ids, real))
+    return found.replace(seg=text.seg)  # zeros in the padding, and keys
+
+  return Prompts(
+      words, model.tokenizer, None, dict, lambda p, text: text,
+      lambda batch: batch.replace(text=states(part.params, batch.text)), part)
