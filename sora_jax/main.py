@@ -13,6 +13,7 @@ import sys
 
 from absl import flags
 
+from sora_jax.cli import errors
 from sora_jax.cli import options
 
 VERBS = {
@@ -71,21 +72,7 @@ def main(argv: list[str]) -> int:
           ArithmeticError, MemoryError) as error:
     if os.environ.get("SORA_JAX_TRACEBACK") and isinstance(error, Exception):
       raise
-    return report(verb, error)
-
-
-def report(verb: str, error: BaseException) -> int:
-  """Prints an error of a verb; its exit code."""
-  if isinstance(error, KeyboardInterrupt):
-    print(f"sora-jax {verb}: interrupted", file=sys.stderr)
-    return 130
-  print(f"sora-jax {verb}: {one_line(error)}", file=sys.stderr)
-  return 2 if isinstance(error, (flags.Error, ValueError)) else 1
-
-
-def one_line(error: BaseException) -> str:
-  """The message of an error on one line."""
-  return " ".join(str(error).split()) or type(error).__name__
+    return errors.report(verb, error)
 
 
 def run() -> None:

@@ -21,28 +21,12 @@ Conventions, stated here once:
     a single frame").
 """
 
-import dataclasses
 
 import flax.struct
 import jax
 import numpy as np
 
 Array = jax.Array | np.ndarray
-
-
-@dataclasses.dataclass(frozen=True)
-class Clip:
-  """A captioned video on the host, at its native size.
-
-  Attributes:
-    video: uint8 [T, H, W, 3]; an image has T = 1.
-    fps: frames per second.
-    captions: the captions of the clip, the short one first.
-  """
-
-  video: np.ndarray
-  fps: float
-  captions: tuple[str, ...]
 
 
 @flax.struct.dataclass

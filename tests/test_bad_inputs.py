@@ -11,15 +11,15 @@ import time
 import pytest
 
 import bad_files
-from sora_jax.data.sources import items as items_lib
+from sora_jax import stations
 from sora_jax.data.prepare import prepare
-from sora_jax.data.store import records
 from sora_jax.data.prepare import runners
-from sora_jax.data.store import manifest as manifest_lib
-from sora_jax.data.sources import world
 from sora_jax.data.prepare import scan
 from sora_jax.data.prepare import scans
 from sora_jax.data.sources import tars
+from sora_jax.data.sources import world
+from sora_jax.data.store import manifest as manifest_lib
+from sora_jax.data.store import records
 from sora_jax.media import video_io
 
 # The peak is the process's own; ru_maxrss begins with that of its parent.
@@ -116,7 +116,7 @@ def test_a_header_of_gigabytes_is_not_read(tmp_path):
   (tmp_path / "x.tar").write_bytes(info.tobuf(tarfile.USTAR_FORMAT)
                                    + bytes(2 ** 21))
   source = tars.tars(str(tmp_path / "x.tar"))
-  with pytest.raises(items_lib.Reject, match="no further"):
+  with pytest.raises(stations.Reject, match="no further"):
     source[0]
 
 

@@ -5,11 +5,11 @@ import shutil
 import numpy as np
 import pytest
 
+from sora_jax.data.loading import pipeline
 from sora_jax.data.pixels import buckets
 from sora_jax.data.pixels import crops
-from sora_jax.data.loading import pipeline
-from sora_jax.data.store import records
 from sora_jax.data.store import manifest
+from sora_jax.data.store import records
 from sora_jax.media import video_io
 import toy_data
 
@@ -28,7 +28,7 @@ def test_pixels_fill_their_buckets(pixels):
   assert np.bincount(order).tolist() == [256, 512, 256]
   # Every eligible clip comes once in an epoch of its bucket.
   n = len(plan.eligible[1])
-  assert sorted(buckets.clip(plan, 1, i) for i in range(n)) == sorted(
+  assert sorted(crops.clip(plan, 1, i) for i in range(n)) == sorted(
       plan.eligible[1])
   with pytest.raises(ValueError, match="hosts"):
     pipeline.batch_at(plan, 0, (0, 3))
@@ -39,7 +39,7 @@ def test_a_crop_is_a_part_of_its_clip(pixels):
       (5, 16, 24, 1, 1.0),)))
   for step in range(10):
     crop = pipeline.batch_at(plan, step).video[0]
-    item = records.read(pixels, buckets.clip(plan, 0, step))
+    item = records.read(pixels, crops.clip(plan, 0, step))
     video = video_io.read(item.data)[0]
     assert any(np.array_equal(video[t:t + 5, y:y + 16, x:x + 24], crop)
                for t in range(len(video) - 4)

@@ -19,9 +19,9 @@ import pytest
 import sora_jax
 from sora_jax import main
 from sora_jax.data.store import manifest
-from sora_jax.text import tokenizer
-from sora_jax.media import video_io
 from sora_jax.formats import pretrained
+from sora_jax.media import video_io
+from sora_jax.text import tokenizer
 from sora_jax.training import checkpoint
 
 ROOT = pathlib.Path(__file__).parent.parent

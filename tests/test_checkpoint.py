@@ -19,8 +19,8 @@ import pytest
 
 from sora_jax.training import checkpoint
 from sora_jax.training import digest
-from sora_jax.training import metrics
 from sora_jax.training import loop
+from sora_jax.training import metrics
 import toy_run
 
 HERE = pathlib.Path(__file__).parent

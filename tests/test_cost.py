@@ -8,9 +8,9 @@ import pytest
 
 from sora_jax import types
 from sora_jax.models import dit
+from sora_jax.models import flops
 from sora_jax.models.text import encoder
 from sora_jax.models.vae import vae
-from sora_jax.models import flops
 
 DIT = dit.DiT(layers=1, heads=2, head_size=8, ffn=32, patch_channels=4,
               out_channels=4, text_width=16, remat="none")

@@ -7,8 +7,8 @@ import pytest
 
 import bad_files
 from sora_jax import main
-from sora_jax.data.store import records
 from sora_jax.data.store import manifest as manifest_lib
+from sora_jax.data.store import records
 from sora_jax.data.store import shards
 
 CLIPS = 12

@@ -8,21 +8,21 @@ import jax
 import numpy as np
 import pytest
 
+from sora_jax import files
 from sora_jax import main
-from sora_jax.geometry import sizes as sizes_lib
+from sora_jax.data.loading import estimate
 from sora_jax.data.loading import packing
 from sora_jax.data.loading import plan as plan_lib
-from sora_jax.data.loading import estimate
-from sora_jax.data.prepare import prepare
-from sora_jax.data.loading import suggest_buckets
-from sora_jax.data.loading import statistics
-from sora_jax.data.store import manifest
-from sora_jax import files
 from sora_jax.data.loading import shuffle
+from sora_jax.data.loading import statistics
+from sora_jax.data.loading import suggest_buckets
+from sora_jax.data.prepare import prepare
 from sora_jax.data.sources import world
-from sora_jax.formats import pretrained
-from sora_jax.models.vae import vae
+from sora_jax.data.store import manifest
 from sora_jax.encoding import dataset
+from sora_jax.formats import pretrained
+from sora_jax.geometry import sizes as sizes_lib
+from sora_jax.models.vae import vae
 
 STRIDE, PATCH = (4, 16, 16), (1, 2, 2)
 LONG = plan_lib.TokenConfig(
@@ -49,8 +49,9 @@ def mixture(count, **columns):
 
 def planned(count, cfg=LONG, **columns):
   """A plan over the predicted latents of `mixture`."""
-  return plan_lib.token_plan(estimate.manifest(
-      mixture(count, **columns), sizes_lib.ResizePolicy(cfg.shapes[-1][1]), STRIDE), cfg)
+  policy = sizes_lib.ResizePolicy(cfg.shapes[-1][1])
+  return plan_lib.token_plan(
+      estimate.manifest(mixture(count, **columns), policy, STRIDE), cfg)
 
 
 @pytest.mark.parametrize("opened, segments", [(512, 16), (5, 3)])
@@ -186,7 +187,8 @@ def test_a_clip_over_the_limit_keeps_its_aspect():
     assert .95 * 262_144 < tokens <= 262_144 and new[0] == size[0]
     assert abs(new[1] / new[2] * size[2] / size[1] - 1) < .01
   small = (481, 720, 1280)
-  assert sizes_lib.resized(small, sizes_lib.ResizePolicy(262_144), STRIDE, PATCH) == small
+  assert sizes_lib.resized(
+      small, sizes_lib.ResizePolicy(262_144), STRIDE, PATCH) == small
   with pytest.raises(ValueError, match="9000 frames.* limit of 1000 tokens"):
     sizes_lib.resized((9000, 64, 64), sizes_lib.ResizePolicy(1000), STRIDE, PATCH)
   size = np.array([small, (600, 1080, 1920), (9000, 64, 64)])

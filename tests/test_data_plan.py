@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from sora_jax.cli import train
-from sora_jax.data.pixels import buckets
 from sora_jax.data.loading import pipeline
 from sora_jax.data.loading import plan as plan_lib
+from sora_jax.data.pixels import buckets
 from sora_jax.text import tokenizer
 from sora_jax.training import checkpoint
 import toy_data
@@ -57,8 +57,9 @@ RESUMED = """
 import hashlib, sys
 import jax
 import numpy as np
-from sora_jax.data import pipeline, plan, shards
-manifest = shards.open_manifest(sys.argv[1])
+from sora_jax.data.loading import pipeline, plan
+from sora_jax.data.store import manifest as store
+manifest = store.open_manifest(sys.argv[1])
 made = plan.token_plan(manifest, plan.TokenConfig(
     shapes=((8, 64), (4, 128)), text_length=160, block=4000))
 streams = [pipeline.batches(made, int(sys.argv[2]), (i, 4), 1) for i in range(4)]
@@ -157,7 +158,7 @@ def test_another_tokenizer_is_refused(pixels, tmp_path):
 
 
 def test_planning_from_latents_needs_no_decoder():
-  code = ("import sys\nfrom sora_jax.data import plan, pipeline\n"
+  code = ("import sys\nfrom sora_jax.data.loading import plan, pipeline\n"
           "print([m for m in ('av', 'tensorflow_datasets', 'sora_jax.worlds') "
           "if m in sys.modules])")
   out = subprocess.run([sys.executable, "-c", code], capture_output=True,

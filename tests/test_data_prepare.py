@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 
 from sora_jax import main
-from sora_jax.data.store import latents
 from sora_jax.data.prepare import prepare
+from sora_jax.data.sources import mixture
+from sora_jax.data.sources import world
+from sora_jax.data.store import latents
+from sora_jax.data.store import manifest as manifest_lib
 from sora_jax.data.store import records
 from sora_jax.data.store import shards
-from sora_jax.data.store import manifest as manifest_lib
-from sora_jax.data.sources import world
-from sora_jax.data.sources import mixture
-from sora_jax.text import tokenizer
 from sora_jax.media import video_io
+from sora_jax.text import tokenizer
 from sora_jax.worlds import facts as facts_lib
 
 OPTIONS = world.WorldOptions(count=36, seed=3)
@@ -131,9 +131,10 @@ def test_another_data_set_is_not_overwritten(worlds):
 
 
 def test_workers_do_not_change_the_data(worlds, tmp_path):
-  code = ("from sora_jax.data import prepare, sources\n"
+  code = ("from sora_jax.data.prepare import prepare\n"
+          "from sora_jax.data.sources import world\n"
           "if __name__ == '__main__':\n"
-          "  prepare.prepare('world:balls,occluder', 'out', sources."
+          "  prepare.prepare('world:balls,occluder', 'out', world."
           "WorldOptions(count=36, seed=3), workers=2, shard=10, "
           "test_share=0.25, quiet=True)\n")
   (tmp_path / "run.py").write_text(code)

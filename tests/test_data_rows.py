@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 
 from sora_jax import types
-from sora_jax.data.loading import epoch_chunks
-from sora_jax.data.store import latents
 from sora_jax.data.loading import conditioning
+from sora_jax.data.loading import epoch_chunks
 from sora_jax.data.loading import packing
 from sora_jax.data.loading import pipeline
 from sora_jax.data.loading import plan as plan_lib
 from sora_jax.data.loading import statistics
-from sora_jax.text import tokenizer
-from sora_jax.models.attention import attend as attend_lib
+from sora_jax.data.store import latents
 from sora_jax.models import dit
+from sora_jax.models.attention import attend as attend_lib
 from sora_jax.models.text import encoder
+from sora_jax.text import tokenizer
 import toy_data
 
 

@@ -14,13 +14,13 @@ import tensorflow_datasets as tfds
 import bad_files
 from sora_jax import main
 from sora_jax.data.prepare import beam_runner
-from sora_jax.data.prepare import transcode
 from sora_jax.data.prepare import filters
-from sora_jax.data.prepare import report_page
 from sora_jax.data.prepare import prepare
-from sora_jax.data.store import records
-from sora_jax.data.store import manifest as manifest_lib
+from sora_jax.data.prepare import report_page
+from sora_jax.data.prepare import transcode
 from sora_jax.data.sources import world
+from sora_jax.data.store import manifest as manifest_lib
+from sora_jax.data.store import records
 from sora_jax.media import video_io
 
 

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sora_jax.diffusion import guidance
 from sora_jax.diffusion import flow
+from sora_jax.diffusion import guidance
 from sora_jax.diffusion import steppers
 
 CFG = flow.Process()

@@ -7,11 +7,11 @@ import pytest
 
 from sora_jax import mesh
 from sora_jax import types
+from sora_jax.formats import text_encoder_mapping
+from sora_jax.formats import weight_mapping
 from sora_jax.models import dit
 from sora_jax.models import layers
-from sora_jax.formats import weight_mapping
 from sora_jax.models.text import encoder
-from sora_jax.formats import text_encoder_mapping
 
 DIT = dit.DiT(layers=2, heads=2, head_size=16, ffn=48, patch_channels=6,
               out_channels=6, text_width=12, freq_dim=16)

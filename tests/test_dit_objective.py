@@ -12,10 +12,10 @@ from sora_jax import types
 from sora_jax.diffusion import flow
 from sora_jax.models import dit
 from sora_jax.models.text import encoder
-from sora_jax.training.objectives import dit as dit_lib
-from sora_jax.training.objectives import shared
 from sora_jax.training import optimizer
 from sora_jax.training import state as state_lib
+from sora_jax.training.objectives import dit as dit_lib
+from sora_jax.training.objectives import shared
 
 DIT = dit.DiT(layers=1, heads=2, head_size=8, ffn=32, patch_channels=4,
               out_channels=4, text_width=16, remat="none")

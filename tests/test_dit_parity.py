@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from sora_jax.geometry import patches
 from sora_jax import types
-from sora_jax.models import dit
 from sora_jax.formats import dit_mapping
+from sora_jax.geometry import patches
+from sora_jax.models import dit
 
 # layers, heads, head size, ffn, in, out, text width, freq dim, patch, eps
 CONFIGS = (

@@ -8,20 +8,20 @@ import numpy as np
 from numpy.lib import recfunctions as rfn
 import pytest
 
-from sora_jax.geometry import sizes as sizes_lib
-from sora_jax.geometry import frames as frames_lib
-from sora_jax.encoding import decode_batches
-from sora_jax.data.store import latents
 from sora_jax.data.loading import conditioning
 from sora_jax.data.loading import plan
 from sora_jax.data.prepare import prepare
-from sora_jax.data.store import records
-from sora_jax.data.store import manifest as manifest_lib
 from sora_jax.data.sources import world
-from sora_jax.media import video_io
-from sora_jax.formats import pretrained
-from sora_jax.models.vae import vae
+from sora_jax.data.store import latents
+from sora_jax.data.store import manifest as manifest_lib
+from sora_jax.data.store import records
 from sora_jax.encoding import dataset
+from sora_jax.encoding import decode_batches
+from sora_jax.formats import pretrained
+from sora_jax.geometry import frames as frames_lib
+from sora_jax.geometry import sizes as sizes_lib
+from sora_jax.media import video_io
+from sora_jax.models.vae import vae
 
 STRIDE, PATCH = (4, 8, 8), (1, 2, 2)
 
@@ -84,7 +84,8 @@ def test_clips_are_decoded_some_at_a_time(data, model, encoded, tmp_path,
                                           monkeypatch):
   """Groups of one clip give the same latents, and tell of more progress."""
   told = []
-  monkeypatch.setattr(decode_batches, "of", functools.partial(decode_batches.of, most=1))
+  monkeypatch.setattr(decode_batches, "of",
+                      functools.partial(decode_batches.of, most=1))
   dataset.encode(model, data, tmp_path / "out", report=lambda *n: told.append(n))
   assert told == [(i + 1, 12) for i in range(12)]
   again = manifest_lib.open_manifest(tmp_path / "out")

@@ -10,13 +10,13 @@ import tiny_model
 import torch
 
 from sora_jax import main
-from sora_jax.geometry import patches
 from sora_jax import types
+from sora_jax.encoding import video
+from sora_jax.formats import pretrained
 from sora_jax.generation import canvas
 from sora_jax.generation import pipeline
-from sora_jax.encoding import video
+from sora_jax.geometry import patches
 from sora_jax.models import dit
-from sora_jax.formats import pretrained
 from sora_jax.models.text import encoder
 
 SIZE, FRAMES, STEPS, SEED = (48, 32), 5, 4, 1

@@ -15,16 +15,16 @@ from configs import vae as vae_config
 from sora_jax import main
 from sora_jax import mesh
 from sora_jax import types
-from sora_jax.tasks import build
-from sora_jax.tasks import prompts
 from sora_jax.data.loading import plan as plan_lib
 from sora_jax.data.store import manifest
-from sora_jax.generation import pipeline
-from sora_jax.generation import sampler
 from sora_jax.formats import dit_mapping
 from sora_jax.formats import networks
 from sora_jax.formats import pretrained
 from sora_jax.formats import vae_mapping
+from sora_jax.generation import pipeline
+from sora_jax.generation import sampler
+from sora_jax.tasks import build
+from sora_jax.tasks import prompts
 
 ROOT = pathlib.Path(__file__).parent.parent
 # Of the open models, as their config.json state them.

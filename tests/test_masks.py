@@ -6,8 +6,8 @@ import hashlib
 import numpy as np
 import pytest
 
-from sora_jax.data.store import latents
 from sora_jax.data.loading import conditioning
+from sora_jax.data.store import latents
 
 WHOLE = conditioning.ConditioningConfig()
 BEGIN = conditioning.ConditioningConfig(interior=0., loop=0.)  # as of an open model
@@ -68,7 +68,8 @@ def test_a_long_clip_is_seen_everywhere(fit):
   share = np.bincount(views.kind, minlength=len(conditioning.KINDS)) / len(rows)
   print(fit, seen, share, (views.start > 0).mean())
   if fit < 2:  # a latent for itself, as an image
-    assert not views.start.any() and set(views.kind) == {conditioning.NONE, conditioning.REGION}
+    assert not views.start.any() and set(views.kind) == {
+        conditioning.NONE, conditioning.REGION}
     return
   assert seen.min() > 6 * min(fit, 10)
   assert (views.start > 0).mean() > .25
@@ -98,7 +99,8 @@ def _check(rows, views, fit):
   assert (length >= min(fit, 2)).all() and (views.start >= 0).all()
   assert (views.stop <= rows["t"]).all()
   assert (length + views.stills.sum(1) <= fit).all()
-  ends = np.isin(views.kind, (conditioning.SUFFIX, conditioning.BOTH, conditioning.LOOP))
+  ends = np.isin(views.kind, (conditioning.SUFFIX, conditioning.BOTH,
+                              conditioning.LOOP))
   assert np.array_equal(ends, views.cut >= 0)
   assert (views.start + views.head < views.cut)[ends].all()
   assert (views.cut < views.stop)[ends].all()

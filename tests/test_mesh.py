@@ -21,12 +21,12 @@ import pytest
 from sora_jax import mesh as mesh_lib
 from sora_jax import types
 from sora_jax.diffusion import flow
-from sora_jax.models.attention import attend as attend_lib
 from sora_jax.models import dit
+from sora_jax.models.attention import attend as attend_lib
 from sora_jax.models.attention import splash
 from sora_jax.models.text import encoder
-from sora_jax.models.vae import vae as vae_lib
 from sora_jax.models.vae import stream
+from sora_jax.models.vae import vae as vae_lib
 from sora_jax.training.objectives import dit as dit_lib
 
 LIMIT = 1e-5

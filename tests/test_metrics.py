@@ -5,8 +5,8 @@ from PIL import Image
 import pytest
 from scipy import stats
 
-from sora_jax.evaluation import vae
 from sora_jax.evaluation import statistics
+from sora_jax.evaluation import vae
 
 
 @pytest.mark.parametrize("right, n", [(8, 10), (0, 20), (20, 20), (170, 200)])

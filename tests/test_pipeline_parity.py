@@ -11,11 +11,11 @@ import torch
 import wan_folder
 
 from sora_jax import main
-from sora_jax.geometry import sizes
-from sora_jax.geometry import patches
-from sora_jax.media import video_io
 from sora_jax.generation import canvas
 from sora_jax.generation import pipeline
+from sora_jax.geometry import patches
+from sora_jax.geometry import sizes
+from sora_jax.media import video_io
 from sora_jax.models.vae import vae
 
 SIZE, FRAMES, STEPS, SEED = (48, 32), 5, 4, 3
@@ -36,7 +36,7 @@ def noise(ours):
   """The noise of SEED as the reference's latents [1, C, t, h, w]."""
   stride = vae.stride(ours.model.vae.module)
   size = sizes.latent_size((FRAMES, *SIZE[::-1]), stride)
-  grid = patches.grid_size(size, canvas.PATCH)
+  grid = sizes.grid_size(size, canvas.PATCH)
   x = patches.noise(jax.random.key(SEED), int(np.prod(grid)),
                        ours.model.transformer.module.patch_channels)
   z = np.array(patches.unpatchify(x, size, canvas.PATCH))

@@ -11,9 +11,9 @@ import sys
 import pytest
 
 from sora_jax import main
-from sora_jax.cli import plan
 from sora_jax.aot import compile
 from sora_jax.aot import report
+from sora_jax.cli import plan
 
 ROOT = pathlib.Path(__file__).parent.parent
 needs_libtpu = pytest.mark.skipif(

@@ -1,4 +1,4 @@
-"""Configs for pods, and what they are projected to cost."""
+"""Configs for pods, and what they are projected to flops."""
 
 import functools
 import math
@@ -10,14 +10,14 @@ import pytest
 from configs import dit as dit_config
 from configs import vae as vae_config
 from sora_jax import mesh as mesh_lib
-from sora_jax.tasks import build
-from sora_jax.models import dit
+from sora_jax.aot import projection
 from sora_jax.formats import pretrained
+from sora_jax.mesh import chips as chips_lib
+from sora_jax.models import dit
+from sora_jax.models import flops as flops_lib
 from sora_jax.models.text import encoder as encoder_lib
 from sora_jax.models.vae import vae
-from sora_jax.models import flops as flops_lib
-from sora_jax.aot import projection
-from sora_jax.mesh import chips as chips_lib
+from sora_jax.tasks import build
 
 PODS = tuple(dit_config.PODS)
 # Gflops of Table 4 of the DiT paper (arXiv 2212.09748), patch 2, 256 tokens.
@@ -59,7 +59,7 @@ def test_a_config_for_a_pod_is_what_its_docstring_says(variant):
   assert [int(n.replace(",", "")) for n in (*row[1:4], row[-1])] == [
       module.layers, module.heads * module.head_size, module.heads,
       rows * length]
-  assert row[4] == f"{cost.dit_params(module) / 1e9:.2f}"
+  assert row[4] == f"{flops_lib.dit_params(module) / 1e9:.2f}"
   assert row[6] == cfg.topology
   mesh = {k: n for k, n in cfg.mesh.items() if n > 1}
   told = re.search(rf"  {variant} .*\n( +\w+=\d+\n)?",

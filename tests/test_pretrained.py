@@ -16,15 +16,15 @@ import safetensors.numpy
 import wan_folder
 
 from sora_jax import main
-from sora_jax.formats import find
-from sora_jax.models import dit
 from sora_jax.formats import dit_mapping
-from sora_jax.formats import weight_mapping
+from sora_jax.formats import find
 from sora_jax.formats import networks
 from sora_jax.formats import pretrained
-from sora_jax.models.vae import vae
 from sora_jax.formats import vae_mapping
 from sora_jax.formats import weight_files
+from sora_jax.formats import weight_mapping
+from sora_jax.models import dit
+from sora_jax.models.vae import vae
 
 VAE = vae.VAE(base=2, mults=(1, 1), z=2, blocks=1, temporal=(True,))
 
@@ -238,9 +238,9 @@ def test_a_repository_is_read_from_the_cache(folder, tmp_path):
   shutil.copytree(folder, cache / "snapshots" / ("0" * 40))
   (cache / "refs").mkdir()
   (cache / "refs" / "main").write_text("0" * 40)
-  code = ("from sora_jax.generation import pipeline; "
-          "print(pipeline.find('someone/small-wan')); "
-          "pipeline.find('someone/other')")
+  code = ("from sora_jax.formats import find; "
+          "print(find.find('someone/small-wan')); "
+          "find.find('someone/other')")
   run = subprocess.run(
       [sys.executable, "-c", code], text=True, capture_output=True, check=False,
       env={**os.environ, "HF_HUB_CACHE": str(tmp_path), "HF_HUB_OFFLINE": "1",

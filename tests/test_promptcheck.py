@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from sora_jax import worlds
+from sora_jax.encoding import video as video_lib
 from sora_jax.evaluation import cases
 from sora_jax.evaluation import continuity
 from sora_jax.evaluation import prompting
 from sora_jax.evaluation import prompting_modes
-from sora_jax.encoding import video as video_lib
 from sora_jax.worlds import facts as facts_lib
 
 MODES = ("animate", "extend", "loop", "edit", "connect", "inpaint", "upscale")

@@ -5,15 +5,15 @@ import numpy as np
 import pytest
 import tiny_model
 
-from sora_jax.geometry import patches
-from sora_jax.geometry import frames as frames_lib
+from sora_jax.encoding import video as video_lib
+from sora_jax.formats import pretrained
 from sora_jax.generation import canvas as canvas_lib
 from sora_jax.generation import pipeline
-from sora_jax.encoding import video as video_lib
 from sora_jax.generation import prompting
 from sora_jax.generation import result as result_lib
 from sora_jax.generation import sampler
-from sora_jax.formats import pretrained
+from sora_jax.geometry import frames as frames_lib
+from sora_jax.geometry import patches
 
 SIZE = (48, 32)
 
@@ -215,8 +215,8 @@ def test_a_batch_draws_what_each_alone_does(ours, method):
 
 
 def test_every_step_draws_noise_of_its_own(ours, monkeypatch):
-  seen, step = [], sampler.solvers.step
-  monkeypatch.setattr(sampler.solvers, "step", lambda denoise, carry, row, known,
+  seen, step = [], sampler.steppers.step
+  monkeypatch.setattr(sampler.steppers, "step", lambda denoise, carry, row, known,
                       noise: (noise is not None and jax.debug.callback(
                           lambda x: seen.append(np.asarray(x).ravel()), noise),
                               step(denoise, carry, row, known, noise))[1])

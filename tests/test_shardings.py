@@ -8,9 +8,9 @@ import pytest
 
 from configs import dit as dit_config
 from sora_jax import mesh as mesh_lib
-from sora_jax.tasks import build
 from sora_jax.models import dit
 from sora_jax.models.text import encoder
+from sora_jax.tasks import build
 
 FOLDER = pathlib.Path(__file__).parent / "shardings"
 GOLDEN = ("tiny", "14b")

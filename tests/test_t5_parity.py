@@ -14,8 +14,8 @@ import transformers
 
 from sora_jax import mesh
 from sora_jax import types
-from sora_jax.models.text import t5
 from sora_jax.formats import t5_mapping
+from sora_jax.models.text import t5
 
 # layers, heads, head size, width, ffn, vocab, buckets, max distance, act, eps
 CONFIGS = (

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from sora_jax.training import loop
-from sora_jax.training.objectives import shared
 from sora_jax.training import optimizer
+from sora_jax.training.objectives import shared
 import toy_run
 
 

@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sora_jax.models.vae import conv
-from sora_jax.models.vae import vae as vae_lib
 from sora_jax.formats import vae_mapping
+from sora_jax.models.vae import conv
 from sora_jax.models.vae import stream
+from sora_jax.models.vae import vae as vae_lib
 
 WAN22 = vae_lib.VAE(base=4, decoder_base=6, mults=(1, 2, 2), z=3, blocks=1)
 WAN21 = vae_lib.VAE(base=4, mults=(1, 2), z=3, blocks=1, temporal=(True,),

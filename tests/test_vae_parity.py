@@ -6,9 +6,9 @@ import jax
 import numpy as np
 import pytest
 
-from sora_jax.models.vae import vae as vae_lib
 from sora_jax.formats import vae_mapping
 from sora_jax.models.vae import stream
+from sora_jax.models.vae import vae as vae_lib
 
 diffusers = pytest.importorskip("diffusers")
 torch = pytest.importorskip("torch")

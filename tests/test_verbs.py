@@ -9,9 +9,9 @@ import tiny_model
 
 import bad_files
 from sora_jax import main
-from sora_jax.media import video_io
 from sora_jax.encoding import video as video_lib
 from sora_jax.formats import pretrained
+from sora_jax.media import video_io
 
 SIZE = "48x32"
 

@@ -9,10 +9,10 @@ import PIL.Image
 import pytest
 
 import bad_files
-from sora_jax.media import containers
 from sora_jax import files
-from sora_jax.text import tokenizer
+from sora_jax.media import containers
 from sora_jax.media import video_io
+from sora_jax.text import tokenizer
 
 
 def psnr(a, b):

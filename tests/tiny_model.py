@@ -6,11 +6,11 @@ Not a test: the tests of export and of prompting share it.
 import jax
 import numpy as np
 
-from sora_jax.text import tokenizer as tokenizer_lib
-from sora_jax.models import dit
 from sora_jax.formats import pretrained
+from sora_jax.models import dit
 from sora_jax.models.text import encoder as encoder_lib
 from sora_jax.models.vae import vae
+from sora_jax.text import tokenizer as tokenizer_lib
 
 PROMPT = "a red ball moves up"
 

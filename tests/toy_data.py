@@ -3,16 +3,16 @@
 import jax
 import numpy as np
 
-from sora_jax.geometry import sizes as sizes_lib
-from sora_jax.data.pixels import buckets
-from sora_jax.data.store import latents
 from sora_jax.data.loading import conditioning
 from sora_jax.data.loading import plan as plan_lib
+from sora_jax.data.pixels import buckets
 from sora_jax.data.prepare import prepare
-from sora_jax.data.store import records
-from sora_jax.data.store import manifest
-from sora_jax.data.store import shards
 from sora_jax.data.sources import world
+from sora_jax.data.store import latents
+from sora_jax.data.store import manifest
+from sora_jax.data.store import records
+from sora_jax.data.store import shards
+from sora_jax.geometry import sizes as sizes_lib
 from sora_jax.text import tokenizer
 
 BUCKETS = ((1, 24, 24, 8, 0.25), (5, 24, 24, 4, 0.5), (9, 16, 24, 4, 0.25))
@@ -53,7 +53,8 @@ def synthetic(pixels, out, spoil=()):
           z, item.captions, item.fps, (item.frames, item.height, item.width),
           {c: z[c:] + np.array([0, 100], np.float16) for c in cuts},
           {f: mark(z[:1], 1000 + f) for f in stills},
-          tuple(conditioning.draw_regions(rng, np.array([[t, h // 2, w // 2]]))[0].tolist()),
+          tuple(conditioning.draw_regions(
+              rng, np.array([[t, h // 2, w // 2]]))[0].tolist()),
           z + np.array([0, 500], np.float16))
       data = latents.encode(record)
       yield data[:9] if i in spoil else data, latents.row(record, tok)

@@ -27,11 +27,11 @@ import jax.numpy as jnp
 import numpy as np
 import torch
 
-from sora_jax.geometry import patches
 from sora_jax import types
-from sora_jax.models.attention import attend
-from sora_jax.models import dit
 from sora_jax.formats import dit_mapping
+from sora_jax.geometry import patches
+from sora_jax.models import dit
+from sora_jax.models.attention import attend
 
 PARAMETERS = 15_594_688
 TEXT = (64, 256)  # tokens and width of the prompt

@@ -21,14 +21,14 @@ import time
 import numpy as np
 
 from sora_jax import main as program
-from sora_jax.geometry import sizes
-from sora_jax.data.pixels import buckets
-from sora_jax.data.store import latents
 from sora_jax.data.loading import pipeline
 from sora_jax.data.loading import plan as plan_lib
-from sora_jax.data.store import records
+from sora_jax.data.pixels import buckets
+from sora_jax.data.store import latents
 from sora_jax.data.store import manifest as manifest_lib
+from sora_jax.data.store import records
 from sora_jax.data.store import shards
+from sora_jax.geometry import sizes
 from sora_jax.text import tokenizer
 
 STRIDE, PATCH, CHANNELS = (4, 8, 8), (1, 2, 2), 16

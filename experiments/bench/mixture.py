@@ -15,8 +15,8 @@ import os
 
 import numpy as np
 
-from sora_jax.data.store import manifest as manifest_lib
 from sora_jax import files
+from sora_jax.data.store import manifest as manifest_lib
 
 IMAGES = 0.2
 COMMON = 0.7

@@ -29,13 +29,13 @@ import time
 import mixture
 import numpy as np
 
-from sora_jax.geometry import sizes as sizes_lib
-from sora_jax.data.store import latents
-from sora_jax.data.loading import plan as plan_lib
-from sora_jax.data.loading import estimate
-from sora_jax.data.loading import statistics as statistics_lib
-from sora_jax.data.store import manifest
 from sora_jax import files
+from sora_jax.data.loading import estimate
+from sora_jax.data.loading import plan as plan_lib
+from sora_jax.data.loading import statistics as statistics_lib
+from sora_jax.data.store import latents
+from sora_jax.data.store import manifest
+from sora_jax.geometry import sizes as sizes_lib
 from sora_jax.models import dit as dit_lib
 from sora_jax.models import flops
 
@@ -141,7 +141,8 @@ def bucketed(data: manifest.Manifest, cut: bool) -> dict:
 
 def padded(data: manifest.Manifest, skip: bool) -> dict:
   """One clip a row of the longest length; `skip`: of attention, padding."""
-  lost = sizes_lib.resize_report(sizes(data), sizes_lib.ResizePolicy(LONGEST), STRIDE, PATCH)
+  lost = sizes_lib.resize_report(
+      sizes(data), sizes_lib.ResizePolicy(LONGEST), STRIDE, PATCH)
   own = np.minimum(sizes_lib.token_count(sizes(data), STRIDE, PATCH), LONGEST)
   blocks = np.ceil((own if skip else np.full(len(own), LONGEST)) / BLOCK)**2
   ideal = (own.astype(float)**2).sum() / BLOCK**2

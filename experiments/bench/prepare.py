@@ -19,9 +19,9 @@ import time
 
 import numpy as np
 
-from sora_jax.media import containers
 from sora_jax.data.prepare import filters
 from sora_jax.data.prepare import prepare
+from sora_jax.media import containers
 from sora_jax.media import video_io
 
 

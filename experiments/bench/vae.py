@@ -21,8 +21,8 @@ import jax
 import numpy as np
 import torch
 
-from sora_jax.models.vae import vae as vae_lib
 from sora_jax.formats import vae_mapping
+from sora_jax.models.vae import vae as vae_lib
 
 GOALS = {"encode": 1.0, "decode": 0.75}
 NETWORKS = {

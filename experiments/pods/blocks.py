@@ -16,10 +16,10 @@ import sys
 import jax
 import numpy as np
 
-from sora_jax.geometry import sizes
-from sora_jax.data.loading import plan as plan_lib
 from sora_jax.data.loading import estimate
+from sora_jax.data.loading import plan as plan_lib
 from sora_jax.data.loading import statistics
+from sora_jax.geometry import sizes
 from sora_jax.models.attention import splash
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "bench"))

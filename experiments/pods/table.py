@@ -19,16 +19,15 @@ import shlex
 import subprocess
 import sys
 
-from sora_jax.geometry import sizes
-from sora_jax.geometry import patches
-from sora_jax.cli import config as config_lib
-from sora_jax.tasks import build
-from sora_jax.aot import report
-from sora_jax.formats import pretrained
-from sora_jax.models.vae import vae as vae_lib
-from sora_jax.models import flops as flops_lib
 from sora_jax.aot import projection
+from sora_jax.aot import report
+from sora_jax.cli import config as config_lib
+from sora_jax.formats import pretrained
+from sora_jax.geometry import sizes
 from sora_jax.mesh import chips as chips_lib
+from sora_jax.models import flops as flops_lib
+from sora_jax.models.vae import vae as vae_lib
+from sora_jax.tasks import build
 
 ROWS = os.path.join(os.path.dirname(__file__), "rows")
 SLICES = {"v4-128": "v4:4x4x4", "v5e-256": "v5e:16x16", "v5p-128": "v5p:4x4x4",
@@ -146,12 +145,13 @@ def minute() -> list[str]:
       stride = vae_lib.stride(build.vae_of(
           config_lib.load(f"configs/vae.py:{vae}")))
       size = sizes.latent_size((1440, 1080, 1920), stride, build.PATCH)
-      length = math.prod(patches.grid_size(size, build.PATCH))
+      length = math.prod(sizes.grid_size(size, build.PATCH))
       one = [(length, 256)]
       flops, scores = (count(module, one) for count in (
           flops_lib.dit_flops, flops_lib.attention_flops))
-      work = flops_lib.Work(2 * flops, 2 * (flops - scores), 2 * flops_lib.attention_flops(
-          module, one, flops_lib.LANES))
+      work = flops_lib.Work(
+          2 * flops, 2 * (flops - scores),
+          2 * flops_lib.attention_flops(module, one, flops_lib.LANES))
       time = projection.project(work, 256, chips_lib.CHIPS["v5p"], 0, 0, 0)["seconds"]
       lines.append("| " + " | ".join([
           name, f"{vae}, {'x'.join(map(str, stride))}", f"{length:,}",
@@ -179,7 +179,7 @@ def paper() -> list[str]:
     found = {k: n / 1e6 for k, n in flops_lib.paper_params(module).items()}
     alike = found["parameters"] - found["text"] + found["shared"]
     lines.append("| " + " | ".join([
-        name, f"{cost.paper_macs(module) / 1e9:.2f}", f"{gflops}",
+        name, f"{flops_lib.paper_macs(module) / 1e9:.2f}", f"{gflops}",
         f"{found['parameters']:.1f}", f"{millions}", f"{found['text']:.1f}",
         f"{found['shared']:.1f}", f"{alike:.1f}"]) + " |")
   return lines
@@ -212,17 +212,17 @@ def cells(name, kind, plan, b) -> list[str]:
   hbm = plan["hbm"] / report.GIB
   first = [name, kind, report.mesh(plan["mesh"]), f"{b['units']:,}",
            report.number(b["flops"]).strip(),
-           f"{b['needed'] / plan_report.GIB:.2f} of {hbm:.2f}"]
+           f"{b['needed'] / report.GIB:.2f} of {hbm:.2f}"]
   if not b["fits"]:
     return [*first, "", "", "does not fit", ""]
   sent = ", ".join(
       f"{c['kind']}{' (network)' if c['network'] else ''} "
-      f"{plan_report.number(c['sent'])}B" for c in b["collectives"][:3])
+      f"{report.number(c['sent'])}B" for c in b["collectives"][:3])
   floor = max(b["floors"], key=b["floors"].get)
   time = report.time(b["seconds"])
   if b["runs"] > 1:
-    time += f"; {b['runs']} steps {plan_report.time(b['runs'] * b['seconds'])}"
-  return [*first, sent, f"{plan_report.time(b['floors'][floor])} ({floor})",
+    time += f"; {b['runs']} steps {report.time(b['runs'] * b['seconds'])}"
+  return [*first, sent, f"{report.time(b['floors'][floor])} ({floor})",
           time, f"{b['mfu']:.0%}"]
 
 

@@ -16,8 +16,8 @@ import numpy as np
 from PIL import Image
 
 from sora_jax import main as program
-from sora_jax.media import video_io
 from sora_jax.evaluation import statistics
+from sora_jax.media import video_io
 
 BALL = '--prompt="a large red ball moves to the right on a plain black background"'
 STRIPS = [

@@ -29,8 +29,8 @@ import zipfile
 import av
 import numpy as np
 
-from sora_jax.media import video_io
 from sora_jax.evaluation import statistics
+from sora_jax.media import video_io
 
 FRAMES = 33  # 4 k + 1
 SHORT_SIDE = 160

@@ -12,18 +12,18 @@ import json
 import os
 import sys
 
-from sora_jax import mesh as mesh_lib
-from sora_jax.tasks import build
-from sora_jax.tasks import programs as programs_lib
-from sora_jax.tasks import plan_sample
-from sora_jax.tasks import plan_train
 from sora_jax import files
-from sora_jax.models.vae import vae
-from sora_jax.aot import projection
-from sora_jax.models import flops
+from sora_jax import mesh as mesh_lib
 from sora_jax.aot import hlo
+from sora_jax.aot import projection
 from sora_jax.aot import topology as topology_lib
 from sora_jax.mesh import chips as chips_lib
+from sora_jax.models import flops
+from sora_jax.models.vae import vae
+from sora_jax.tasks import build
+from sora_jax.tasks import plan_sample
+from sora_jax.tasks import plan_train
+from sora_jax.tasks import programs as programs_lib
 
 TRIES = 4  # meshes that are compiled in search of one that fits
 MAKERS = {("dit", "train"): plan_train.train_dit,

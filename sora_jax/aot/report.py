@@ -1,6 +1,7 @@
 """The lines that tell what `plan` found."""
 
-from sora_jax.models import flops
+
+from sora_jax.aot import projection
 
 GIB = 2**30
 
@@ -17,8 +18,8 @@ def describe(found: dict) -> list[str]:
   if any("seconds" in b for b in found["buckets"]):
     lines.append(
         "The times are projections, nothing was run: the slowest of arithmetic "
-        f"at {cost.RATES['dense']:.0%} of the peak in products and "
-        f"{cost.RATES['attention']:.0%} in attention, and of memory, links and "
+        f"at {projection.RATES['dense']:.0%} of the peak in products and "
+        f"{projection.RATES['attention']:.0%} in attention, and of memory, links and "
         "network at their full speed.")
   if "proposal" in found:
     names = ", ".join(b["name"] for b in found["buckets"] if not b["fits"])

@@ -2,7 +2,7 @@
 
 The compiler inside libtpu serves named topologies: its memory figures, its
 out-of-memory error and its text are those of the real chips. What the chips
-then take is not known without one; CHIPS holds what they could at best.
+then take is not known without one; chips.CHIPS holds what they could at best.
 """
 
 import dataclasses
@@ -15,44 +15,12 @@ import jax
 from jax.experimental import topologies
 
 from sora_jax.aot import hlo
+from sora_jax.mesh import chips
 
-GIB = 2**30
 # The compiler looks for no chips and is silent about not finding them.
 ALONE = {"TPU_SKIP_MDS_QUERY": "1", "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
          "TPU_WORKER_HOSTNAMES": "localhost", "TPU_ACCELERATOR_TYPE": "v5p-8",
          "TPU_MIN_LOG_LEVEL": "3"}
-
-
-@dataclasses.dataclass(frozen=True)
-class Chip:
-  """What one chip has.
-
-  Attributes:
-    hbm: bytes of memory that a program may use, as the compiler says.
-    flops: bfloat16 operations a second.
-    memory: bytes a second to and from its memory.
-    links: bytes a second that it sends to its neighbours, all links together.
-    network: bytes a second that it sends to another slice.
-    options: what the topology of these chips must be told.
-  """
-
-  hbm: float
-  flops: float
-  memory: float
-  links: float
-  network: float
-  options: dict = dataclasses.field(default_factory=dict)
-
-
-# cloud.google.com/tpu/docs: v4, v5e, v5p, v6e; of the bidirectional bandwidth
-# of the links half is sent. v4's links: Jouppi et al. 2023, arXiv 2304.01433; its
-# network is not stated and taken as v5p's.
-CHIPS = {
-    "v4": Chip(30.75 * GIB, 275e12, 1.2e12, 300e9, 6.25e9,
-               {"chip_config_name": "megacore"}),
-    "v5e": Chip(15.75 * GIB, 197e12, 0.819e12, 200e9, 3.125e9),
-    "v5p": Chip(95.74 * GIB, 459e12, 2.765e12, 600e9, 6.25e9),
-    "v6e": Chip(31.25 * GIB, 918e12, 1.638e12, 400e9, 12.5e9)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,18 +44,18 @@ class Compiled:
   fits: bool
 
 
-def chip_of(topology: str) -> Chip:
+def chip_of(topology: str) -> chips.Chip:
   """The chip of a topology such as v5p:4x4x4.
 
   Raises:
     ValueError: a name that is no topology.
   """
   match = re.fullmatch(r"(\w+):\d+(x\d+){1,2}", topology or "")
-  if not match or match[1] not in CHIPS:
+  if not match or match[1] not in chips.CHIPS:
     raise ValueError(
         f"there is no topology '{topology}': give KIND:AxB or KIND:AxBxC in "
-        f"chips, such as v5p:4x4x4, where KIND is one of {', '.join(CHIPS)}")
-  return CHIPS[match[1]]
+        f"chips, such as v5p:4x4x4, where KIND is one of {', '.join(chips.CHIPS)}")
+  return chips.CHIPS[match[1]]
 
 
 def devices(topology: str, slices: int = 1) -> list:

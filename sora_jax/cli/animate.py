@@ -3,8 +3,8 @@
 from absl import flags
 
 from sora_jax.cli import sampling
-from sora_jax.media import video_io
 from sora_jax.generation import prompting
+from sora_jax.media import video_io
 
 
 def run(argv: list[str]) -> int:

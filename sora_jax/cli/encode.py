@@ -6,10 +6,10 @@ from absl import flags
 import tqdm
 
 from sora_jax.cli import options
-from sora_jax.geometry import sizes
+from sora_jax.encoding import dataset
 from sora_jax.formats import find
 from sora_jax.formats import pretrained
-from sora_jax.encoding import dataset
+from sora_jax.geometry import sizes
 
 
 def run(argv: list[str]) -> int:

@@ -14,16 +14,16 @@ from absl import flags
 from sora_jax import worlds
 from sora_jax.cli import options
 from sora_jax.cli import sampling
+from sora_jax.encoding import video
 from sora_jax.evaluation import cases
 from sora_jax.evaluation import prompting
 from sora_jax.evaluation import prompting_modes
 from sora_jax.evaluation import vae
 from sora_jax.evaluation import worlds as worlds_lib
-from sora_jax.generation import pipeline
 from sora_jax.formats import find
-from sora_jax.encoding import video
-from sora_jax.formats import sampling_defaults
 from sora_jax.formats import pretrained
+from sora_jax.formats import sampling_defaults
+from sora_jax.generation import pipeline
 
 SIZES = "64x64,96x56,56x96,128x72"
 
@@ -81,7 +81,7 @@ def run(argv: list[str]) -> int:
   elif f.suite == "prompting":
     if odd := [m for m in f.modes if m not in prompting_modes.MODES]:
       raise ValueError(f"'{odd[0]}' cannot be evaluated: --modes has "
-                       f"{', '.join(prompted.MODES)}")
+                       f"{', '.join(prompting_modes.MODES)}")
     model = pipeline.load(f.model)
     out.mkdir(parents=True, exist_ok=True)
     prompting.evaluate(model, model.model.digest, todo, out, seed=f.seed,

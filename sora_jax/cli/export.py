@@ -11,12 +11,12 @@ import jax
 import numpy as np
 
 from sora_jax.cli import options
-from sora_jax.tasks import build
 from sora_jax.data.store import manifest
-from sora_jax.text import tokenizer
+from sora_jax.encoding import dataset
 from sora_jax.formats import find
 from sora_jax.formats import pretrained
-from sora_jax.encoding import dataset
+from sora_jax.tasks import build
+from sora_jax.text import tokenizer
 from sora_jax.training import checkpoint
 
 DTYPES = {"float16": np.float16, "float32": np.float32}

@@ -17,16 +17,16 @@ import re
 
 from absl import flags
 
+from sora_jax import files
 from sora_jax import mesh as mesh_lib
+from sora_jax.aot import compile
+from sora_jax.aot import report
+from sora_jax.aot import topology as topology_lib
 from sora_jax.cli import config as config_lib
 from sora_jax.cli import options
-from sora_jax.tasks import build
-from sora_jax.aot import compile
-from sora_jax.tasks import programs
-from sora_jax.aot import report
 from sora_jax.cli import sampling
-from sora_jax import files
-from sora_jax.aot import topology as topology_lib
+from sora_jax.tasks import build
+from sora_jax.tasks import programs
 
 
 def run(argv: list[str]) -> int:

@@ -10,17 +10,17 @@ encoded yet can be planned too, with the stride of the VAE that will encode it.
 from absl import flags
 import numpy as np
 
+from sora_jax import files
 from sora_jax.cli import config as config_lib
 from sora_jax.cli import options
-from sora_jax.tasks import build
-from sora_jax.data.pixels import buckets
-from sora_jax.geometry import sizes as sizes_lib
-from sora_jax.data.loading import plan as plan_lib
 from sora_jax.data.loading import estimate
-from sora_jax.data.loading import suggest_buckets
+from sora_jax.data.loading import plan as plan_lib
 from sora_jax.data.loading import statistics
+from sora_jax.data.loading import suggest_buckets
+from sora_jax.data.pixels import buckets
 from sora_jax.data.store import manifest as manifest_lib
-from sora_jax import files
+from sora_jax.geometry import sizes as sizes_lib
+from sora_jax.tasks import build
 
 BAR = 30  # characters
 

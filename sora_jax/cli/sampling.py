@@ -18,11 +18,11 @@ import numpy as np
 
 from sora_jax import mesh as mesh_lib
 from sora_jax.cli import options
-from sora_jax.media import containers
-from sora_jax.media import video_io
+from sora_jax.formats import sampling_defaults
 from sora_jax.generation import canvas as canvas_lib
 from sora_jax.generation import pipeline
-from sora_jax.formats import sampling_defaults
+from sora_jax.media import containers
+from sora_jax.media import video_io
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 ENDINGS = (".mp4", ".gif", ".webp", ".png")

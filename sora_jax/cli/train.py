@@ -13,14 +13,14 @@ import traceback
 from absl import flags
 import jax
 
-from sora_jax import main
 from sora_jax import mesh as mesh_lib
 from sora_jax.cli import config as config_lib
+from sora_jax.cli import errors
 from sora_jax.cli import options
-from sora_jax.tasks import build
 from sora_jax.data.loading import pipeline
 from sora_jax.data.store import manifest as manifest_lib
 from sora_jax.mesh import multihost
+from sora_jax.tasks import build
 from sora_jax.training import checkpoint
 from sora_jax.training import loop
 from sora_jax.training import state as state_lib
@@ -69,7 +69,7 @@ def together(where: str, work: Callable[[], object]) -> int:
     error = multihost.explain(error)
     if os.environ.get("SORA_JAX_TRACEBACK"):
       traceback.print_exception(error)
-    code = main.report("train", error)
+    code = errors.report("train", error)
     sys.stderr.flush()
     os._exit(code)
   return 0

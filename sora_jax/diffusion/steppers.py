@@ -27,7 +27,7 @@ The solvers that other people's model folders name are in schedulers.py.
 
 A solver is a table with one row a step, and one pure `step` serves them all, so
 that a caller can scan it (`solve`) or jit the step and report progress
-(`drive`). The columns of a row are
+(`sample_loop`). The columns of a row are
 
   0      time: what the network is told
   1      t: the noise level of x, which `time` may round
@@ -97,7 +97,7 @@ def table(times: np.ndarray, method: str = "ab2") -> np.ndarray:
   return rows.astype(np.float32)
 
 
-def begin(start: types.Array, known=None):
+def init(start: types.Array, known=None):
   """The carry (x, x_last, x0_hat_1, x0_hat_2) at the first row of a table."""
   x = keep(jnp.asarray(start), known)
   return (x, *(jnp.zeros_like(x) for _ in range(3)))
@@ -115,7 +115,7 @@ def step(denoise: Denoise, carry, row: types.Array, known=None, noise=None):
 
   Args:
     denoise: (x_t [B, L, P], t scalar) -> x0_hat [B, L, P].
-    carry: from `begin` or the step before.
+    carry: from `init` or the step before.
     row: [COLUMNS], a row of `table`.
     known: (x_known [B, L, P], mask [B, L] bool) or None; known tokens enter
       `denoise` exact, whatever t is, and leave exact.
@@ -159,10 +159,10 @@ def solve(denoise: Denoise, start: types.Array, times: np.ndarray, known=None,
   body = lambda carry, row: (step(denoise, carry, row[1], known, draw(row[0])),
                              None)
   rows = jnp.arange(len(rows)), rows
-  return jax.lax.scan(body, begin(start, known), rows)[0][0]
+  return jax.lax.scan(body, init(start, known), rows)[0][0]
 
 
-def drive(advance, carry, rows: np.ndarray, report=None):
+def sample_loop(advance, carry, rows: np.ndarray, report=None):
   """The same as a loop on the host: carry = advance(carry, row) per row.
 
   `advance` is a (jitted) `step`; `report(i, count)` is called once step i is

@@ -21,17 +21,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sora_jax.geometry import sizes as sizes_lib
-from sora_jax.geometry import patches
-from sora_jax.geometry import frames as frames_lib
-from sora_jax.encoding import decode_batches
-from sora_jax.data.store import latents
 from sora_jax.data.loading import conditioning
+from sora_jax.data.store import latents
 from sora_jax.data.store import manifest as manifest_lib
 from sora_jax.data.store import shards
-from sora_jax.text import tokenizer
+from sora_jax.encoding import decode_batches
 from sora_jax.formats import pretrained
+from sora_jax.geometry import frames as frames_lib
+from sora_jax.geometry import sizes as sizes_lib
 from sora_jax.models.vae import vae
+from sora_jax.text import tokenizer
 
 MAX_SHAPES = 8
 PATCH = (1, 2, 2)
@@ -236,7 +235,7 @@ def _records(run: Encoder, found, words, info: dict, rejects: list):
       continue
     item, video, times = clip
     size = video.shape[:3]
-    grid = patches.grid_size(sizes_lib.latent_size(size, stride, PATCH),
+    grid = sizes_lib.grid_size(sizes_lib.latent_size(size, stride, PATCH),
                                 PATCH)
     cuts, frames, box = choose(info["latent_seed"], item.key, len(video), grid,
                                info["tails"], info["stills"], info["boxes"])

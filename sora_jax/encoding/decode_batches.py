@@ -8,9 +8,9 @@ import functools
 
 import numpy as np
 
-from sora_jax.geometry import sizes
-from sora_jax.data.store import records
 from sora_jax.data.store import manifest as manifest_lib
+from sora_jax.data.store import records
+from sora_jax.geometry import sizes
 from sora_jax.media import video_io
 
 BYTES = 2**29  # of the frames of a group

@@ -13,9 +13,9 @@ import jax
 import numpy as np
 import PIL.Image
 
-from sora_jax.geometry import sizes
-from sora_jax.geometry import frames as frames_lib
 from sora_jax.formats import pretrained
+from sora_jax.geometry import frames as frames_lib
+from sora_jax.geometry import sizes
 from sora_jax.models.vae import vae
 
 PATCH = (1, 2, 2)

@@ -25,10 +25,10 @@ import dataclasses
 import numpy as np
 
 from sora_jax import worlds
+from sora_jax.encoding import video as video_lib
 from sora_jax.evaluation import cases
 from sora_jax.evaluation import continuity
 from sora_jax.evaluation import vae
-from sora_jax.encoding import video as video_lib
 from sora_jax.worlds import facts as facts_lib
 from sora_jax.worlds import parse
 

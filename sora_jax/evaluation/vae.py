@@ -14,9 +14,9 @@ import pathlib
 import numpy as np
 import tqdm
 
-from sora_jax.media import video_io
 from sora_jax.evaluation import cases
 from sora_jax.evaluation import statistics
+from sora_jax.media import video_io
 from sora_jax.worlds import parse
 
 WINDOW, SIGMA, K1, K2, PEAK = 11, 1.5, 0.01, 0.03, 255.0

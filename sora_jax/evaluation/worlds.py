@@ -221,7 +221,7 @@ def tables(scored: Sequence[Scored], result: dict) -> str:
   for title, key in (("All", "metrics"),
                      ("One object, plain background", "one_object_plain")):
     rows = [(name, statistics.percent(m["value"]),
-             f"{report.percent(m['low'])} to {report.percent(m['high'])}",
+             f"{statistics.percent(m['low'])} to {statistics.percent(m['high'])}",
              statistics.percent(m["ceiling"]), statistics.percent(m["floor"]), m["n"])
             for name, m in result[key].items()]
     text += [f"## {title}\n", statistics.markdown(header, rows)]
@@ -235,8 +235,8 @@ def tables(scored: Sequence[Scored], result: dict) -> str:
     for name, part in groups(scored, of):
       own = metrics(part, result["seed"])
       rows.append((str(name), len(part), *(
-          f"{report.percent(own[m]['value'])} "
-          f"({report.percent(own[m]['ceiling'])})" if m in own else "-"
+          f"{statistics.percent(own[m]['value'])} "
+          f"({statistics.percent(own[m]['ceiling'])})" if m in own else "-"
           for m in METRICS)))
     text += [f"## {title}\n\nPercent right (ceiling).\n",
              statistics.markdown(("", "n", *METRICS), rows)]

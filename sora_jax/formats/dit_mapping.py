@@ -11,8 +11,8 @@ import math
 
 import numpy as np
 
-from sora_jax.models import dit
 from sora_jax.formats import weight_mapping
+from sora_jax.models import dit
 
 MODULES = {
     "patch": "patch_embedding",
@@ -54,7 +54,7 @@ def reference_name(path: str) -> str:
   return f"{MODULES[module]}.{LEAVES[leaf]}"
 
 
-def layouts(module: dit.DiT, patch=(1, 2, 2)) -> weight_mapping.WeightMapping:
+def mapping(module: dit.DiT, patch=(1, 2, 2)) -> weight_mapping.WeightMapping:
   """Where each parameter lies; `patch` is that of the first layer."""
   return {path: _layout(path, shape, module, patch)
           for path, shape in weight_mapping.shapes(dit.init, module).items()}
@@ -80,10 +80,10 @@ def to_flax(weights: dict[str, np.ndarray], module: dit.DiT, patch=(1, 2, 2)):
     ValueError: a tensor that is missing, of another shape, or not known; the
       message names it.
   """
-  return weight_mapping.to_flax(weights, layouts(module, patch))
+  return weight_mapping.to_flax(weights, mapping(module, patch))
 
 
 def from_flax(params, module: dit.DiT,
               patch=(1, 2, 2)) -> dict[str, np.ndarray]:
   """A state dict in the reference's names."""
-  return weight_mapping.from_flax(params, layouts(module, patch))
+  return weight_mapping.from_flax(params, mapping(module, patch))

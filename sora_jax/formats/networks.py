@@ -11,14 +11,14 @@ import dataclasses
 import numpy as np
 
 from sora_jax import mesh as mesh_lib
-from sora_jax.models import dit
 from sora_jax.formats import dit_mapping
-from sora_jax.models.text import t5
 from sora_jax.formats import t5_mapping
-from sora_jax.models.text import encoder
 from sora_jax.formats import text_encoder_mapping
-from sora_jax.models.vae import vae
 from sora_jax.formats import vae_mapping
+from sora_jax.models import dit
+from sora_jax.models.text import encoder
+from sora_jax.models.text import t5
+from sora_jax.models.vae import vae
 
 PATCH = (1, 2, 2)
 

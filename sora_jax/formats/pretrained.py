@@ -25,20 +25,20 @@ import numpy as np
 
 from sora_jax import mesh as mesh_lib
 from sora_jax.formats import dit_mapping
-from sora_jax.formats import weight_mapping
 from sora_jax.formats import networks
 from sora_jax.formats import text_encoder_mapping
 from sora_jax.formats import vae_mapping
 from sora_jax.formats import weight_files
+from sora_jax.formats import weight_mapping
 
-PARTS = ("vae", "transformer", "text_encoder")
+COMPONENTS = ("vae", "transformer", "text_encoder")
 # Parameters that the modules use in their compute dtype, whatever they are
 # stored in: to store them in it costs no accuracy.
 CAST = re.compile(r"^(?!time_).*(kernel|embedding)$")
 
 
 @dataclasses.dataclass(frozen=True)
-class Part:
+class Component:
   """One network of a model: its frozen module and its parameters."""
 
   module: Any
@@ -65,11 +65,11 @@ class Model:
     digest: sha256 over the digests of the files.
   """
 
-  vae: Part | None
+  vae: Component | None
   latent_mean: np.ndarray
   latent_std: np.ndarray
-  transformer: Part | None = None
-  text_encoder: Part | None = None
+  transformer: Component | None = None
+  text_encoder: Component | None = None
   tokenizer: bytes | str | None = None
   scheduler: dict = dataclasses.field(default_factory=dict)
   expand_timesteps: bool = False
@@ -77,7 +77,7 @@ class Model:
 
 
 def load(folder: str, dtype=jnp.float32, mesh=None,
-         parts: tuple[str, ...] = PARTS) -> Model:
+         parts: tuple[str, ...] = COMPONENTS) -> Model:
   """Reads a model folder.
 
   Args:
@@ -86,7 +86,7 @@ def load(folder: str, dtype=jnp.float32, mesh=None,
       will do); norms, modulation and the time embedding are float32.
     mesh: of `mesh.make_mesh`, which the weights are spread over; one device by
       default.
-    parts: the networks that are read, of PARTS.
+    parts: the networks that are read, of COMPONENTS.
 
   Raises:
     ValueError: no such folder, a file that is missing, damaged or of another
@@ -132,7 +132,7 @@ def _classes(file: str, index: dict) -> dict[str, str]:
     raise ValueError(f"{file}: key vae is missing")
   for part, name in classes.items():
     known = [k for k, n in networks.NETWORKS.items() if n.part == part]
-    if part not in (*PARTS, "tokenizer", "scheduler"):
+    if part not in (*COMPONENTS, "tokenizer", "scheduler"):
       raise ValueError(f"{file}: key {part}, a {name}, is not supported: models "
                        "of one transformer without an image encoder are")
     if known and name not in known:
@@ -160,7 +160,7 @@ def _statistics(folder: str, config: dict, key: str) -> np.ndarray:
 
 
 def _part(folder: str, part: str, network: networks.Network, dtype,
-          mesh) -> Part:
+          mesh) -> Component:
   """Reads a network, tensor by tensor, into its shards."""
   file = os.path.join(folder, part, "config.json")
   config = weight_files.read_json(file)
@@ -176,7 +176,7 @@ def _part(folder: str, part: str, network: networks.Network, dtype,
     tensors = weight_mapping.check(tensors, layouts)
   except ValueError as e:
     raise ValueError(f"{os.path.join(folder, part)}: {e}") from e
-  return Part(module, _place(tensors, layouts, network.rules, dtype, mesh))
+  return Component(module, _place(tensors, layouts, network.rules, dtype, mesh))
 
 
 def _place(tensors, layouts: weight_mapping.WeightMapping, rules, dtype, mesh):
@@ -267,7 +267,7 @@ def _write_text(folder: str, model: Model, dtype) -> dict:
           "tokenizer": ["sora_jax", "SentencePiece"]}
 
 
-def _write_part(folder: str, name: str, part: Part, layouts, config: dict,
+def _write_part(folder: str, name: str, part: Component, layouts, config: dict,
                 dtype):
   folder = os.path.join(folder, name)
   stem = "model" if name == "text_encoder" else "diffusion_pytorch_model"

@@ -34,7 +34,7 @@ NAMES = {
 TIED = "encoder.embed_tokens.weight"
 
 
-def layouts(module: t5.T5Encoder) -> weight_mapping.WeightMapping:
+def mapping(module: t5.T5Encoder) -> weight_mapping.WeightMapping:
   """Where each parameter lies."""
   return {path: _layout(path, shape, module)
           for path, shape in weight_mapping.shapes(t5.init, module).items()}
@@ -55,9 +55,9 @@ def to_flax(weights: dict[str, np.ndarray], module: t5.T5Encoder):
     ValueError: a tensor that is missing, of another shape, or not known; the
       message names it.
   """
-  return weight_mapping.to_flax(weights, layouts(module))
+  return weight_mapping.to_flax(weights, mapping(module))
 
 
 def from_flax(params, module: t5.T5Encoder) -> dict[str, np.ndarray]:
   """A state dict in the reference's names, the embedding under its first."""
-  return weight_mapping.from_flax(params, layouts(module))
+  return weight_mapping.from_flax(params, mapping(module))

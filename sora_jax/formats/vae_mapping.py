@@ -15,7 +15,7 @@ from sora_jax.formats import weight_mapping
 from sora_jax.models.vae import vae as vae_lib
 
 
-def layouts(vae: vae_lib.VAE) -> weight_mapping.WeightMapping:
+def mapping(vae: vae_lib.VAE) -> weight_mapping.WeightMapping:
   """Where each parameter lies."""
   return {path: _layout(path, shape, vae)
           for path, shape in weight_mapping.shapes(vae_lib.init, vae).items()}
@@ -37,12 +37,12 @@ def to_flax(state_dict, vae: vae_lib.VAE):
   Raises:
     ValueError: a missing, an unknown or a wrongly shaped tensor.
   """
-  return weight_mapping.to_flax(state_dict, layouts(vae))
+  return weight_mapping.to_flax(state_dict, mapping(vae))
 
 
 def from_flax(params, vae: vae_lib.VAE) -> dict[str, np.ndarray]:
   """The reference's state dict of our parameters."""
-  return weight_mapping.from_flax(params, layouts(vae))
+  return weight_mapping.from_flax(params, mapping(vae))
 
 
 def spec_of(vae: vae_lib.VAE):

@@ -2,7 +2,7 @@
 
 A parameter of ours is a tensor of the reference with its axes in another order,
 or a stack of such tensors, one a layer. Each network states this once, as a
-dict from the paths of its parameters ("blocks/self/q/kernel") to a `Layout`;
+dict from the paths of its parameters ("blocks/self/q/kernel") to a `TensorMapping`;
 reading a model folder, a shard of it, a state dict, and writing one, all follow
 from that. `weights` is a dict of anything that has a shape and can be sliced:
 arrays, or the tensors of a file (weights.py), of which only the part that a
@@ -20,7 +20,7 @@ import numpy as np
 
 
 @dataclasses.dataclass(frozen=True)
-class Layout:
+class TensorMapping:
   """Where one parameter lies.
 
   Attributes:
@@ -47,7 +47,7 @@ class Layout:
     return self.ours[1:] if self.stacked else self.ours
 
 
-Layouts = dict[str, Layout]
+WeightMapping = dict[str, TensorMapping]
 CHUNK = 2**20  # numbers of a tensor that are read at a time
 
 
@@ -58,7 +58,7 @@ def shapes(init, module) -> dict[str, tuple[int, ...]]:
           for path, spec in traverse_util.flatten_dict(tree, sep="/").items()}
 
 
-def check(weights: Mapping[str, Any], layouts: Layouts) -> dict[str, Any]:
+def check(weights: Mapping[str, Any], layouts: WeightMapping) -> dict[str, Any]:
   """The weights by the first names of their tensors, if all is as expected.
 
   Raises:
@@ -82,7 +82,7 @@ def check(weights: Mapping[str, Any], layouts: Layouts) -> dict[str, Any]:
   return found
 
 
-def read(weights: Mapping[str, Any], layout: Layout, index: tuple[slice, ...],
+def read(weights: Mapping[str, Any], layout: TensorMapping, index: tuple[slice, ...],
          dtype) -> np.ndarray:
   """The part `index` of a parameter; beside it, little is in memory.
 
@@ -102,7 +102,7 @@ def read(weights: Mapping[str, Any], layout: Layout, index: tuple[slice, ...],
   return out if layout.stacked else out[0]
 
 
-def _fill(out: np.ndarray, tensor, layout: Layout, index) -> None:
+def _fill(out: np.ndarray, tensor, layout: TensorMapping, index) -> None:
   """Writes the part `index` of one tensor to `out`, a few rows at a time."""
   if tuple(layout.theirs[axis] for axis in layout.order) != layout.piece:
     whole = tensor[(slice(None),) * len(layout.theirs)]  # axes merge: small
@@ -117,7 +117,7 @@ def _fill(out: np.ndarray, tensor, layout: Layout, index) -> None:
     out[i - start:i - start + step] = tensor[(rows, *rest)]
 
 
-def to_flax(weights: Mapping[str, Any], layouts: Layouts):
+def to_flax(weights: Mapping[str, Any], layouts: WeightMapping):
   """Parameters, float32 on the host; ValueError as `check`."""
   weights = check(weights, layouts)
   return traverse_util.unflatten_dict(
@@ -125,7 +125,7 @@ def to_flax(weights: Mapping[str, Any], layouts: Layouts):
                   np.float32) for path, layout in layouts.items()}, sep="/")
 
 
-def from_flax(params, layouts: Layouts) -> dict[str, np.ndarray]:
+def from_flax(params, layouts: WeightMapping) -> dict[str, np.ndarray]:
   """The reference's tensors; of parameters, gradients or moments alike."""
   weights = {}
   flat = traverse_util.flatten_dict(params, sep="/")
@@ -138,21 +138,21 @@ def from_flax(params, layouts: Layouts) -> dict[str, np.ndarray]:
   return weights
 
 
-def kernel(names, ours, stacked: bool = False, tied: str = "") -> Layout:
+def kernel(names, ours, stacked: bool = False, tied: str = "") -> TensorMapping:
   """Of a kernel [.., in, out] that is [out, in, ..] in the reference."""
   ours = tuple(ours)
   n = len(ours) - stacked
   order = (*range(2, n), 1, 0)
   piece = ours[int(stacked):]
   theirs = tuple(piece[axis] for axis in np.argsort(order))
-  return Layout(tuple(names), theirs, order, ours, stacked, tied)
+  return TensorMapping(tuple(names), theirs, order, ours, stacked, tied)
 
 
 def same(names, ours, theirs=None, stacked: bool = False,
-         tied: str = "") -> Layout:
+         tied: str = "") -> TensorMapping:
   """Of a parameter that only may lack axes of size 1 of the reference's."""
   ours = tuple(ours)
   theirs = ours[int(stacked):] if theirs is None else tuple(theirs)
   assert math.prod(theirs) * len(names) == math.prod(ours)
-  return Layout(tuple(names), theirs, tuple(range(len(theirs))), ours, stacked,
+  return TensorMapping(tuple(names), theirs, tuple(range(len(theirs))), ours, stacked,
                 tied)

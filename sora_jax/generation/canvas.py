@@ -61,7 +61,7 @@ class Canvas:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Transition:
+class Crossfade:
   """A video that passes into another over `frames`.
 
   Attributes:

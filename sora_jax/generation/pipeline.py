@@ -8,22 +8,20 @@ Every other verb prompts with an image or a video (prompting.py).
 """
 
 import dataclasses
-import os
 
 import jax.numpy as jnp
 import numpy as np
 
-from sora_jax.text import tokenizer as tokenizer_lib
-from sora_jax.generation import canvas as canvas_lib
 from sora_jax.encoding import video as video_lib
+from sora_jax.formats import find
+from sora_jax.formats import pretrained
+from sora_jax.formats import sampling_defaults
+from sora_jax.generation import canvas as canvas_lib
 from sora_jax.generation import prompting
 from sora_jax.generation import result as result_lib
 from sora_jax.generation import sampler
-from sora_jax.formats import sampling_defaults
-from sora_jax.formats import hub
-from sora_jax.formats import pretrained
+from sora_jax.text import tokenizer as tokenizer_lib
 
-WEIGHTS = os.path.join(os.path.dirname(os.path.dirname(__file__)), "weights")
 Size = tuple[int, int] | None
 
 
@@ -188,28 +186,11 @@ class Pipeline:
     return video_lib.reconstruct(self.model.vae, video)
 
 
-def find(name_or_dir: str) -> str:
-  """The folder of a model: itself, the name of one of ours, or a repository.
-
-  Raises:
-    ValueError: no such model.
-  """
-  for folder in (name_or_dir, os.path.join(WEIGHTS, name_or_dir)):
-    if os.path.isdir(folder):
-      return folder
-  if hub.is_repo(name_or_dir):
-    return hub.fetch(name_or_dir)
-  names = sorted(os.listdir(WEIGHTS)) if os.path.isdir(WEIGHTS) else []
-  raise ValueError(f"there is no model '{name_or_dir}': give a model folder, "
-                   f"a repository ORG/NAME of Hugging Face or one of "
-                   f"{', '.join(names) or 'none'}")
-
-
 def load(name_or_dir: str = "tiny", dtype=jnp.float32, mesh=None) -> Pipeline:
   """Loads a model: a folder, one of this package, or one of Hugging Face.
 
   Args:
-    name_or_dir: as `find` takes it.
+    name_or_dir: as `find.find` takes it.
     dtype: of the computation and the weights, as in `pretrained.load`.
     mesh: of `mesh.make_mesh`, which the weights are spread over; one device by
       default.
@@ -217,7 +198,7 @@ def load(name_or_dir: str = "tiny", dtype=jnp.float32, mesh=None) -> Pipeline:
   Raises:
     ValueError: no such model, or a damaged one.
   """
-  folder = find(name_or_dir)
+  folder = find.find(name_or_dir)
   model = pretrained.load(folder, dtype, mesh)
   if model.transformer is None:
     raise ValueError(f"{folder} holds a VAE alone and cannot generate")

@@ -12,13 +12,12 @@ is their own by default; fps is that of the result.
 
 import numpy as np
 
-from sora_jax.geometry import frames as frames_lib
-from sora_jax.geometry import patches
-from sora_jax.geometry import sizes
-from sora_jax.generation import canvas as canvas_lib
 from sora_jax.encoding import video as video_lib
-from sora_jax.formats import sampling_defaults
 from sora_jax.formats import pretrained
+from sora_jax.formats import sampling_defaults
+from sora_jax.generation import canvas as canvas_lib
+from sora_jax.geometry import frames as frames_lib
+from sora_jax.geometry import sizes
 from sora_jax.models.vae import vae
 
 PATCH = canvas_lib.PATCH
@@ -201,7 +200,7 @@ def _grid(model, size, frames, fps):
     raise ValueError(f"frames {frames}: a video has at least 1 frame")
   if fps <= 0:
     raise ValueError(f"fps {fps} must be above 0")
-  t, h, w = patches.grid_size(sizes.latent_size(
+  t, h, w = sizes.grid_size(sizes.latent_size(
       (frames, height, width), stride, PATCH), PATCH)
   # A longer video is drawn in windows of three latents or more.
   if (count := min(t, 3) * h * w) > (most := sampling_defaults.of(model)["max_tokens"]):

@@ -6,10 +6,10 @@ import itertools
 
 import numpy as np
 
-from sora_jax.geometry import frames as frames_lib
-from sora_jax.generation import canvas as canvas_lib
 from sora_jax.encoding import video as video_lib
 from sora_jax.formats import pretrained
+from sora_jax.generation import canvas as canvas_lib
+from sora_jax.geometry import frames as frames_lib
 from sora_jax.models.vae import vae
 
 # Latents in front of a loop. The decoder remembers: behind two of them the jump
@@ -51,7 +51,7 @@ class Result:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Passage:
+class CrossfadeResult:
   """What was made of a canvas.Transition: one result passes into another.
 
   Where both are, frame i of n is a cross-fade at w = i / (n + 1). The decoder

@@ -9,18 +9,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sora_jax.geometry import patches
 from sora_jax import types
-from sora_jax.text import tokenizer as tokenizer_lib
-from sora_jax.diffusion import guidance as guidance_lib
 from sora_jax.diffusion import flow
+from sora_jax.diffusion import guidance as guidance_lib
 from sora_jax.diffusion import steppers
-from sora_jax.generation import canvas as canvas_lib
+from sora_jax.formats import pretrained
 from sora_jax.formats import sampling_defaults
+from sora_jax.generation import canvas as canvas_lib
+from sora_jax.geometry import patches
 from sora_jax.mesh import multihost
 from sora_jax.models import dit
-from sora_jax.formats import pretrained
 from sora_jax.models.vae import vae
+from sora_jax.text import tokenizer as tokenizer_lib
 
 PATCH = canvas_lib.PATCH
 
@@ -173,7 +173,7 @@ def _window(model, x, known, eps, extra, pos, texts, rows, rolls, keys, done,
   part, process = model.transformer, sampling_defaults.process(model)
   turns, count = iter(rolls) if rolls is not None else None, itertools.count(done)
   draws = keys if rows[:, steppers.NOISE].any() else None
-  step = lambda carry, row: advance(
+  step = lambda carry, row: sample_step(
       part.module, process, scale, interval, part.params, carry, row,
       jnp.asarray(pos), *texts, given, next(turns) if turns else None, draws,
       next(count))
@@ -206,7 +206,7 @@ def _encode_text(module, params, text):
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2, 3), donate_argnums=5)
-def advance(module, process, scale, interval, params, carry, row, pos, text,
+def sample_step(module, process, scale, interval, params, carry, row, pos, text,
             null, known, roll, keys, index):
   """One step of the solver for a batch of samples, one a row.
 

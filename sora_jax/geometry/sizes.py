@@ -15,9 +15,11 @@ import functools
 import numpy as np
 import PIL.Image
 
+Patch = tuple[int, int, int]
+
 
 @dataclasses.dataclass(frozen=True)
-class Fit:
+class ResizePolicy:
   """What is done to the sizes of clips.
 
   Attributes:
@@ -34,32 +36,32 @@ class Fit:
                        f"{self.square} pixels: both must be 0 or more")
 
 
-def count(size, stride, patch) -> np.ndarray:
+def token_count(size, stride, patch) -> np.ndarray:
   """Tokens of clips of `size` [.., 3] (T, H, W)."""
   frames, height, width = np.moveaxis(np.asarray(size, np.int64), -1, 0)
   st, sh, sw = (s * p for s, p in zip(stride, patch))
   return ((-(-(frames - 1) // st) + 1) * -(-height // sh) * -(-width // sw))
 
 
-def size_of(size: tuple[int, int, int], fit: Fit, stride,
+def resized(size: tuple[int, int, int], policy: ResizePolicy, stride,
             patch) -> tuple[int, int, int]:
   """The (T, H, W) that a clip of `size` is encoded at.
 
   Raises:
     ValueError: a clip that is over the limit at one token a latent.
   """
-  if fit.square:
-    size = (size[0], fit.square, fit.square)
-  return _reduced(tuple(map(int, size)), fit.limit, tuple(stride), tuple(patch))
+  if policy.square:
+    size = (size[0], policy.square, policy.square)
+  return _reduced(tuple(map(int, size)), policy.limit, tuple(stride), tuple(patch))
 
 
 @functools.lru_cache(maxsize=65_536)
 def _reduced(size, limit, stride, patch):
   """The largest size of the same aspect that has at most `limit` tokens."""
-  if not limit or count(size, stride, patch) <= limit:
+  if not limit or token_count(size, stride, patch) <= limit:
     return size
   frames, height, width = size
-  per = limit // int(count((frames, 1, 1), stride, patch))
+  per = limit // int(token_count((frames, 1, 1), stride, patch))
   if not per:
     raise ValueError(f"has {frames} frames, which are more than the limit of "
                      f"{limit} tokens at any height and width: cut it shorter")
@@ -75,18 +77,18 @@ def _reduced(size, limit, stride, patch):
   return frames, height, width
 
 
-def apply(video: np.ndarray, fit: Fit, stride, patch) -> np.ndarray:
+def resize(video: np.ndarray, policy: ResizePolicy, stride, patch) -> np.ndarray:
   """The video [T, H, W, 3] uint8 at the size that it is encoded at.
 
   Raises:
-    ValueError: as `size_of`.
+    ValueError: as `resized`.
   """
-  size = size_of(video.shape[:3], fit, stride, patch)
+  size = resized(video.shape[:3], policy, stride, patch)
   if size == video.shape[:3]:
     return video
   _, height, width, _ = video.shape
   box = (0, 0, width, height)
-  if fit.square:
+  if policy.square:
     side = min(height, width)
     left, top = (width - side) / 2, (height - side) / 2
     box = (left, top, left + side, top + side)
@@ -95,12 +97,12 @@ def apply(video: np.ndarray, fit: Fit, stride, patch) -> np.ndarray:
   return np.stack([np.asarray(scale(frame)) for frame in video])
 
 
-def report(sizes: np.ndarray, fit: Fit, stride, patch) -> dict:
+def resize_report(sizes: np.ndarray, policy: ResizePolicy, stride, patch) -> dict:
   """What is lost at the sizes that clips are encoded at.
 
   Args:
     sizes: [N, 3] (T, H, W) of the clips.
-    fit: what is done to them.
+    policy: what is done to them.
     stride: of the VAE.
     patch: of the tokens.
 
@@ -108,26 +110,60 @@ def report(sizes: np.ndarray, fit: Fit, stride, patch) -> dict:
     clips, reduced, too_long (for any size), tokens (of all clips before) and
     tokens_lost, as integers.
   """
-  new = sizes_of(sizes, fit, stride, patch)
-  before, gone = count(sizes, stride, patch), new[:, 0] == 0
-  after = np.where(gone, 0, count(new, stride, patch))
+  new = resized_all(sizes, policy, stride, patch)
+  before, gone = token_count(sizes, stride, patch), new[:, 0] == 0
+  after = np.where(gone, 0, token_count(new, stride, patch))
   return {"clips": len(new), "reduced": int(((after < before) & ~gone).sum()),
           "too_long": int(gone.sum()), "tokens": int(before.sum()),
           "tokens_lost": int(np.maximum(before - after, 0).sum())}
 
 
-def sizes_of(sizes: np.ndarray, fit: Fit, stride, patch) -> np.ndarray:
-  """`size_of` of many, [N, 3] to [N, 3]; 0 frames where it would raise."""
+def resized_all(sizes: np.ndarray, policy: ResizePolicy, stride, patch) -> np.ndarray:
+  """`resized` of many, [N, 3] to [N, 3]; 0 frames where it would raise."""
   sizes = np.array(sizes, np.int64)
-  if fit.square:
-    sizes[:, 1:] = fit.square
-  over = np.flatnonzero(count(sizes, stride, patch) > (fit.limit or np.inf))
+  if policy.square:
+    sizes[:, 1:] = policy.square
+  over = np.flatnonzero(token_count(sizes, stride, patch) > (policy.limit or np.inf))
   kinds, of = np.unique(sizes[over], axis=0, return_inverse=True)
   new = np.zeros_like(kinds)
   for i, size in enumerate(kinds):
     try:
-      new[i] = size_of(size, fit, stride, patch)
+      new[i] = resized(size, policy, stride, patch)
     except ValueError:
       new[i, 0] = 0
   sizes[over] = new[of.reshape(-1)]
   return sizes
+
+
+def padded_size(video: tuple[int, int, int], stride: tuple[int, int, int],
+                patch: Patch) -> tuple[int, int, int]:
+  """The (T, H, W) that a video is extended to before it is encoded.
+
+  Frames to the next st k + 1 (st the time stride), height and width to the next
+  multiple of stride x patch.
+  """
+  frames, height, width = video
+  st, sh, sw = stride
+  up = lambda n, m: -(-n // m) * m
+  return (up(frames - 1, st * patch[0]) + 1, up(height, sh * patch[1]),
+          up(width, sw * patch[2]))
+
+
+def latent_size(video: tuple[int, int, int], stride: tuple[int, int, int],
+                patch: Patch = (1, 2, 2)) -> tuple[int, int, int]:
+  """The (t, h, w) of the latents of a video of (T, H, W), after padding."""
+  frames, height, width = padded_size(video, stride, patch)
+  return ((frames - 1) // stride[0] + 1, height // stride[1],
+          width // stride[2])
+
+
+def pad_to(video: np.ndarray, size: tuple[int, int, int]) -> np.ndarray:
+  """Extends [.., T, H, W, C] to `size` by repeating its end, bottom and right."""
+  pad = [(0, new - old) for new, old in zip(size, video.shape[-4:-1])]
+  pad = [(0, 0)] * (video.ndim - 4) + pad + [(0, 0)]
+  return np.pad(video, pad, mode="edge")
+
+
+def grid_size(size, patch: Patch) -> tuple[int, int, int]:
+  """The number of patches along (t, h, w) of latents of `size`."""
+  return tuple(n // p for n, p in zip(size, patch))

@@ -68,6 +68,21 @@ def host(mesh: Mesh) -> tuple[int, int]:
   return mine[0] // len(mine), len(grid) // len(mine)
 
 
+def host_rows(size: int, host: tuple[int, int]) -> tuple[int, int]:
+  """(start, stop) of the rows that host (index, count) has of a batch.
+
+  Raises:
+    ValueError: rows that do not divide over the hosts.
+  """
+  index, count = host
+  if not 0 <= index < count:
+    raise ValueError(f"host {index} of {count} does not exist")
+  if size % count:
+    raise ValueError(f"a batch of {size} rows does not divide over {count} "
+                     "hosts: choose a multiple")
+  return size // count * index, size // count * (index + 1)
+
+
 def to_global(mesh: Mesh, batch):
   """Places a host's rows of a batch on the mesh.
 

@@ -1,6 +1,6 @@
 """Several processes that run one program: how they meet, agree and end.
 
-Every host runs the same command, and `begin` joins them through
+Every host runs the same command, and `init` joins them through
 jax.distributed. Process 0 holds the coordination service, through which all
 `exchange` a few words before each step: that is how they agree to stop at the
 same step, and how one that is late or gone is noticed. With one process all of
@@ -34,7 +34,7 @@ _rounds = itertools.count()
 _kept = []  # what must live as long as the process
 
 
-def begin(where: str) -> None:
+def init(where: str) -> None:
   """Joins this process to the others; before jax has looked for devices.
 
   Args:
@@ -73,7 +73,7 @@ def begin(where: str) -> None:
   told[0] = gone()
 
 
-def check() -> None:
+def check_joined() -> None:
   """Raises ValueError if the devices belong to more processes than were joined."""
   if jax.process_count() != count():
     raise ValueError(
@@ -137,7 +137,7 @@ def exchange(text: str = "") -> list[str]:
   return [said for _, said in found]
 
 
-def whole(tree):
+def gather(tree):
   """A tree of arrays as numpy, on every process."""
   return jax.tree.map(
       lambda x: np.asarray(x) if getattr(x, "is_fully_addressable", True)

@@ -29,8 +29,8 @@ import jax.numpy as jnp
 
 from sora_jax import mesh as mesh_lib
 from sora_jax import types
-from sora_jax.models.attention import attend
 from sora_jax.models import layers as layers_lib
+from sora_jax.models.attention import attend
 
 POLICIES = {
     # Keep the results of the dense layers and of attention, compute norms,

@@ -23,10 +23,6 @@ from sora_jax.models.vae import vae as vae_lib
 
 TRAIN = 3  # a training step in forward passes
 LANES = 128  # of a TPU's vector and matrix units: the last axis is padded to it
-# The share of a chip's peak that its arithmetic is taken to reach: products as
-# MaxText's language models do (57 to 71 %), attention so low that the published
-# 29.6 % of MaxDiffusion's Wan-14B on v5p, 75,600 tokens, comes out.
-RATES = {"dense": 0.6, "attention": 0.26}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,36 +39,6 @@ class Work:
   flops: float
   dense: float
   attention: float
-
-
-def project(work: Work, chips: int, chip, touched: float, links: float,
-            network: float) -> dict:
-  """The time that a program takes at least, and at RATES.
-
-  The projection is the slowest of arithmetic at RATES and of memory, links and
-  network at their full speed: all of them are taken to overlap.
-
-  Args:
-    work: of all chips.
-    chips: that share it evenly.
-    chip: with flops, memory, links and network a second.
-    touched: bytes to and from the memory of a chip.
-    links: bytes that a chip sends to its neighbours.
-    network: bytes that a chip sends to another slice.
-
-  Returns:
-    {"floors": seconds of each, "seconds": the projection, "mfu": the model's
-    operations at that time as a share of the peak}.
-  """
-  peak = chips * chip.flops
-  floors = {"arithmetic": (work.dense + work.attention) / peak,
-            "memory": touched / chip.memory, "links": links / chip.links,
-            "network": network / chip.network}
-  busy = (work.dense / RATES["dense"]
-          + work.attention / RATES["attention"]) / peak
-  seconds = max(busy, floors["memory"], floors["links"], floors["network"])
-  return {"floors": floors, "seconds": seconds,
-          "mfu": work.flops / peak / seconds}
 
 
 def dit_params(dit: dit_lib.DiT) -> int:

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from sora_jax.formats import find
-from sora_jax.models import dit
 from sora_jax.formats import pretrained
+from sora_jax.models import dit
 from sora_jax.models.text import encoder
 from sora_jax.models.vae import vae
 from sora_jax.training import optimizer

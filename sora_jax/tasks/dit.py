@@ -4,17 +4,17 @@ import jax
 import numpy as np
 
 from sora_jax import mesh as mesh_lib
-from sora_jax.tasks import build
-from sora_jax.tasks import task
-from sora_jax.tasks import prompts as prompts_lib
 from sora_jax.data.loading import plan as plan_lib
-from sora_jax.media import video_io
 from sora_jax.diffusion import flow
 from sora_jax.formats import find
+from sora_jax.formats import pretrained
 from sora_jax.generation import pipeline
+from sora_jax.media import video_io
 from sora_jax.mesh import multihost
 from sora_jax.models import dit
-from sora_jax.formats import pretrained
+from sora_jax.tasks import build
+from sora_jax.tasks import prompts as prompts_lib
+from sora_jax.tasks import task
 from sora_jax.training.objectives import dit as dit_lib
 
 

@@ -6,20 +6,19 @@ import jax
 import numpy as np
 
 from sora_jax import mesh as mesh_lib
-from sora_jax.geometry import sizes
-from sora_jax.geometry import patches
 from sora_jax import types
-from sora_jax.tasks import build
-from sora_jax.tasks import programs
 from sora_jax.diffusion import flow
 from sora_jax.diffusion import steppers
-from sora_jax.encoding import video as video_lib
-from sora_jax.generation import sampler
-from sora_jax.models import dit
-from sora_jax.formats import pretrained
-from sora_jax.models.vae import vae
 from sora_jax.encoding import dataset
+from sora_jax.encoding import video as video_lib
+from sora_jax.formats import pretrained
+from sora_jax.generation import sampler
+from sora_jax.geometry import sizes
+from sora_jax.models import dit
 from sora_jax.models import flops as flops_lib
+from sora_jax.models.vae import vae
+from sora_jax.tasks import build
+from sora_jax.tasks import programs
 
 
 def sample(request: programs.Request, mesh) -> list[programs.Program]:
@@ -28,7 +27,7 @@ def sample(request: programs.Request, mesh) -> list[programs.Program]:
   (width, height), frames = request.size, request.frames
   latent = sizes.latent_size((frames, height, width),
                                   vae.stride(request.compressor), build.PATCH)
-  length = int(np.prod(patches.grid_size(latent, build.PATCH)))
+  length = int(np.prod(sizes.grid_size(latent, build.PATCH)))
   params = jax.eval_shape(functools.partial(dit.init, network),
                           jax.random.key(0))
   stored = lambda path, x: network.dtype if pretrained.CAST.match(
@@ -84,9 +83,9 @@ def decode(request: programs.Request, mesh) -> list[programs.Program]:
   count = lambda frames, lanes: programs.on_chip(mesh, flops_lib.decode_flops)(
       module, (frames, *size[1:]), lanes)
   area = size[1] * size[2]
-  works = [flops_lib.Work(*(count(1, k) for k in (1, flops_lib.LANES)), 0), flops_lib.Work(
-      *(count(1 + 4 * st, k) - count(1 + 3 * st, k) for k in (1, flops_lib.LANES)),
-      0)]
+  lanes = (1, flops_lib.LANES)
+  works = [flops_lib.Work(*(count(1, k) for k in lanes), 0), flops_lib.Work(
+      *(count(1 + 4 * st, k) - count(1 + 3 * st, k) for k in lanes), 0)]
   found = [programs.Program(
       f"{named(request)}: {frames} of them", frames * area, work,
       mesh.shape["context"], functools.partial(run.lower, params, z, before),

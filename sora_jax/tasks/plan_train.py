@@ -7,15 +7,15 @@ import numpy as np
 
 from sora_jax import mesh as mesh_lib
 from sora_jax import types
-from sora_jax.tasks import build
-from sora_jax.tasks import programs
 from sora_jax.diffusion import flow
 from sora_jax.models import dit
+from sora_jax.models import flops as flops_lib
 from sora_jax.models.text import encoder as encoder_lib
 from sora_jax.models.vae import vae
-from sora_jax.models import flops as flops_lib
-from sora_jax.training.objectives import dit as dit_lib
+from sora_jax.tasks import build
+from sora_jax.tasks import programs
 from sora_jax.training import state as state_lib
+from sora_jax.training.objectives import dit as dit_lib
 from sora_jax.training.objectives import vae as vae_lib
 
 

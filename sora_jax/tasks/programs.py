@@ -11,11 +11,11 @@ from typing import Any
 import jax
 
 from sora_jax import mesh as mesh_lib
-from sora_jax.tasks import build
-from sora_jax.models import dit
 from sora_jax.formats import pretrained
-from sora_jax.models.vae import vae
+from sora_jax.models import dit
 from sora_jax.models import flops
+from sora_jax.models.vae import vae
+from sora_jax.tasks import build
 
 WHAT = ("train", "sample", "encode", "decode")
 

@@ -13,11 +13,11 @@ import jax
 import jax.numpy as jnp
 
 from sora_jax import types
-from sora_jax.tasks import build
-from sora_jax.text import tokenizer
 from sora_jax.formats import find
 from sora_jax.formats import pretrained
 from sora_jax.models.text import encoder as encoder_lib
+from sora_jax.tasks import build
+from sora_jax.text import tokenizer
 
 
 @dataclasses.dataclass(frozen=True)

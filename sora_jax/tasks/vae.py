@@ -3,15 +3,15 @@
 import numpy as np
 
 from sora_jax import mesh as mesh_lib
-from sora_jax.tasks import build
-from sora_jax.tasks import task
 from sora_jax.data.pixels import buckets
-from sora_jax.data.store import records
 from sora_jax.data.store import manifest as manifest_lib
-from sora_jax.media import video_io
+from sora_jax.data.store import records
 from sora_jax.encoding import video
+from sora_jax.media import video_io
 from sora_jax.mesh import multihost
 from sora_jax.models.vae import vae
+from sora_jax.tasks import build
+from sora_jax.tasks import task
 from sora_jax.training.objectives import vae as vae_lib
 
 PREVIEW_FRAMES = 17

@@ -37,8 +37,8 @@ def cut_back(path: pathlib.Path, step: int):
 
 
 @dataclasses.dataclass
-class Journal:
-  """Writes the metrics of a run; made by `begin`."""
+class MetricsWriter:
+  """Writes the metrics of a run; made by `open_writer`."""
 
   lines: object
   board: object | None
@@ -60,14 +60,14 @@ class Journal:
       self.board.close()
 
 
-def begin(workdir, step: int, tensorboard: bool = False) -> Journal:
+def open_writer(workdir, step: int, tensorboard: bool = False) -> MetricsWriter:
   """Opens a run's journal at `step`, cut back to it.
 
   Raises:
     ValueError: TensorBoard is asked for and not installed.
   """
   if not multihost.first():
-    return Journal(open(os.devnull, "w", encoding="utf-8"), None)
+    return MetricsWriter(open(os.devnull, "w", encoding="utf-8"), None)
   workdir = pathlib.Path(workdir)
   workdir.mkdir(parents=True, exist_ok=True)
   board = None
@@ -80,7 +80,7 @@ def begin(workdir, step: int, tensorboard: bool = False) -> Journal:
     board = tensorboardX.SummaryWriter(str(workdir / "tensorboard"),
                                        purge_step=step + 1)
   cut_back(workdir / METRICS, step)
-  return Journal(open(workdir / METRICS, "a", encoding="utf-8"), board)
+  return MetricsWriter(open(workdir / METRICS, "a", encoding="utf-8"), board)
 
 
 @dataclasses.dataclass
@@ -146,7 +146,7 @@ def progress(step: int, steps: int, metrics: dict[str, float], timing: dict,
         file=sys.stderr, flush=True)
 
 
-def say(text: str):
+def log(text: str):
   """A line of the story, on a line of its own."""
   if multihost.first():
     print(("\n" if sys.stderr.isatty() else "") + text, file=sys.stderr,

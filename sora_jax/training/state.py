@@ -19,8 +19,8 @@ import optax
 
 from sora_jax import mesh as mesh_lib
 from sora_jax import types
-from sora_jax.training.objectives import shared
 from sora_jax.training import optimizer as optimizer_lib
+from sora_jax.training.objectives import shared
 
 # (params, batch, key, step) -> gradients of params, metrics: a dict of scalars
 # with "loss", and optionally "clips", the number of clips in the batch.

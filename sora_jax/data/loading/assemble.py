@@ -8,12 +8,13 @@ import threading
 
 import numpy as np
 
-from sora_jax.geometry import patches
 from sora_jax import types
-from sora_jax.data.store import latents
 from sora_jax.data.loading import conditioning
 from sora_jax.data.loading import lru_cache
+from sora_jax.data.store import latents
 from sora_jax.data.store import manifest as manifest_lib
+from sora_jax.geometry import patches
+from sora_jax.geometry import sizes
 from sora_jax.text import tokenizer as tokenizer_lib
 
 
@@ -124,7 +125,7 @@ def _place(load, f_ref, index, clip, views, i, x, pos, known) -> int:
   start, stop, cut = (int(v[i]) for v in (views.start, views.stop, views.cut))
   count, per = stop - start, clip.x.shape[1]
   n, head = count * per, int(views.head[i]) * per
-  grid = patches.grid_size((count, int(row["h"]), int(row["w"])),
+  grid = sizes.grid_size((count, int(row["h"]), int(row["w"])),
                               (1, *info["patch"][1:]))
   fps, first = float(row["fps"]), int(start > 0)
   x[:n] = clip.x[start:stop].reshape(n, -1)

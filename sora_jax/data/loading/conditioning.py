@@ -29,11 +29,11 @@ import dataclasses
 import numpy as np
 
 KINDS = ("none", "first", "head", "tail", "both", "loop", "stills", "box")
-NONE, FIRST, HEAD, TAIL, BOTH, LOOP, STILLS, BOX = range(len(KINDS))
+NONE, FIRST, HEAD, SUFFIX, BOTH, LOOP, KEYFRAMES, REGION = range(len(KINDS))
 
 
 @dataclasses.dataclass(frozen=True)
-class MaskConfig:
+class ConditioningConfig:
   """Shares of the kinds of view, and of what is drawn besides.
 
   Attributes:
@@ -57,7 +57,7 @@ class MaskConfig:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Views:
+class Examples:
   """One view per clip; arrays of equal length.
 
   Attributes:
@@ -82,8 +82,8 @@ class Views:
 
 
 def draw(rng: np.random.Generator, rows: np.ndarray, length: np.ndarray,
-         grid: np.ndarray, fit: np.ndarray, cfg: MaskConfig,
-         stride: int = 4) -> Views:
+         grid: np.ndarray, fit: np.ndarray, cfg: ConditioningConfig,
+         stride: int = 4) -> Examples:
   """Draws a view for every row of a manifest of latents.
 
   Args:
@@ -108,14 +108,14 @@ def draw(rng: np.random.Generator, rows: np.ndarray, length: np.ndarray,
   blind = rows["box"].astype(np.int64)
   last, must = _ends(blind, grid)
   kind = _kinds(u[:, 0], length, over, cuts, frames, must, fit, cfg)
-  size = np.minimum(length, fit) - (over & (kind == STILLS))
+  size = np.minimum(length, fit) - (over & (kind == KEYFRAMES))
   cut = _pick(u[:, 1], cuts, np.select(
-      [kind == TAIL, kind == BOTH, kind == LOOP], [1, 2, 3], length))
+      [kind == SUFFIX, kind == BOTH, kind == LOOP], [1, 2, 3], length))
   # The latent that a view of a part of a clip has to show.
-  still = _pick(u[:, 1], frames, np.where(over & (kind == STILLS), 0,
+  still = _pick(u[:, 1], frames, np.where(over & (kind == KEYFRAMES), 0,
                                           stride * length))
   shown = np.where(still >= 0, -(-still // stride), cut)
-  shown = np.where(kind == BOX, must, shown)
+  shown = np.where(kind == REGION, must, shown)
   start = _starts(u[:, 2], u[:, 3], kind, length, size, cut, last, shown, cfg)
   stop = np.minimum(start + size, length)
   # The first latent that is surely unknown ends the room for a head.
@@ -125,16 +125,16 @@ def draw(rng: np.random.Generator, rows: np.ndarray, length: np.ndarray,
   head[kind == FIRST] = 1
   stills = _stills(u[:, 5:10], kind, frames, start, stop, fit, stride)
   # Stills before an interior start are not in the view: begin at 0 instead.
-  empty = (kind == STILLS) & ~stills.any(1)
+  empty = (kind == KEYFRAMES) & ~stills.any(1)
   start[empty] = 0
   stills[empty] = _stills(u[empty, 5:10], kind[empty], frames[empty],
                           start[empty], stop[empty], fit[empty], stride)
   blind[:, :2] = np.clip(blind[:, :2], start[:, None], stop[:, None]) - (
       start[:, None])
-  blind[kind != BOX] = 0
+  blind[kind != REGION] = 0
   drop = rng.random(n) < cfg.dropout
   long = rng.random(n) < cfg.descriptive
-  return Views(kind.astype(np.int8), start, stop, head, cut, stills,
+  return Examples(kind.astype(np.int8), start, stop, head, cut, stills,
                blind.astype(np.int32), np.where(drop, -1, long).astype(np.int8))
 
 
@@ -195,9 +195,9 @@ def _starts(u, v, kind, length, size, cut, last, shown, cfg):
   # So many latents may stand before the view: two stay, and what is known at
   # both ends leaves one that is unknown.
   most = np.where(np.isin(kind, (BOTH, LOOP)), cut - 2,
-                  np.where(kind == TAIL, cut - 1, length - 2))
-  most = np.where((kind == STILLS) & (shown >= 0), shown, most)
-  most = np.where(kind == BOX, last, most)
+                  np.where(kind == SUFFIX, cut - 1, length - 2))
+  most = np.where((kind == KEYFRAMES) & (shown >= 0), shown, most)
+  most = np.where(kind == REGION, last, most)
   most = np.minimum(most, length - 2)
   most[(kind == FIRST) | (size < 2)] = 0
   least = np.maximum(shown - size + 1, 1)
@@ -212,7 +212,7 @@ def _starts(u, v, kind, length, size, cut, last, shown, cfg):
 def _stills(u, kind, frames, start, stop, fit, stride):
   """Which stored stills are given: one, or as often two."""
   first = np.where(start > 0, stride * (start - 1) + 1, 0)
-  ok = (frames >= first[:, None]) & (kind == STILLS)[:, None] & (
+  ok = (frames >= first[:, None]) & (kind == KEYFRAMES)[:, None] & (
       frames >= 0) & (frames <= (stride * (stop - 1))[:, None])
   count = np.minimum(1 + (u[:, 4] < 0.5), fit - (stop - start))
   order = np.argsort(np.where(ok, u[:, :frames.shape[1]], 2), 1)
@@ -220,7 +220,7 @@ def _stills(u, kind, frames, start, stop, fit, stride):
   return ok & (rank < count[:, None])
 
 
-def boxes(rng: np.random.Generator, size: np.ndarray) -> np.ndarray:
+def draw_regions(rng: np.random.Generator, size: np.ndarray) -> np.ndarray:
   """Boxes for `encode` to blank, half of them over all of the time.
 
   Args:

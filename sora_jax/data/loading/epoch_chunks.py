@@ -13,14 +13,14 @@ import numpy as np
 
 from sora_jax.data.loading import conditioning
 from sora_jax.data.loading import packing
-from sora_jax.data.store import manifest as manifest_lib
 from sora_jax.data.loading import shuffle
+from sora_jax.data.store import manifest as manifest_lib
 
 WINDOW = 8  # batches among which rows of like cost are put together
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Block:
+class Chunk:
   """The batches of a block.
 
   Attributes:
@@ -40,7 +40,7 @@ class Block:
   batches: list[tuple[int, np.ndarray]]
 
 
-def make(manifest: manifest_lib.Manifest, cfg, pools, index: int) -> Block:
+def make(manifest: manifest_lib.Manifest, cfg, pools, index: int) -> Chunk:
   """Block `index`: draws the views, packs them and orders the batches.
 
   Args:
@@ -55,7 +55,8 @@ def make(manifest: manifest_lib.Manifest, cfg, pools, index: int) -> Block:
   grid = np.stack([rows["h"] // info["patch"][1],
                    rows["w"] // info["patch"][2]], 1).astype(np.int64)
   fit = cfg.shapes[-1][1] // grid.prod(1)
-  shares = conditioning.ConditioningConfig(**{"dropout": cfg.dropout, **dict(cfg.masks)})
+  shares = conditioning.ConditioningConfig(
+      **{"dropout": cfg.dropout, **dict(cfg.masks)})
   views = conditioning.draw(rng, rows, _real(rows, info["stride"][0]), grid, fit,
                      shares, info["stride"][0])
   latents = views.stop - views.start + views.stills.sum(1)
@@ -78,7 +79,7 @@ def make(manifest: manifest_lib.Manifest, cfg, pools, index: int) -> Block:
     names = np.concatenate([names, np.full(-len(names) % size, -1)]).astype(int)
     batches += [(s, r) for r in names.reshape(-1, size)]
   batches = [batches[i] for i in rng.permutation(len(batches))]
-  return Block(clips, views, tokens, words, order, bounds, batches)
+  return Chunk(clips, views, tokens, words, order, bounds, batches)
 
 
 def latent_tokens(manifest: manifest_lib.Manifest) -> np.ndarray:

@@ -9,10 +9,10 @@ import dataclasses
 
 import numpy as np
 
-from sora_jax.geometry import sizes as sizes_lib
-from sora_jax.data.store import latents
 from sora_jax.data.loading import conditioning
+from sora_jax.data.store import latents
 from sora_jax.data.store import manifest as manifest_lib
+from sora_jax.geometry import sizes as sizes_lib
 
 TOKENS_A_WORD = 1.5  # of English in a sentencepiece vocabulary
 STORED = 2  # tails and stills of a clip, the default of `encode`

@@ -11,7 +11,7 @@ import threading
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Memo:
+class LRUCache:
   """Values by key, of at most `limit` in total weight.
 
   Attributes:

@@ -18,13 +18,13 @@ from typing import Any
 
 import numpy as np
 
+from sora_jax import mesh as mesh_lib
 from sora_jax import types
 from sora_jax.data.loading import assemble
 from sora_jax.data.loading import epoch_chunks
-from sora_jax.data.store import latents
 from sora_jax.data.loading import lru_cache
+from sora_jax.data.store import latents
 from sora_jax.data.store import manifest as manifest_lib
-from sora_jax import mesh as mesh_lib
 
 BLOCKS = 3  # blocks that are remembered
 

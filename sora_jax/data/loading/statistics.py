@@ -4,8 +4,8 @@ import itertools
 
 import numpy as np
 
-from sora_jax.data.loading import epoch_chunks
 from sora_jax.data.loading import conditioning
+from sora_jax.data.loading import epoch_chunks
 from sora_jax.data.loading import plan as plan_lib
 from sora_jax.data.store import manifest as manifest_lib
 

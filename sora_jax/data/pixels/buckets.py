@@ -19,14 +19,13 @@ import hashlib
 
 import numpy as np
 
+from sora_jax import mesh as mesh_lib
 from sora_jax import types
 from sora_jax.data.loading import lru_cache
+from sora_jax.data.pixels import crops
 from sora_jax.data.store import manifest as manifest_lib
-from sora_jax import mesh as mesh_lib
-from sora_jax.data.loading import shuffle
 
 BLOCK = 1024  # steps
-LARGE = 65_536  # clips, from which on an epoch is not held in memory
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,8 +88,6 @@ class PixelPlan:
 
   def batch(self, step: int, host: tuple[int, int] = (0, 1)) -> types.Pixels:
     """The rows of `host` = (index, count) of the batch of `step`."""
-    # Decoding needs av and TFDS, which training from latents does without.
-    from sora_jax.data.pixels import crops  # pylint: disable=g-import-not-at-top
     bucket, first = _place(self, step)
     start, stop = mesh_lib.host_rows(self.cfg.buckets[bucket][3], host)
     return types.Pixels(np.stack([
@@ -157,13 +154,3 @@ def _place(plan: PixelPlan, step: int) -> tuple[int, int]:
   return bucket, steps * plan.cfg.buckets[bucket][3]
 
 
-def clip(plan: PixelPlan, bucket: int, n: int) -> int:
-  """The manifest index of the n-th clip that a bucket uses."""
-  found = plan.eligible[bucket]
-  epoch, i = divmod(n, len(found))
-  if len(found) > LARGE:
-    return int(found[shuffle.permuted([i], len(found), shuffle.keys(
-        plan.cfg.seed, len(plan.eligible) * epoch + bucket))[0]])
-  order = plan.memory.get((bucket, epoch), lambda: np.random.default_rng(
-      [plan.cfg.seed, 2, bucket, epoch]).permutation(len(found)))
-  return int(found[order[i]])

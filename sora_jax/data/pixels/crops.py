@@ -9,15 +9,16 @@ import math
 
 import numpy as np
 
-from sora_jax.data.pixels import buckets
+from sora_jax.data.loading import shuffle
 from sora_jax.data.store import records
 from sora_jax.media import video_io
 
+LARGE = 65_536  # clips, from which on an epoch is not held in memory
 SMALL = 256  # the share of the cache that a clip may take, or it is read in part
 TRIES = 16  # substitutes of one clip before the run stops
 
 
-def crop(plan: buckets.PixelPlan, bucket: int, n: int) -> np.ndarray:
+def crop(plan, bucket: int, n: int) -> np.ndarray:
   """uint8 [T, H, W, 3]: a random crop of the n-th clip of a bucket.
 
   A clip that cannot be read is replaced by the next one and counted.
@@ -29,7 +30,7 @@ def crop(plan: buckets.PixelPlan, bucket: int, n: int) -> np.ndarray:
   rng = np.random.default_rng([plan.cfg.seed, 3, bucket, n])
   at, places = rng.random(), rng.random((plan.cfg.candidates, 2))
   for tries in range(TRIES):
-    index = buckets.clip(plan, bucket, n + tries)
+    index = clip(plan, bucket, n + tries)
     row = plan.manifest.rows[index]
     start = int(at * (int(row["frames"]) - t + 1))
     try:
@@ -47,7 +48,7 @@ def crop(plan: buckets.PixelPlan, bucket: int, n: int) -> np.ndarray:
                    f"{plan.manifest.root} cannot be read")
 
 
-def _read(plan: buckets.PixelPlan, index: int, t: int, start: int):
+def _read(plan, index: int, t: int, start: int):
   """Frames start .. start + t of a clip; a small one is kept whole."""
   row = plan.manifest.rows[index]
   size = (int(row["height"]), int(row["width"]), 3)
@@ -73,3 +74,15 @@ def contrast(video: np.ndarray) -> float:
   Of every fourth frame, second row and second column, which tells as much.
   """
   return float(video[::4, ::2, ::2].std(axis=(0, 1, 2)).sum())
+
+
+def clip(plan, bucket: int, n: int) -> int:
+  """The manifest index of the n-th clip that a bucket uses."""
+  found = plan.eligible[bucket]
+  epoch, i = divmod(n, len(found))
+  if len(found) > LARGE:
+    return int(found[shuffle.permuted([i], len(found), shuffle.keys(
+        plan.cfg.seed, len(plan.eligible) * epoch + bucket))[0]])
+  order = plan.memory.get((bucket, epoch), lambda: np.random.default_rng(
+      [plan.cfg.seed, 2, bucket, epoch]).permutation(len(found)))
+  return int(found[order[i]])

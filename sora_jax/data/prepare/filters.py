@@ -6,8 +6,8 @@ with a reason that names the number and the limit.
 
 import dataclasses
 
-from sora_jax.media import containers
 from sora_jax.geometry import sizes
+from sora_jax.media import containers
 
 TILES = 12  # parts of a picture hash; two hashes closer than this share one
 

@@ -20,18 +20,18 @@ import os
 import numpy as np
 import tqdm
 
-from sora_jax.data.prepare import transcode
+from sora_jax import stations
 from sora_jax.data.prepare import filters
-from sora_jax.data.sources import items as items_lib
 from sora_jax.data.prepare import fingerprint
 from sora_jax.data.prepare import report_page
-from sora_jax.data.store import records
 from sora_jax.data.prepare import runners
-from sora_jax.data.store import shards
-from sora_jax.data.store import manifest
-from sora_jax.data.sources import world
-from sora_jax.data.sources import mixture
 from sora_jax.data.prepare import scans
+from sora_jax.data.prepare import transcode
+from sora_jax.data.sources import mixture
+from sora_jax.data.sources import world
+from sora_jax.data.store import manifest
+from sora_jax.data.store import records
+from sora_jax.data.store import shards
 from sora_jax.text import tokenizer
 
 SHARD = 256  # items of a shard
@@ -190,10 +190,10 @@ def _write(out: str, job: Job, task) -> int:
       file = b""
       try:
         item = items[clip["item"]]
-        if isinstance(item, items_lib.Raw):
+        if isinstance(item, stations.Raw):
           file = item.file
           if not clip["key"].startswith(item.key):
-            raise items_lib.Reject("the source changed while the data set was "
+            raise stations.Reject("the source changed while the data set was "
                                    "prepared")
           item = transcode.make(item, clip, job.rules)
       except (ValueError, OSError) as e:

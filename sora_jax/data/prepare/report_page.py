@@ -15,8 +15,8 @@ import numpy as np
 import PIL.Image
 
 from sora_jax import files
-from sora_jax.data.store import records
 from sora_jax.data.store import manifest as manifest_lib
+from sora_jax.data.store import records
 from sora_jax.media import video_io
 
 PICTURES = 48  # of kept clips; half as many of rejected ones

@@ -28,8 +28,9 @@ import os
 import numpy as np
 import PIL.Image
 
-from sora_jax.media import containers
+from sora_jax import stations
 from sora_jax.data.sources import items
+from sora_jax.media import containers
 
 SIDE = 128  # of the reduced frames that are looked at
 STILL = 0.3  # levels of 255 below which a frame equals the one before
@@ -52,7 +53,7 @@ class _Look:
   shape: tuple = ()
 
 
-def survey(raw: items.Raw, index: int, cuts: bool, piece: float,
+def scan(raw: stations.Raw, index: int, cuts: bool, piece: float,
            thumb: bool) -> list[dict]:
   """The rows of one file.
 
@@ -67,14 +68,14 @@ def survey(raw: items.Raw, index: int, cuts: bool, piece: float,
     ValueError: a file that cannot be used.
   """
   if not raw.captions:
-    raise items.Reject("no caption", raw.key)
+    raise stations.Reject("no caption", raw.key)
   divide = cuts or piece > 0
   digest = _digest(raw, divide)
   with containers.errors(raw.file):
     head, look = _decode(raw.file, cuts, LONG if divide else None)
   count = len(look.pts)
   if count < LEAST * head.frames:
-    raise items.Reject(f"is cut off: {count} of {head.frames} frames decode",
+    raise stations.Reject(f"is cut off: {count} of {head.frames} frames decode",
                        raw.key)
   caption = raw.captions[0][:items.MAX_CAPTION]
   base = {"item": index, "file": digest, "height": look.shape[0],
@@ -96,7 +97,7 @@ def read(file: str | bytes) -> bytes:
     return file
   size = os.path.getsize(file)
   if size > items.MAX_FILE:
-    raise items.Reject(f"{size >> 20} MiB; the limit is "
+    raise stations.Reject(f"{size >> 20} MiB; the limit is "
                        f"{items.MAX_FILE >> 20}")
   with open(file, "rb") as f:
     return f.read()
@@ -226,6 +227,6 @@ def _timing(head, pts) -> tuple[int, float, bool]:
   fps = float(np.clip(1 / np.median(np.diff(times)), 0.1, 1000))
   frames = round(times[-1] * fps) + 1
   if frames > 2 * count + 8:
-    raise items.Reject(f"lasts {times[-1]:.3g} s with {count} frames: its times "
+    raise stations.Reject(f"lasts {times[-1]:.3g} s with {count} frames: its times "
                        "have gaps")
   return frames, fps, False

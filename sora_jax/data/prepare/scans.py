@@ -14,13 +14,13 @@ import os
 
 import numpy as np
 
-from sora_jax.data.prepare import transcode
-from sora_jax.data.prepare import filters
-from sora_jax.data.sources import items as items_lib
-from sora_jax.data.store import shards
 from sora_jax import files
-from sora_jax.data.sources import mixture
+from sora_jax import stations
+from sora_jax.data.prepare import filters
 from sora_jax.data.prepare import scan
+from sora_jax.data.prepare import transcode
+from sora_jax.data.sources import mixture
+from sora_jax.data.store import shards
 
 PART = 32  # items of a part
 PICTURES = 48  # clips of a source that carry a thumbnail
@@ -100,7 +100,7 @@ def _part(out: str, job, every: int, task) -> int:
     key, file = str(i), b""
     try:
       if tries >= TRIES:
-        raise items_lib.Reject("kills the process that reads it",
+        raise stations.Reject("kills the process that reads it",
                                died.get("key", key))
       raw = items[i]
       key, file = raw.key, raw.file

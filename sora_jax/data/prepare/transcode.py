@@ -10,10 +10,11 @@ import contextlib
 import numpy as np
 import PIL.Image
 
-from sora_jax.media import containers
+from sora_jax import stations
 from sora_jax.data.prepare import filters
-from sora_jax.data.sources import items
 from sora_jax.data.prepare import scan
+from sora_jax.data.sources import items
+from sora_jax.media import containers
 from sora_jax.media import video_io
 
 
@@ -33,17 +34,17 @@ def changes(clip: dict, rules: filters.Rules) -> list[str]:
   return found
 
 
-def make(raw: items.Raw, clip: dict, rules: filters.Rules) -> items.Item:
+def make(raw: stations.Raw, clip: dict, rules: filters.Rules) -> stations.Item:
   """The Item of a surveyed clip.
 
   Raises:
-    items.Reject: the file changed since it was surveyed.
+    stations.Reject: the file changed since it was surveyed.
     ValueError: it cannot be read.
   """
   with containers.errors(raw.file):
     changed = scan.digest_of(raw.file) != clip["file"]
   if changed:
-    raise items.Reject("changed while the data set was prepared")
+    raise stations.Reject("changed while the data set was prepared")
   size = clip["height"], clip["width"]
   frames, fps = clip["frames"], clip["fps"]
   if changes(clip, rules):
@@ -54,9 +55,9 @@ def make(raw: items.Raw, clip: dict, rules: filters.Rules) -> items.Item:
   else:
     data = scan.read(raw.file)
   if len(data) > items.MAX_FILE:
-    raise items.Reject(f"{len(data) >> 20} MiB after cutting; the limit is "
+    raise stations.Reject(f"{len(data) >> 20} MiB after cutting; the limit is "
                        f"{items.MAX_FILE >> 20}")
-  return items.Item(
+  return stations.Item(
       key=clip["key"], data=data, frames=frames, height=size[0], width=size[1],
       fps=fps, facts=raw.facts,
       captions=tuple(c[:items.MAX_CAPTION] for c in raw.captions))

@@ -14,6 +14,7 @@ import dataclasses
 import os
 import stat
 
+from sora_jax import stations
 from sora_jax.data.sources import items
 
 TABLES = (".jsonl", ".csv")
@@ -38,18 +39,18 @@ class Folder:
   def __len__(self) -> int:
     return len(self.rows)
 
-  def __getitem__(self, index: int) -> items.Raw:
+  def __getitem__(self, index: int) -> stations.Raw:
     path, captions, reason, key = self.rows[index]
     if reason:
-      raise items.Reject(reason, key)
+      raise stations.Reject(reason, key)
     try:
       info = os.stat(path)
       captions = captions or _sidecar(path)
     except OSError as e:
-      raise items.Reject(f"{e.strerror}".lower(), key) from e
+      raise stations.Reject(f"{e.strerror}".lower(), key) from e
     if not stat.S_ISREG(info.st_mode):
-      raise items.Reject("is no regular file", key)
-    return items.Raw(key, path, captions)
+      raise stations.Reject("is no regular file", key)
+    return stations.Raw(key, path, captions)
 
 
 def folder(root: str) -> Folder:

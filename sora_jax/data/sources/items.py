@@ -6,7 +6,6 @@ measured, filtered and copied or cut into clips, or an `Item` that is exact
 already, or raises `Reject`, with the reason.
 """
 
-import dataclasses
 import hashlib
 import json
 import os
@@ -17,55 +16,6 @@ MAX_LINE = 2 ** 20  # characters of a row of a table, bytes of a sidecar
 VIDEOS = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".gif")
 IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 SIDECARS = (".txt", ".json")  # captions beside a file
-
-
-class Reject(ValueError):
-  """An item that is left out and counted; the message is the reason."""
-
-  def __init__(self, reason: str, key: str = ""):
-    super().__init__(reason)
-    self.key = key
-
-
-@dataclasses.dataclass(frozen=True)
-class Item:
-  """One clip on its way into a shard.
-
-  Attributes:
-    key: unique within the source.
-    data: the bytes of a video or image file.
-    frames, height, width, fps: of the decoded video.
-    captions: the short one first, then the descriptive one if there is one.
-    facts: JSON of the ground truth, "" where there is none.
-  """
-
-  key: str
-  data: bytes
-  frames: int
-  height: int
-  width: int
-  fps: float
-  captions: tuple[str, ...]
-  facts: str = ""
-
-
-@dataclasses.dataclass(frozen=True)
-class Raw:
-  """A file as a source found it; nothing is known of its content yet.
-
-  Attributes:
-    key: unique within the source.
-    file: a path, or the bytes of a file.
-    captions: as in `Item`, of one line each and of any length.
-    facts: as in `Item`.
-    fps: frames per second where the source knows better than the file.
-  """
-
-  key: str
-  file: str | bytes
-  captions: tuple[str, ...]
-  facts: str = ""
-  fps: float | None = None
 
 
 def parse_row(text: str) -> dict | None:

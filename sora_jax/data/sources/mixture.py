@@ -1,6 +1,6 @@
 """Where captioned clips come from, by name, alone or mixed with weights.
 
-  world:balls  world:occluder  world:balls,occluder   rendered, see WorldOptions
+  world:balls  world:occluder  world:balls,occluder   rendered, see world.py
   folder:DIR      videos and images below DIR, see folders.py
   tar:PATTERN     tars in the layout of WebDataset, see tars.py
   tfds:NAME|DIR   a data set of TFDS, see sets.py
@@ -18,79 +18,14 @@ import re
 
 import numpy as np
 
+from sora_jax import stations
 from sora_jax import worlds
 from sora_jax.data.sources import folders
-from sora_jax.data.sources import items as items_lib
 from sora_jax.data.sources import sets
 from sora_jax.data.sources import tars
-from sora_jax.media import video_io
-from sora_jax.worlds import facts as facts_lib
+from sora_jax.data.sources import world as world_lib
 
-OCCLUDER_SECONDS = 1.5  # time to pass the wall
 MAX_WEIGHT = 1000
-
-
-@dataclasses.dataclass(frozen=True)
-class WorldOptions:
-  """What world clips are drawn from; a weight stands beside each value.
-
-  Attributes:
-    count: clips.
-    seed: of everything that is drawn.
-    sizes: ((width, height), weight) ..
-    frames: (frames, weight) ..; 1 is an image.
-    fps: (frames per second, weight) ..
-    objects: (number of objects, weight) ..
-    plain: the share of plain backgrounds; the others are textured.
-  """
-
-  count: int = 1000
-  seed: int = 0
-  sizes: tuple = (((64, 64), 4), ((96, 56), 2), ((56, 96), 2), ((128, 72), 2))
-  frames: tuple = ((1, 15), (9, 10), (17, 50), (25, 10), (33, 10), (49, 5))
-  fps: tuple = ((8, 7), (12, 1), (16, 1), (24, 1))
-  objects: tuple = ((1, 60), (2, 25), (3, 15))
-  plain: float = 0.6
-
-
-@dataclasses.dataclass(frozen=True)
-class World:
-  """Clips of simulated worlds; item i depends on (options, i) alone."""
-
-  names: tuple[str, ...]
-  options: WorldOptions
-
-  def __len__(self) -> int:
-    return self.options.count
-
-  def __getitem__(self, index: int) -> items_lib.Item:
-    name, facts, video, fps = self.clip(index)
-    return items_lib.Item(
-        key=f"{name}-{self.options.seed}-{index}",
-        data=video_io.pack(video, fps), frames=len(video),
-        height=video.shape[1], width=video.shape[2], fps=fps,
-        captions=tuple(worlds.WORLDS[name].describe(facts, index)),
-        facts=facts_lib.to_json(facts))
-
-  def clip(self, index: int):
-    """(world name, facts, uint8 [T, H, W, 3], fps) of item `index`."""
-    cfg = self.options
-    rng = np.random.default_rng([cfg.seed, index])
-    name = self.names[rng.integers(len(self.names))]
-    world = worlds.WORLDS[name]
-    size = _draw(rng, cfg.sizes)
-    least = OCCLUDER_SECONDS if name == "occluder" else 0
-    pairs = [((n, fps), a * b) for n, a in cfg.frames for fps, b in cfg.fps
-             if n == 1 or (n - 1) / fps >= least]
-    if not pairs:
-      raise ValueError(f"world:{name} needs clips of {least} s; give more "
-                       "frames or a lower fps")
-    frames, fps = _draw(rng, pairs)
-    facts = world.sample(
-        int(rng.integers(2 ** 31)), size, (frames - 1) / fps,
-        objects=int(_draw(rng, cfg.objects)),
-        plain=bool(rng.random() < cfg.plain), held_out=False)
-    return name, facts, world.render(facts, size, frames, fps), float(fps)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,13 +47,13 @@ class Mixture:
   def __len__(self) -> int:
     return self.starts[-1] + len(self.parts[-1])
 
-  def __getitem__(self, index: int) -> items_lib.Item | items_lib.Raw:
+  def __getitem__(self, index: int) -> stations.Item | stations.Raw:
     part = self.part(index)
     name = "" if len(self.parts) == 1 else f"{part}/"
     try:
       item = self.parts[part][index - self.starts[part]]
-    except items_lib.Reject as e:
-      raise items_lib.Reject(str(e), name + e.key) from e
+    except stations.Reject as e:
+      raise stations.Reject(str(e), name + e.key) from e
     return dataclasses.replace(item, key=name + item.key) if name else item
 
   def part(self, index: int) -> int:
@@ -127,7 +62,7 @@ class Mixture:
 
   def exact(self) -> np.ndarray:
     """bool [N]: items that are rendered, and need no look before."""
-    return np.repeat([isinstance(p, World) for p in self.parts],
+    return np.repeat([isinstance(p, world_lib.World) for p in self.parts],
                      [len(p) for p in self.parts])
 
   def times(self) -> np.ndarray:
@@ -160,7 +95,7 @@ class Mixture:
 
 @functools.lru_cache(maxsize=2)
 def items(source: str | tuple[str, ...],
-          options: WorldOptions | None = None) -> Mixture:
+          options: world_lib.WorldOptions | None = None) -> Mixture:
   """The sequence of a source: `len(s)`, and `s[i]` a file, a clip or `Reject`.
 
   Args:
@@ -170,7 +105,7 @@ def items(source: str | tuple[str, ...],
   Raises:
     ValueError: a source that does not exist.
   """
-  options = options or WorldOptions()
+  options = options or world_lib.WorldOptions()
   names = (source,) if isinstance(source, str) else tuple(source)
   if not names:
     raise ValueError("name one source, such as world:balls or folder:DIR")
@@ -179,7 +114,7 @@ def items(source: str | tuple[str, ...],
   return Mixture(parts, weights, tuple(starts.tolist()), options.seed)
 
 
-def _one(source: str, options: WorldOptions):
+def _one(source: str, options: world_lib.WorldOptions):
   """(weight, sequence) of a single source."""
   weight, name = 1.0, source
   if found := re.fullmatch(r"(\d+\.?\d*|\.\d+)\*(.*)", source, re.DOTALL):
@@ -200,10 +135,6 @@ def _one(source: str, options: WorldOptions):
     if world not in worlds.WORLDS:
       raise ValueError(f"no world {world!r}; there are "
                        f"{', '.join(worlds.WORLDS)}")
-  return weight, World(chosen, options)
+  return weight, world_lib.World(chosen, options)
 
 
-def _draw(rng, weighted):
-  """One value of ((value, weight), ..)."""
-  weights = np.array([w for _, w in weighted], float)
-  return weighted[rng.choice(len(weighted), p=weights / weights.sum())][0]

@@ -18,9 +18,10 @@ import urllib.parse
 import numpy as np
 import tensorflow_datasets as tfds
 
+from sora_jax import stations
 from sora_jax.data.sources import items
-from sora_jax.data.store import records
 from sora_jax.data.store import manifest as manifest_lib
+from sora_jax.data.store import records
 from sora_jax.media import video_io
 
 CAPTIONS = ("captions", "caption", "text", "prompt")
@@ -42,14 +43,14 @@ class Shards:
   def __len__(self) -> int:
     return len(self.rows)
 
-  def __getitem__(self, index: int) -> items.Raw:
+  def __getitem__(self, index: int) -> stations.Raw:
     manifest, i = self.rows[index]
     where = f"{manifest.split}-{i}"
     try:
       item = records.read(manifest, i)
     except (ValueError, RuntimeError, IndexError) as e:
-      raise items.Reject(" ".join(str(e).split())[:200], where) from e
-    return items.Raw(item.key, item.data, item.captions, item.facts, item.fps)
+      raise stations.Reject(" ".join(str(e).split())[:200], where) from e
+    return stations.Raw(item.key, item.data, item.captions, item.facts, item.fps)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -74,7 +75,7 @@ class Tfds:
   def __len__(self) -> int:
     return sum(len(data) for _, data in self.parts)
 
-  def __getitem__(self, index: int) -> items.Raw:
+  def __getitem__(self, index: int) -> stations.Raw:
     starts = np.cumsum([0, *(len(data) for _, data in self.parts)])
     part = int(np.searchsorted(starts, index, "right")) - 1
     split, data = self.parts[part]
@@ -84,14 +85,14 @@ class Tfds:
       example = data[index]
       value = example[self.video]
     except Exception as e:  # whatever protobuf and TFDS raise
-      raise items.Reject("is no example: " + " ".join(str(e).split())[:200],
+      raise stations.Reject("is no example: " + " ".join(str(e).split())[:200],
                          key) from e
     fps = float(np.asarray(example.get("fps", self.fps or 0)))
     if isinstance(value, bytes):
       file = value
     else:
       file, fps = _pack(np.asarray(value), fps, key)
-    return items.Raw(key, file, self._captions(example), fps=fps or None)
+    return stations.Raw(key, file, self._captions(example), fps=fps or None)
 
   def _captions(self, example) -> tuple[str, ...]:
     if self.caption is None:
@@ -214,8 +215,8 @@ def _pack(video: np.ndarray, fps: float, key: str) -> tuple[bytes, float]:
     video = np.repeat(video, 3, -1)
   if video.dtype != np.uint8 or video.ndim != 4 or video.shape[-1] != 3 or (
       not video.size):
-    raise items.Reject(f"is {video.dtype} {video.shape}, no uint8 [T, H, W, 3]",
+    raise stations.Reject(f"is {video.dtype} {video.shape}, no uint8 [T, H, W, 3]",
                        key)
   if len(video) > 1 and not fps:
-    raise items.Reject("names no frame rate: give ?fps=", key)
+    raise stations.Reject("names no frame rate: give ?fps=", key)
   return video_io.pack(video, fps or 8.0), fps

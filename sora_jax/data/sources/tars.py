@@ -18,6 +18,7 @@ import os
 import re
 import tarfile
 
+from sora_jax import stations
 from sora_jax.data.sources import items
 
 MAX_MEMBERS = 2 ** 20  # of a tar
@@ -42,10 +43,10 @@ class Tars:
   def __len__(self) -> int:
     return len(self.rows)
 
-  def __getitem__(self, index: int) -> items.Raw:
+  def __getitem__(self, index: int) -> stations.Raw:
     path, members, reason, key = self.rows[index]
     if reason:
-      raise items.Reject(reason, key)
+      raise stations.Reject(reason, key)
     captions = ()
     for kind in items.SIDECARS:
       if kind in members and not captions:
@@ -53,7 +54,7 @@ class Tars:
             "utf-8-sig", "replace")
         captions = items.sidecar_captions(kind, text)
     media = next(m for kind, m in members.items() if kind not in items.SIDECARS)
-    return items.Raw(key, _read(path, *media, items.MAX_FILE, key), captions)
+    return stations.Raw(key, _read(path, *media, items.MAX_FILE, key), captions)
 
 
 def tars(pattern: str) -> Tars:
@@ -168,13 +169,13 @@ def _open(path: str):
 def _read(path: str, offset: int, size: int, limit: int, key: str) -> bytes:
   """The bytes of a member."""
   if size > limit:
-    raise items.Reject(f"{size} bytes; the limit is {limit}", key)
+    raise stations.Reject(f"{size} bytes; the limit is {limit}", key)
   try:
     file = _open(path)
     file.seek(offset)
     data = file.read(size)
   except (OSError, EOFError) as e:
-    raise items.Reject(" ".join(str(e).split())[:200], key) from e
+    raise stations.Reject(" ".join(str(e).split())[:200], key) from e
   if len(data) != size:
-    raise items.Reject(f"is cut off: {len(data)} of {size} bytes", key)
+    raise stations.Reject(f"is cut off: {len(data)} of {size} bytes", key)
   return data

@@ -11,9 +11,8 @@ import os
 import numpy as np
 import tensorflow_datasets as tfds
 
-from sora_jax.data.sources import items
+from sora_jax import stations
 from sora_jax.data.store import manifest as manifest_lib
-from sora_jax.data.store import shards
 
 
 @functools.cache
@@ -30,7 +29,7 @@ def features() -> tfds.features.FeaturesDict:
       "fps": np.float32})
 
 
-def encode(item: items.Item) -> bytes:
+def encode(item: stations.Item) -> bytes:
   """The record of an item."""
   return features().serialize_example({
       "key": item.key, "video": item.data, "captions": list(item.captions),
@@ -38,7 +37,7 @@ def encode(item: items.Item) -> bytes:
       "width": item.width, "fps": item.fps})
 
 
-def decode(record: bytes) -> items.Item:
+def decode(record: bytes) -> stations.Item:
   """The item of a record.
 
   Raises:
@@ -49,20 +48,20 @@ def decode(record: bytes) -> items.Item:
   except Exception as e:  # protobuf and TFDS raise many kinds
     raise ValueError("is no record of a prepared clip: "
                      + " ".join(str(e).split())[:200]) from e
-  return items.Item(
+  return stations.Item(
       key=d["key"].decode(), data=d["video"], facts=d["facts"].decode(),
       captions=tuple(c.decode() for c in d["captions"]),
       frames=int(d["frames"]), height=int(d["height"]), width=int(d["width"]),
       fps=float(d["fps"]))
 
 
-def row(item: items.Item) -> tuple:
+def row(item: stations.Item) -> tuple:
   """The manifest fields of an item after shard and record."""
   return (item.frames, item.height, item.width, item.fps,
           len(item.captions[0].split()))
 
 
-def read(manifest: manifest_lib.Manifest, index: int) -> items.Item:
+def read(manifest: manifest_lib.Manifest, index: int) -> stations.Item:
   """Item `index` of a prepared data set."""
   return decode(manifest.record(index))
 
@@ -76,7 +75,7 @@ def write_tfds(root, info: dict) -> None:
   source = source if isinstance(source, str) else " ".join(source)
   for split, count in info["shards"].items():
     rows = np.load(os.path.join(root, f"{split}.npy"), allow_pickle=False)
-    size = sum(os.path.getsize(os.path.join(root, shards.shard_name(
+    size = sum(os.path.getsize(os.path.join(root, manifest_lib.shard_name(
         split, i, count))) for i in range(count))
     lengths = np.zeros(count, int)
     np.maximum.at(lengths, rows["shard"], rows["record"] + 1)

@@ -14,8 +14,6 @@ unit of work: `write_shard` leaves either a whole shard with its rows or
 nothing, and `collect` gives the shards of a finished run their final names.
 """
 
-import dataclasses
-import hashlib
 import json
 import os
 import shutil
@@ -24,86 +22,10 @@ from array_record.python import array_record_module
 import numpy as np
 
 from sora_jax import files
-from sora_jax.data.store import record_file
+from sora_jax.data.store import manifest
 
 PARTS = "parts"
-CHUNK = 2**20  # rows that are hashed at once
 SPLITS = ("train", "test")
-PIXELS = np.dtype([
-    ("shard", np.int32), ("record", np.int32), ("frames", np.int32),
-    ("height", np.int32), ("width", np.int32), ("fps", np.float32),
-    ("words", np.int32)])
-
-
-@dataclasses.dataclass(frozen=True)
-class Manifest:
-  """A split of a data set.
-
-  Attributes:
-    root: the folder.
-    split: "train" or "test".
-    rows: structured array, one row per record.
-    info: the contents of dataset.json.
-  """
-
-  root: str
-  split: str
-  rows: np.ndarray = dataclasses.field(repr=False, compare=False)
-  info: dict = dataclasses.field(repr=False, compare=False)
-
-  def __len__(self) -> int:
-    return len(self.rows)
-
-  @property
-  def digest(self) -> str:
-    """sha256 of the rows and of what dataset.json says."""
-    words = hashlib.sha256(json.dumps(self.info, sort_keys=True).encode())
-    for start in range(0, len(self.rows), CHUNK):
-      words.update(self.rows[start:start + CHUNK].tobytes())
-    return words.hexdigest()
-
-  def record(self, index: int) -> bytes:
-    """The bytes of record `index` of the manifest."""
-    row = self.rows[index]
-    path = os.path.join(self.root, shard_name(
-        self.split, int(row["shard"]), self.info["shards"][self.split]))
-    return record_file.reader(path).read(int(row["record"]))
-
-
-def open_manifest(root, split: str = "train") -> Manifest:
-  """The manifest of a split of a prepared or encoded data set.
-
-  Raises:
-    ValueError: no data set, no such split, or an empty one.
-  """
-  root = os.fspath(root)
-  info = _info(root)
-  if info is None:
-    raise ValueError(f"{root} holds no finished data set (no dataset.json): run "
-                     "sora-jax prepare or encode to the end")
-  path = os.path.join(root, f"{split}.npy")
-  if not os.path.isfile(path):
-    raise ValueError(f"{root} has no split {split!r}; it has "
-                     f"{', '.join(info['shards'])}")
-  try:
-    rows = np.lib.format.open_memmap(path, mode="r")
-  except ValueError as e:  # empty, cut short, or of another kind
-    raise ValueError(f"{path} is damaged: {e}") from e
-  if rows.ndim != 1 or not rows.dtype.names:
-    raise ValueError(f"{path} is damaged: it holds no rows of a manifest")
-  if not len(rows):
-    raise ValueError(f"{path} lists 0 clips")
-  return Manifest(root, split, rows, info)
-
-
-def _info(root) -> dict | None:
-  """dataset.json, None when there is none."""
-  path = os.path.join(root, "dataset.json")
-  info = read_json(path)
-  for key in ("shards", "clips"):
-    if info is not None and not isinstance(info.get(key), dict):
-      raise ValueError(f"{path} is damaged: key {key} is missing")
-  return info
 
 
 def begin(root, info: dict) -> dict | None:
@@ -122,15 +44,15 @@ def begin(root, info: dict) -> dict | None:
   done = check(root, info)
   if done is None:
     os.makedirs(os.path.join(root, PARTS), exist_ok=True)
-    write_json(os.path.join(root, PARTS, "job.json"), info)
+    files.write_json(os.path.join(root, PARTS, "job.json"), info)
   return done
 
 
 def check(root, info: dict) -> dict | None:
   """As `begin`, but changes nothing."""
   info = json.loads(json.dumps(info))
-  done = _info(root)
-  for old in (done, read_json(os.path.join(root, PARTS, "job.json"))):
+  done = manifest.read_info(root)
+  for old in (done, files.read_json(os.path.join(root, PARTS, "job.json"))):
     changed = [k for k, v in info.items() if old and old.get(k) != v]
     if changed:
       raise ValueError(
@@ -138,11 +60,6 @@ def check(root, info: dict) -> dict | None:
           + ", ".join(f"{k}: {old.get(k)} there, {info[k]} asked for"
                       for k in changed)[:300] + "): give another folder")
   return done
-
-
-def shard_name(split: str, shard: int, shards: int) -> str:
-  """The file name of a shard, as TFDS expects it."""
-  return f"sora-{split}.array_record-{shard:05d}-of-{shards:05d}"
 
 
 def write_shard(root, split: str, shard: int, records, dtype: np.dtype,
@@ -176,25 +93,10 @@ def write_shard(root, split: str, shard: int, records, dtype: np.dtype,
     os.unlink(unfinished)
     raise
   os.replace(unfinished, f"{stem}.array_record")
-  write_lines(f"{stem}.jsonl", rejects)
+  files.write_json_lines(f"{stem}.jsonl", rejects)
   with files.atomic(f"{stem}.npy") as f:  # last: the shard is whole
     np.save(f, np.array(rows, dtype), allow_pickle=False)
   return len(rows)
-
-
-def host_rows(size: int, host: tuple[int, int]) -> tuple[int, int]:
-  """(start, stop) of the rows that host (index, count) has of a batch.
-
-  Raises:
-    ValueError: rows that do not divide over the hosts.
-  """
-  index, count = host
-  if not 0 <= index < count:
-    raise ValueError(f"host {index} of {count} does not exist")
-  if size % count:
-    raise ValueError(f"a batch of {size} rows does not divide over {count} "
-                     "hosts: choose a multiple")
-  return size // count * index, size // count * (index + 1)
 
 
 def part(root, split: str, shard: int) -> str:
@@ -235,7 +137,7 @@ def collect(root, counts: dict[str, int], info: dict, rejects=()) -> dict:
     for new, i in enumerate(full):
       rows[i]["shard"] = new
       source = part(root, split, i) + ".array_record"
-      target = os.path.join(root, shard_name(split, new, len(full)))
+      target = os.path.join(root, manifest.shard_name(split, new, len(full)))
       if os.path.exists(source):
         os.replace(source, target)
     rows = np.concatenate([rows[i] for i in full])
@@ -249,37 +151,14 @@ def collect(root, counts: dict[str, int], info: dict, rejects=()) -> dict:
 
 def write_rejects(root, rejects) -> None:
   """Writes rejects.jsonl: number, key and reason of each."""
-  write_lines(os.path.join(root, "rejects.jsonl"), (
+  files.write_json_lines(os.path.join(root, "rejects.jsonl"), (
       {k: r[k] for k in ("item", "key", "reason") if k in r} for r in rejects))
 
 
 def finish(root, info: dict) -> dict:
   """Writes dataset.json, which says that the data set is whole."""
-  write_json(os.path.join(root, "dataset.json"), info)
+  files.write_json(os.path.join(root, "dataset.json"), info)
   shutil.rmtree(os.path.join(root, PARTS), ignore_errors=True)
   return info
 
 
-def read_json(path):
-  """A JSON object, None when there is no file."""
-  if not os.path.isfile(path):
-    return None
-  with open(path, encoding="utf-8") as f:
-    try:
-      value = json.load(f)
-    except ValueError as e:
-      raise ValueError(f"{path} is damaged: {e}") from e
-  if not isinstance(value, dict):
-    raise ValueError(f"{path} is damaged: it is no JSON object")
-  return value
-
-
-def write_lines(path, rows) -> None:
-  """Writes one JSON value a line, aside and renamed."""
-  files.write_bytes(path, "".join(json.dumps(r) + "\n" for r in rows).encode())
-
-
-def write_json(path, value) -> None:
-  """Writes JSON aside and renames it."""
-  files.write_bytes(path, (json.dumps(value, indent=1, ensure_ascii=False)
-                     + "\n").encode())

@@ -12,9 +12,8 @@ import jax
 import jax.numpy as jnp
 
 from sora_jax import types
-from sora_jax.models.attention import attend
 from sora_jax.models import layers as layers_lib
-from sora_jax.formats import weight_mapping
+from sora_jax.models.attention import attend
 
 
 class TextBlock(nn.Module):
@@ -104,7 +103,3 @@ def _rotations(seg, head_size: int):
   return jnp.cos(angles), jnp.sin(angles)
 
 
-def layouts(encoder: TextEncoder) -> weight_mapping.WeightMapping:
-  """Where each parameter lies: its path, joined with dots."""
-  return {path: weight_mapping.same([path.replace("/", ".")], shape)
-          for path, shape in weight_mapping.shapes(init, encoder).items()}

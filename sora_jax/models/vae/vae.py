@@ -18,8 +18,8 @@ import jax
 import jax.numpy as jnp
 
 from sora_jax import mesh as mesh_lib
-from sora_jax.models.vae import conv
 from sora_jax.models.vae import blocks
+from sora_jax.models.vae import conv
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,0 +1,19 @@
+"""What ends a verb, as one line and an exit code (main.py names them)."""
+
+import sys
+
+from absl import flags
+
+
+def report(verb: str, error: BaseException) -> int:
+  """Prints an error of a verb; its exit code."""
+  if isinstance(error, KeyboardInterrupt):
+    print(f"sora-jax {verb}: interrupted", file=sys.stderr)
+    return 130
+  print(f"sora-jax {verb}: {one_line(error)}", file=sys.stderr)
+  return 2 if isinstance(error, (flags.Error, ValueError)) else 1
+
+
+def one_line(error: BaseException) -> str:
+  """The message of an error on one line."""
+  return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,81 @@
+"""world:NAME,..: clips of simulated worlds, rendered as they are asked for."""
+
+import dataclasses
+
+import numpy as np
+
+from sora_jax import stations
+from sora_jax import worlds
+from sora_jax.media import video_io
+from sora_jax.worlds import facts as facts_lib
+
+OCCLUDER_SECONDS = 1.5  # time to pass the wall
+
+
+@dataclasses.dataclass(frozen=True)
+class WorldOptions:
+  """What world clips are drawn from; a weight stands beside each value.
+
+  Attributes:
+    count: clips.
+    seed: of everything that is drawn.
+    sizes: ((width, height), weight) ..
+    frames: (frames, weight) ..; 1 is an image.
+    fps: (frames per second, weight) ..
+    objects: (number of objects, weight) ..
+    plain: the share of plain backgrounds; the others are textured.
+  """
+
+  count: int = 1000
+  seed: int = 0
+  sizes: tuple = (((64, 64), 4), ((96, 56), 2), ((56, 96), 2), ((128, 72), 2))
+  frames: tuple = ((1, 15), (9, 10), (17, 50), (25, 10), (33, 10), (49, 5))
+  fps: tuple = ((8, 7), (12, 1), (16, 1), (24, 1))
+  objects: tuple = ((1, 60), (2, 25), (3, 15))
+  plain: float = 0.6
+
+
+@dataclasses.dataclass(frozen=True)
+class World:
+  """Clips of simulated worlds; item i depends on (options, i) alone."""
+
+  names: tuple[str, ...]
+  options: WorldOptions
+
+  def __len__(self) -> int:
+    return self.options.count
+
+  def __getitem__(self, index: int) -> stations.Item:
+    name, facts, video, fps = self.clip(index)
+    return stations.Item(
+        key=f"{name}-{self.options.seed}-{index}",
+        data=video_io.pack(video, fps), frames=len(video),
+        height=video.shape[1], width=video.shape[2], fps=fps,
+        captions=tuple(worlds.WORLDS[name].describe(facts, index)),
+        facts=facts_lib.to_json(facts))
+
+  def clip(self, index: int):
+    """(world name, facts, uint8 [T, H, W, 3], fps) of item `index`."""
+    cfg = self.options
+    rng = np.random.default_rng([cfg.seed, index])
+    name = self.names[rng.integers(len(self.names))]
+    world = worlds.WORLDS[name]
+    size = _draw(rng, cfg.sizes)
+    least = OCCLUDER_SECONDS if name == "occluder" else 0
+    pairs = [((n, fps), a * b) for n, a in cfg.frames for fps, b in cfg.fps
+             if n == 1 or (n - 1) / fps >= least]
+    if not pairs:
+      raise ValueError(f"world:{name} needs clips of {least} s; give more "
+                       "frames or a lower fps")
+    frames, fps = _draw(rng, pairs)
+    facts = world.sample(
+        int(rng.integers(2 ** 31)), size, (frames - 1) / fps,
+        objects=int(_draw(rng, cfg.objects)),
+        plain=bool(rng.random() < cfg.plain), held_out=False)
+    return name, facts, world.render(facts, size, frames, fps), float(fps)
+
+
+def _draw(rng, weighted):
+  """One value of ((value, weight), ..)."""
+  weights = np.array([w for _, w in weighted], float)
+  return weighted[rng.choice(len(weighted), p=weights / weights.sum())][0]

@@ -1,0 +1,96 @@
+"""The manifest of a data set: one entry a record, all that planning needs.
+
+It is memory-mapped. The folder is described in shards.py.
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+
+import numpy as np
+
+from sora_jax import files
+from sora_jax.data.store import record_file
+
+CHUNK = 2**20  # rows that are hashed at once
+PIXELS = np.dtype([
+    ("shard", np.int32), ("record", np.int32), ("frames", np.int32),
+    ("height", np.int32), ("width", np.int32), ("fps", np.float32),
+    ("words", np.int32)])
+
+
+@dataclasses.dataclass(frozen=True)
+class Manifest:
+  """A split of a data set.
+
+  Attributes:
+    root: the folder.
+    split: "train" or "test".
+    rows: structured array, one row per record.
+    info: the contents of dataset.json.
+  """
+
+  root: str
+  split: str
+  rows: np.ndarray = dataclasses.field(repr=False, compare=False)
+  info: dict = dataclasses.field(repr=False, compare=False)
+
+  def __len__(self) -> int:
+    return len(self.rows)
+
+  @property
+  def digest(self) -> str:
+    """sha256 of the rows and of what dataset.json says."""
+    words = hashlib.sha256(json.dumps(self.info, sort_keys=True).encode())
+    for start in range(0, len(self.rows), CHUNK):
+      words.update(self.rows[start:start + CHUNK].tobytes())
+    return words.hexdigest()
+
+  def record(self, index: int) -> bytes:
+    """The bytes of record `index` of the manifest."""
+    row = self.rows[index]
+    path = os.path.join(self.root, shard_name(
+        self.split, int(row["shard"]), self.info["shards"][self.split]))
+    return record_file.reader(path).read(int(row["record"]))
+
+
+def open_manifest(root, split: str = "train") -> Manifest:
+  """The manifest of a split of a prepared or encoded data set.
+
+  Raises:
+    ValueError: no data set, no such split, or an empty one.
+  """
+  root = os.fspath(root)
+  info = read_info(root)
+  if info is None:
+    raise ValueError(f"{root} holds no finished data set (no dataset.json): run "
+                     "sora-jax prepare or encode to the end")
+  path = os.path.join(root, f"{split}.npy")
+  if not os.path.isfile(path):
+    raise ValueError(f"{root} has no split {split!r}; it has "
+                     f"{', '.join(info['shards'])}")
+  try:
+    rows = np.lib.format.open_memmap(path, mode="r")
+  except ValueError as e:  # empty, cut short, or of another kind
+    raise ValueError(f"{path} is damaged: {e}") from e
+  if rows.ndim != 1 or not rows.dtype.names:
+    raise ValueError(f"{path} is damaged: it holds no rows of a manifest")
+  if not len(rows):
+    raise ValueError(f"{path} lists 0 clips")
+  return Manifest(root, split, rows, info)
+
+
+def read_info(root) -> dict | None:
+  """dataset.json, None when there is none."""
+  path = os.path.join(root, "dataset.json")
+  info = files.read_json(path)
+  for key in ("shards", "clips"):
+    if info is not None and not isinstance(info.get(key), dict):
+      raise ValueError(f"{path} is damaged: key {key} is missing")
+  return info
+
+
+def shard_name(split: str, shard: int, shards: int) -> str:
+  """The file name of a shard, as TFDS expects it."""
+  return f"sora-{split}.array_record-{shard:05d}-of-{shards:05d}"
