@@ -15,7 +15,7 @@ PACKAGE = "sora_jax"
 
 # The rooms of docs/architecture.md, from the ground up: a room imports only from
 # rooms above its line, and modules of a room never import each other in a circle.
-ROOMS = ("stations", "types", "files", "mesh", "worlds", "media", "text",
+ROOMS = ("stations", "types", "contracts", "files", "mesh", "worlds", "media", "text",
          "geometry", "models", "diffusion", "formats", "data.store",
          "data.sources", "data.prepare", "data.loading", "data.pixels",
          "encoding", "training", "generation", "language", "evaluation",
