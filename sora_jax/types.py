@@ -72,12 +72,12 @@ class Times:
 
   Attributes:
     t: [B, M] float32 in [0, 1].
-    tid: [B, L] int32, the column of `t` that each token has. Column 0 is the
-      time of known tokens and of padding, column s the time of segment s.
+    time_index: [B, L] int32, the column of `t` that each token has. Column 0 is
+      the time of known tokens and of padding, column s the time of segment s.
   """
 
   t: Array
-  tid: Array
+  time_index: Array
 
 
 @flax.struct.dataclass

@@ -30,7 +30,7 @@ def test_the_cost_formulas_agree_with_what_is_traced():
                    pos=shape((1, tokens, 3), jnp.float32),
                    seg=shape((1, tokens), jnp.int32)),
       types.Times(t=shape((1, times), jnp.float32),
-                  tid=shape((1, tokens), jnp.int32)),
+                  time_index=shape((1, tokens), jnp.int32)),
       types.TextStates(states=shape((1, text, 256), jnp.float32),
                        seg=shape((1, text), jnp.int32)))
   params = jax.eval_shape(functools.partial(dit.init, big), jax.random.key(0))

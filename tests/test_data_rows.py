@@ -48,11 +48,11 @@ def test_a_clip_alone_in_a_row_is_a_clip_packed(cached):
 
   @jax.jit
   def run(x0, eps, tokens, text, known):
-    tid = jnp.where(known, 0, tokens.seg)
-    each = jnp.take_along_axis(jnp.asarray(t), tid, 1)[..., None]
+    time_index = jnp.where(known, 0, tokens.seg)
+    each = jnp.take_along_axis(jnp.asarray(t), time_index, 1)[..., None]
     x_t = (1 - each) * x0 + each * eps
     out = dit.denoise(network, params[0], tokens.replace(x=x_t),
-                      types.Times(t=t, tid=tid),
+                      types.Times(t=t, time_index=time_index),
                       encoder.encode(words, params[1], text))
     loss = jnp.mean((out - x0)**2, -1) / jnp.maximum(each[..., 0], .05)**2
     q = x_t.reshape(*x_t.shape[:2], 2, 4)

@@ -43,10 +43,11 @@ def inputs(seed=0):
   rng = np.random.default_rng(seed)
   draw = lambda *s: rng.standard_normal(s).astype(np.float32)
   seg, text_seg = pack(LENGTHS, 3), pack(PROMPTS, 2)
-  tid = seg.copy()
-  tid[0, :3] = 0
+  time_index = seg.copy()
+  time_index[0, :3] = 0
   return (types.Tokens(x=draw(1, 28, 6), pos=5 * draw(1, 28, 3), seg=seg),
-          types.Times(t=np.array([[.01, .3, .7, .9]], np.float32), tid=tid),
+          types.Times(t=np.array([[.01, .3, .7, .9]], np.float32),
+                      time_index=time_index),
           types.TextStates(states=draw(1, 15, 12), seg=text_seg))
 
 
@@ -80,7 +81,7 @@ def test_scan_is_unrolled(params):
 
   block = dit.Block(DIT.heads, DIT.ffn, DIT.eps, DIT.dtype, parent=None)
   args = (tokens.seg, layers.rotations(tokens.pos, DIT.head_size),
-          draw(1, 4, 6, 32), time.tid, draw(1, 15, 32), text.seg)
+          draw(1, 4, 6, 32), time.time_index, draw(1, 15, 32), text.seg)
 
   def unrolled(stack, x):
     first, second = (jax.tree.map(lambda p, i=i: p[i], stack) for i in range(2))
@@ -102,7 +103,8 @@ def test_permuted_tokens_permute_the_prediction(params):
   tokens, time, text = inputs()
   order = np.random.default_rng(2).permutation(tokens.x.shape[1])
   move = lambda tree: jax.tree.map(lambda x: x[:, order], tree)
-  found = run(params, move(tokens), time.replace(tid=move(time.tid)), text)
+  moved = time.replace(time_index=move(time.time_index))
+  found = run(params, move(tokens), moved, text)
   close(found, run(params, tokens, time, text)[:, order])
 
 
@@ -126,7 +128,8 @@ def test_a_clip_alone_is_a_clip_packed(params):
     mine, words = tokens.seg[0] == s, text.seg[0] == s
     pick = lambda tree, mask: jax.tree.map(lambda x: x[:, mask], tree)
     alone = run(params, pick(tokens, mine),
-                types.Times(t=time.t, tid=time.tid[:, mine]), pick(text, words))
+                types.Times(t=time.t, time_index=time.time_index[:, mine]),
+                pick(text, words))
     close(alone, packed[:, mine])
 
 
@@ -141,11 +144,11 @@ def test_a_row_of_one_clip_needs_no_segments(params):
 def test_a_time_for_each_token_is_a_table_of_times(params):
   tokens, time, text = inputs()
   wanted = run(params, tokens, time, text)
-  each = np.take_along_axis(time.t, time.tid, 1)
+  each = np.take_along_axis(time.t, time.time_index, 1)
   index = np.arange(each.shape[1], dtype=np.int32)[None]
-  close(run(params, tokens, types.Times(t=each, tid=index), text), wanted)
-  one = types.Times(t=time.t[:, :1], tid=np.zeros_like(time.tid))
-  many = types.Times(t=np.repeat(time.t[:, :1], 28, 1), tid=index)
+  close(run(params, tokens, types.Times(t=each, time_index=index), text), wanted)
+  one = types.Times(t=time.t[:, :1], time_index=np.zeros_like(time.time_index))
+  many = types.Times(t=np.repeat(time.t[:, :1], 28, 1), time_index=index)
   close(run(params, tokens, one, text), run(params, tokens, many, text))
 
 
@@ -156,10 +159,10 @@ def test_take_and_its_gradient(count):
   index = rng.integers(0, count, (2, 40))
   wave = np.cos(np.arange(240.)).reshape(2, 40, 3).astype(np.float32)
   plain = lambda t: jnp.take_along_axis(t, index[..., None], 1)
-  found = layers.take(table, index)
+  found = layers.gather(table, index)
   np.testing.assert_array_equal(found, plain(table))
   grad = lambda f: jax.grad(lambda t: jnp.sum(f(t) * wave))(table)
-  close(grad(lambda t: layers.take(t, index)), grad(plain))
+  close(grad(lambda t: layers.gather(t, index)), grad(plain))
 
 
 def test_text_encoder_keeps_prompts_apart():

@@ -57,7 +57,7 @@ def test_the_loss_equals_one_made_by_hand_token_by_token():
 
   def denoise(params, tokens, time, text):
     return params["scale"] * tokens.x + 0.1 * jnp.take_along_axis(
-        time.t, time.tid, 1)[..., None]
+        time.t, time.time_index, 1)[..., None]
 
   params = {"transformer": {"scale": jnp.float32(.7)},
             "text_encoder": encoder.init(TEXT, key)}

@@ -66,10 +66,10 @@ def inputs(config, per_token, seed=0, rows=2, text_length=7):
 def ours(module, params, z, t, text, patch):
   tokens = patches.patchify(z, patch)
   b, length = tokens.seg.shape
-  tid = (np.arange(length) if t.shape[1] > 1 else np.zeros(length, np.int32))
+  index = np.arange(length) if t.shape[1] > 1 else np.zeros(length, np.int32)
   out = dit.denoise(
       module, params, tokens,
-      types.Times(t=t, tid=np.broadcast_to(tid, (b, length))),
+      types.Times(t=t, time_index=np.broadcast_to(index, (b, length))),
       types.TextStates(states=text, seg=np.ones(text.shape[:2], np.int32)))
   return patches.unpatchify(out, z.shape[1:4], patch)
 

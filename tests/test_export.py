@@ -85,7 +85,7 @@ def test_the_reference_gives_the_same_outputs(exported):
   tokens = patches.patchify(z)
   out = jax.jit(dit.denoise, static_argnums=0)(
       part.module, part.params, tokens,
-      types.Times(t=np.full((1, 1), .3, np.float32), tid=0 * tokens.seg),
+      types.Times(t=np.full((1, 1), .3, np.float32), time_index=0 * tokens.seg),
       types.TextStates(states=text, seg=np.ones((1, 3), np.int32)))
   out = patches.unpatchify(out, z.shape[1:4])
   wanted = network(theirs(z), torch.tensor([300.]), torch.tensor(text),

@@ -90,7 +90,7 @@ def torch_side(model, z, t, text, bfloat16=False):
 def jax_side(params, z, t, text):
   """(forward, train step) without arguments."""
   tokens = patches.patchify(z)
-  time_ = types.Times(t=t, tid=np.zeros(tokens.seg.shape, np.int32))
+  time_ = types.Times(t=t, time_index=np.zeros(tokens.seg.shape, np.int32))
   tokens = tokens.replace(seg=None)
   text = types.TextStates(states=text, seg=np.ones(text.shape[:2], np.int32))
   args = jax.device_put((tokens, time_, text))

@@ -218,8 +218,9 @@ def sample_step(module, process, scale, interval, params, carry, row, pos, text,
   pos = jnp.broadcast_to(pos, (b, *pos.shape))
   # Known tokens are at time 0, in column 0 (types.Times).
   time = row[:1] if known is None else jnp.stack([0. * row[0], row[0]])
-  tid = 0 * ones if known is None else jnp.where(known[1], 0, ones)
-  time = types.Times(t=jnp.broadcast_to(time, (b, len(time))), tid=tid)
+  time_index = 0 * ones if known is None else jnp.where(known[1], 0, ones)
+  time = types.Times(t=jnp.broadcast_to(time, (b, len(time))),
+                     time_index=time_index)
 
   turned = jax.vmap(lambda x, by: jnp.roll(x, by, 0))
 

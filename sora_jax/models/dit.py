@@ -125,13 +125,14 @@ class Block(nn.Module):
   backend: str = attend.AUTO
 
   @nn.compact
-  def __call__(self, x, seg, rope, mod, tid, text, text_seg,
+  def __call__(self, x, seg, rope, mod, time_index, text, text_seg,
                blocks=(None, None)):
     """x [B, L, D], rope 2 x [B, L, 1, K/2], mod [B, M, 6, D], text [B, S, D]."""
     width = x.shape[-1]
-    table = self.param("table", layers_lib.zeros, (6, width))
+    scale_shift_table = self.param("table", layers_lib.zeros, (6, width))
     shift_1, scale_1, gate_1, shift_2, scale_2, gate_2 = (
-        layers_lib.take(mod[:, :, i] + table[i], tid) for i in range(6))
+        layers_lib.gather(mod[:, :, i] + scale_shift_table[i], time_index)
+        for i in range(6))
 
     with jax.named_scope("self_attention"):
       y = layers_lib.modulate(
@@ -211,7 +212,8 @@ class DiT(nn.Module):
 
     block = Block(self.heads, self.ffn, self.eps, self.dtype, self.attention,
                   parent=None)
-    args = (tokens.seg, rope, mod, _along(time.tid), states, text.seg, blocks)
+    args = (tokens.seg, rope, mod, _along(time.time_index), states, text.seg,
+            blocks)
 
     def init_blocks(key):
       init = lambda key: block.init(key, x, *args)["params"]
@@ -221,8 +223,9 @@ class DiT(nn.Module):
 
     x = scan(block, stack, x, args, self.remat)
 
-    table = self.param("table", layers_lib.zeros, (2, width))
-    shift, scale = (layers_lib.take(emb + table[i], time.tid) for i in range(2))
+    scale_shift_table = self.param("table", layers_lib.zeros, (2, width))
+    shift, scale = (layers_lib.gather(emb + scale_shift_table[i],
+                                      time.time_index) for i in range(2))
     x = layers_lib.modulate(layers_lib.layer_norm(x, self.eps), shift, scale)
     return dense(self.out_channels, "head", layers_lib.zeros)(x).astype(
         jnp.float32)
@@ -259,7 +262,8 @@ def init(dit: DiT, key: jax.Array):
   tokens = types.Tokens(x=jnp.zeros((1, 1, dit.patch_channels)),
                         pos=jnp.zeros((1, 1, 3)),
                         seg=jnp.ones((1, 1), jnp.int32))
-  time = types.Times(t=jnp.zeros((1, 1)), tid=jnp.zeros((1, 1), jnp.int32))
+  time = types.Times(t=jnp.zeros((1, 1)),
+                     time_index=jnp.zeros((1, 1), jnp.int32))
   text = types.TextStates(states=jnp.zeros((1, 1, dit.text_width)),
                           seg=jnp.ones((1, 1), jnp.int32))
   return dit.init(key, tokens, time, text)["params"]
@@ -285,7 +289,8 @@ def denoise(dit: DiT, params, tokens: types.Tokens, time: types.Times,
   if extra:  # padding, so that any length divides over any mesh
     fill = lambda x: jnp.pad(x, [(0, 0), (0, extra)] + [(0, 0)] * (x.ndim - 2))
     tokens = tokens.replace(seg=_segments(tokens.x, tokens.seg))
-    tokens, time = jax.tree.map(fill, tokens), time.replace(tid=fill(time.tid))
+    tokens = jax.tree.map(fill, tokens)
+    time = time.replace(time_index=fill(time.time_index))
   return dit.apply({"params": params}, tokens, time, text)[:, :length]
 
 

@@ -169,24 +169,24 @@ def time_features(t: jax.Array, size: int) -> jax.Array:
   return jnp.concatenate([jnp.cos(angles), jnp.sin(angles)], -1)
 
 
-def take(table: jax.Array, index: jax.Array) -> jax.Array:
+def gather(table: jax.Array, index: jax.Array) -> jax.Array:
   """table [B, M, D], index [B, L] -> [B, L, D]: each token's row."""
   if table.shape[1] == 1:
     return jnp.broadcast_to(table, (*index.shape, table.shape[-1]))
-  return _take(table.shape[1], table, index)
+  return _gather(table.shape[1], table, index)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _take(count, table, index):
+def _gather(count, table, index):
   del count
   return jnp.take_along_axis(table, index[..., None], 1)
 
 
-def _take_fwd(count, table, index):
-  return _take(count, table, index), index
+def _gather_fwd(count, table, index):
+  return _gather(count, table, index), index
 
 
-def _take_bwd(count, index, grad):
+def _gather_bwd(count, index, grad):
   if count <= FEW:
     one_hot = jax.nn.one_hot(index, count, dtype=grad.dtype)  # [B, L, M]
     return jnp.einsum("blm,bld->bmd", one_hot, grad), None
@@ -194,4 +194,4 @@ def _take_bwd(count, index, grad):
   return jax.vmap(add)(grad, index), None
 
 
-_take.defvjp(_take_fwd, _take_bwd)
+_gather.defvjp(_gather_fwd, _gather_bwd)

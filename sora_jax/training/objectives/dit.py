@@ -65,8 +65,8 @@ def loss(denoise, encode, cfg: flow.Process, columns: int, params,
   seg = jnp.asarray(tokens.seg)
   time = types.Times(
       t=flow.sample_times(cfg, keys["times"], seg, columns),
-      tid=jnp.where(known, 0, seg))
-  t = jnp.take_along_axis(time.t, time.tid, axis=1)[..., None]  # [B, L, 1]
+      time_index=jnp.where(known, 0, seg))
+  t = jnp.take_along_axis(time.t, time.time_index, 1)[..., None]  # [B, L, 1]
   x0 = mesh_lib.constrain(jnp.asarray(tokens.x), mesh_lib.ROWS,
                           mesh_lib.TOKENS, None)
   x_t, targets = flow.corrupt(keys["noise"], x0, t)
