@@ -127,7 +127,7 @@ def test_encoding_in_shares_equals_encoding_at_once(chain, tmp_path):
     shares, whole = (manifest.open_manifest(at, split)
                      for at in (tmp_path / "z", chain / "latents"))
     assert shares.info == whole.info
-    np.testing.assert_array_equal(shares.rows, whole.rows)
+    np.testing.assert_array_equal(shares.entries, whole.entries)
     assert all(shares.record(i) == whole.record(i) for i in range(len(whole)))
 
 

@@ -59,13 +59,13 @@ def test_packing_is_best_fit(monkeypatch, opened, segments):
   """The rows are those of the plain rule, looked up one by one."""
   monkeypatch.setattr(packing, "OPEN", opened)
   rng = np.random.default_rng(opened)
-  tokens, words = rng.integers(1, 500, 2000), rng.integers(1, 60, 2000)
-  of, shapes = packing.pack(tokens, words, [256, 640], 200, segments)
+  tokens, text_tokens = rng.integers(1, 500, 2000), rng.integers(1, 60, 2000)
+  of, shapes = packing.pack(tokens, text_tokens, [256, 640], 200, segments)
   opens = packing._best_shape(tokens, np.array([256, 640]))
   rows, spot = [], [None] * opened  # of a row: room, spare, seats
   for i in np.lexsort((-tokens, np.arange(2000) // packing.GROUP)):
     fits = [(rows[r][0], k) for k, r in enumerate(spot) if r is not None
-            and rows[r][0] >= tokens[i] and rows[r][1] >= words[i]
+            and rows[r][0] >= tokens[i] and rows[r][1] >= text_tokens[i]
             and rows[r][2]]
     k = min(fits)[1] if fits else spot.index(None) if None in spot else min(
         (rows[r][0], k) for k, r in enumerate(spot))[1]
@@ -73,7 +73,7 @@ def test_packing_is_best_fit(monkeypatch, opened, segments):
       spot[k] = len(rows)
       rows.append([[256, 640][opens[i]], 200, segments])
     row = rows[spot[k]]
-    row[:] = row[0] - tokens[i], row[1] - words[i], row[2] - 1
+    row[:] = row[0] - tokens[i], row[1] - text_tokens[i], row[2] - 1
     assert of[i] == spot[k]
   assert len(shapes) == len(rows)
 
@@ -97,7 +97,7 @@ def test_long_clips_fill_rows_of_three_lengths():
   plan = planned(20_000)
   found = statistics.report(plan)
   print({k: v for k, v in found.items() if k not in ("lengths", "views")})
-  size = np.stack([pixels.rows[k] for k in ("frames", "height", "width")], 1)
+  size = np.stack([pixels.entries[k] for k in ("frames", "height", "width")], 1)
   lost = sizes_lib.resize_report(size, sizes_lib.ResizePolicy(262_144), STRIDE, PATCH)
   assert 0 < lost["reduced"] <= .02 * 20_000 and lost["tokens_lost"] > 0
   assert found["fill"] >= .97 and found["visited_over_ideal"] <= 1.1
@@ -144,7 +144,7 @@ def test_visited_blocks_are_those_that_meet():
 def test_images_have_the_share_that_is_asked_for():
   plans = [planned(5000, dataclasses.replace(LONG, images=x, block=8000))
            for x in (.5, 0., 1.)]
-  t = plans[0].manifest.rows["t"]
+  t = plans[0].manifest.entries["t"]
   for plan, share in zip(plans, (.5, 0., 1.)):
     for index in (0, 7):
       clips = plan_lib.block_at(plan, index).clips
@@ -163,7 +163,7 @@ def test_images_have_the_share_that_is_asked_for():
 
 def test_a_step_of_a_large_manifest_costs_one_block():
   base = estimate.manifest(mixture(5000), sizes_lib.ResizePolicy(262_144), STRIDE)
-  many = dataclasses.replace(base, rows=np.tile(base.rows, 200))
+  many = dataclasses.replace(base, entries=np.tile(base.entries, 200))
   plan = plan_lib.token_plan(many, dataclasses.replace(LONG, block=5000))
   step = 150 * plan.steps + 3
   block, length, members = plan.place(step)
@@ -229,7 +229,7 @@ def test_latents_of_reduced_clips(tmp_path):
   info = dataset.encode(model, data, tmp_path / "small", tails=0, stills=0,
                       batch=6, fit=sizes_lib.ResizePolicy(limit=4))
   found = manifest.open_manifest(tmp_path / "small")
-  assert {(r["t"], r["height"], r["width"]) for r in found.rows} == {
+  assert {(r["t"], r["height"], r["width"]) for r in found.entries} == {
       (2, 16, 24)}
   # Two latents of 2 x 3 tokens before, of 1 x 2 after.
   assert info["fit"] == {"limit": 4, "square": 0, "clips": 6, "reduced": 6,
@@ -253,7 +253,7 @@ def test_shapes_are_chosen_for_the_data():
 
 def test_the_verb_reports_and_refuses_with_numbers(tmp_path, capsys):
   data = mixture(3000)
-  np.save(tmp_path / "train.npy", data.rows)
+  np.save(tmp_path / "train.npy", data.entries)
   files.write_json(tmp_path / "dataset.json", data.info | {
       "shards": {"train": 1}, "clips": {"train": 3000}, "rejected": 7})
   verb = ["plan-data", "--config=configs/dit.py:tiny_cpu", f"--data={tmp_path}"]

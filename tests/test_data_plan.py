@@ -97,7 +97,7 @@ def test_too_little_data_is_refused_with_numbers(pixels, cached):
   with pytest.raises(ValueError, match="99 frames.*takes 4 clips.* 0 of the 40"):
     buckets.pixel_plan(pixels, buckets.PixelConfig(
         buckets=((99, 16, 16, 4, 1.0),)))
-  few = dataclasses.replace(cached, rows=cached.rows[:2])
+  few = dataclasses.replace(cached, entries=cached.entries[:2])
   with pytest.raises(ValueError, match="2 clips .* batch holds 65536"):
     plan_lib.token_plan(few, dataclasses.replace(
         toy_data.CONFIG, shapes=((64, 1024),)))
@@ -112,7 +112,7 @@ def test_too_little_data_is_refused_with_numbers(pixels, cached):
 
 
 def test_blocks_of_a_large_manifest_are_packed_alone(cached):
-  many = dataclasses.replace(cached, rows=np.tile(cached.rows, 30))  # 1200
+  many = dataclasses.replace(cached, entries=np.tile(cached.entries, 30))  # 1200
   plan = plan_lib.token_plan(many, dataclasses.replace(
       toy_data.CONFIG, block=500))
   parts = [plan_lib.block_at(plan, i).clips for i in range(6)]

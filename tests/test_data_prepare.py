@@ -40,7 +40,7 @@ def test_a_world_becomes_a_data_set(worlds):
   keys = set()
   for split in shards.SPLITS:
     manifest = manifest_lib.open_manifest(worlds, split)
-    for i, row in enumerate(manifest.rows):
+    for i, row in enumerate(manifest.entries):
       item = records.read(manifest, i)
       keys.add(item.key)
       video, fps = video_io.read(item.data)
@@ -95,7 +95,7 @@ def test_an_interrupted_run_is_finished_by_the_same_call(worlds, tmp_path,
   assert len(done) == 2 and len(again) == 2 and not set(done) & set(again)
   for split in shards.SPLITS:
     a, b = (manifest_lib.open_manifest(d, split) for d in (worlds, tmp_path / "out"))
-    assert np.array_equal(a.rows, b.rows) and a.digest == b.digest
+    assert np.array_equal(a.entries, b.entries) and a.digest == b.digest
     assert all(records.read(a, i) == records.read(b, i) for i in range(len(a)))
   monkeypatch.setattr(shards, "write_shard", None)
   assert run()["clips"]["train"] == 27  # nothing to do
@@ -121,7 +121,7 @@ def test_a_crash_between_renames_is_repaired(tmp_path, monkeypatch):
   run()
   manifest = manifest_lib.open_manifest(tmp_path)
   assert [records.read(manifest, i).frames for i in range(len(manifest))
-          ] == manifest.rows["frames"].tolist()
+          ] == manifest.entries["frames"].tolist()
 
 
 def test_another_data_set_is_not_overwritten(worlds):
@@ -141,7 +141,7 @@ def test_workers_do_not_change_the_data(worlds, tmp_path):
   subprocess.run([sys.executable, "run.py"], cwd=tmp_path, check=True,
                  timeout=120)
   a, b = (manifest_lib.open_manifest(d) for d in (worlds, tmp_path / "out"))
-  assert np.array_equal(a.rows, b.rows)
+  assert np.array_equal(a.entries, b.entries)
   assert all(records.read(a, i) == records.read(b, i) for i in range(len(a)))
 
 
@@ -258,7 +258,7 @@ def test_the_verb_prepares(capsys, tmp_path):
       "--size=32x32,48x32:2", "--frames=5", "--fps=8", "--workers=0",
       "--test_share=0"]) == 0
   assert "4 train clips" in capsys.readouterr().out
-  rows = manifest_lib.open_manifest(tmp_path / "d").rows
+  rows = manifest_lib.open_manifest(tmp_path / "d").entries
   assert set(rows["width"]) <= {32, 48} and set(rows["frames"]) == {5}
 
 

@@ -34,13 +34,13 @@ def test_a_clip_alone_in_a_row_is_a_clip_packed(cached):
   network = dit.DiT(layers=1, heads=2, head_size=16, ffn=48, patch_channels=8,
                     out_channels=8, text_width=16, freq_dim=16,
                     attention="flash")
-  words = encoder.TextEncoder(vocab=512, width=16, layers=1, heads=2,
+  text_encoder = encoder.TextEncoder(vocab=512, width=16, layers=1, heads=2,
                                    ffn=32)
   rng = np.random.default_rng(0)
   params = jax.tree.map(
       lambda x: .2 * rng.standard_normal(x.shape).astype(np.float32),
       jax.eval_shape(lambda key: (dit.init(network, key), encoder.init(
-          words, key)), jax.random.key(0)))
+          text_encoder, key)), jax.random.key(0)))
   # Values as a model sees them; one noise and one time for each clip.
   x0 = np.tanh(batch.tokens.x / 50)
   eps = rng.standard_normal(x0.shape).astype(np.float32)
@@ -53,7 +53,7 @@ def test_a_clip_alone_in_a_row_is_a_clip_packed(cached):
     x_t = (1 - each) * x0 + each * eps
     out = dit.denoise(network, params[0], tokens.replace(x=x_t),
                       types.Times(t=t, time_index=time_index),
-                      encoder.encode(words, params[1], text))
+                      encoder.encode(text_encoder, params[1], text))
     loss = jnp.mean((out - x0)**2, -1) / jnp.maximum(each[..., 0], .05)**2
     q = x_t.reshape(*x_t.shape[:2], 2, 4)
     return attend(q, q, q, tokens.seg, tokens.seg), out, loss
@@ -92,7 +92,7 @@ def test_every_view_is_packed_whole_and_once(cached):
     for r in rows[rows >= 0]:
       inside = block.order[block.bounds[r]:block.bounds[r + 1]]
       assert block.tokens[inside].sum() <= toy_data.CONFIG.shapes[shape][1]
-      assert block.words[inside].sum() <= toy_data.CONFIG.text_length
+      assert block.text_tokens[inside].sum() <= toy_data.CONFIG.text_length
       assert 0 < len(inside) <= toy_data.CONFIG.max_segments
 
 
@@ -101,9 +101,9 @@ def test_packing_a_realistic_mixture_is_dense_and_fast():
   rng = np.random.default_rng(0)
   grid = rng.choice([16, 24, 24, 40], 20_000, p=[.4, .2, .2, .2])
   t = rng.choice([1, 3, 5, 7, 9, 13], 20_000, p=[.15, .1, .5, .1, .1, .05])
-  words = rng.integers(5, 45, 20_000)
+  text_tokens = rng.integers(5, 45, 20_000)
   start = time.perf_counter()
-  of, shapes = packing.pack(grid * t, words, [256, 640], 320, 16)
+  of, shapes = packing.pack(grid * t, text_tokens, [256, 640], 320, 16)
   seconds = time.perf_counter() - start
   fill = (grid * t).sum() / np.array([256, 640])[shapes].sum()
   print(f"fill {fill:.4f}, {seconds * 5:.1f} s per 100,000 clips")
@@ -135,7 +135,7 @@ def test_the_rows_hold_what_the_plan_says(cached, shapes):
         here = np.flatnonzero(seg == s)
         assert len(here) == block.tokens[i]
         assert np.array_equal(here, np.arange(here[0], here[-1] + 1))
-        clip, row = int(block.clips[i]), cached.rows[block.clips[i]]
+        clip, row = int(block.clips[i]), cached.entries[block.clips[i]]
         values = batch.tokens.x[r, here].reshape(len(here), 4, toy_data.C)
         pos, known = batch.tokens.pos[r, here], batch.known[r, here]
         assert (values[..., 0] == clip).all()
@@ -178,12 +178,12 @@ def test_the_rows_hold_what_the_plan_says(cached, shapes):
           assert np.allclose(pos[still, 0], at * 8.0 / row["fps"])
           assert time.min() - 1e-3 <= pos[still, 0].min() + 8 / row["fps"]
           assert pos[still, 0].max() <= time.max() + 1e-3
-        words = batch.text.ids[r][batch.text.seg[r] == s]
+        ids = batch.text.ids[r][batch.text.seg[r] == s]
         captions = latents.decode(cached.record(clip)).captions
         choice = int(views.caption[i])
         text = "" if choice < 0 else captions[choice]
-        assert words.tolist() == tok.encode(text, 64, bool(start))
-        assert len(words) == block.words[i]
+        assert ids.tolist() == tok.encode(text, 64, bool(start))
+        assert len(ids) == block.text_tokens[i]
       assert (batch.text.ids[r][batch.text.seg[r] == 0] == tok.pad).all()
   assert {k for k, _ in seen} == set(conditioning.KINDS)
   assert {k for k, inner in seen if inner} == set(conditioning.KINDS) - {"first"}
@@ -231,10 +231,10 @@ def test_views_of_a_long_clip_fit_and_it_is_counted(cached):
   cfg = dataclasses.replace(toy_data.CONFIG, shapes=((16, 32),))
   plan = plan_lib.token_plan(cached, cfg)
   report = statistics.report(plan)
-  per = (cached.rows["h"] * cached.rows["w"]) // 4
-  long = cached.rows["t"] * per > 32
+  per = (cached.entries["h"] * cached.entries["w"]) // 4
+  long = cached.entries["t"] * per > 32
   assert report["cut"] == long.sum() > 0
-  assert report["cut_latents"] == (cached.rows["t"] - 32 // per)[long].sum()
+  assert report["cut_latents"] == (cached.entries["t"] - 32 // per)[long].sum()
   block = plan_lib.block_at(plan, 0)
   assert (block.tokens <= 32).all()
   # Its views go on to its end.
@@ -247,14 +247,14 @@ def test_views_of_a_long_clip_fit_and_it_is_counted(cached):
 
 def test_latents_of_repeated_frames_are_not_shown(cached):
   """Of clips with 1, 2 or 3 frames less than their latents cover."""
-  rows = np.array(cached.rows)
+  rows = np.array(cached.entries)
   t = rows["t"].astype(int)
   rows["frames"] -= np.where(t > 1, np.arange(len(rows)) % 4, 0)
   filled = (rows["frames"] - 1) % 4 > 0
   assert filled.sum() > 10 and t[filled].min() > 2
   whole, part = (plan_lib.token_plan(
-      dataclasses.replace(cached, rows=r), toy_data.CONFIG)
-      for r in (cached.rows, rows))
+      dataclasses.replace(cached, entries=r), toy_data.CONFIG)
+      for r in (cached.entries, rows))
   for plan, shown in ((whole, t), (part, t - filled)):
     block = plan_lib.block_at(plan, 0)
     assert np.array_equal(block.views.stop, shown[block.clips])

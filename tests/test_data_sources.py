@@ -47,7 +47,7 @@ def test_a_weighted_mixture_repeats_rows_and_not_records(tmp_path):
   count = lambda part: sum(k.startswith(part) for k in keys)
   assert count("0/") == 6 and len({k for k in keys if k[0] == "0"}) == 2
   assert count("2/") == 3 and len(set(keys)) == len(
-      np.unique(manifest.rows["record"]))
+      np.unique(manifest.entries["record"]))
   assert count("1/") == 10 - info["left_out_by_weight"] < 10
   assert info["clips"] == {"train": len(manifest)} and not info["rejected"]
   read = tfds.builder_from_directory(str(tmp_path / "out")).as_data_source

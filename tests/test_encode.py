@@ -57,7 +57,7 @@ def test_what_is_known_was_encoded_without_what_is_unknown(data, model, encoded)
   """Each by itself, of pixels that hold nothing else of the clip."""
   pixels, boxes = manifest_lib.open_manifest(data), 0
   assert vae.stride(model.vae.module) == STRIDE
-  for i, row in enumerate(encoded.rows):
+  for i, row in enumerate(encoded.entries):
     video = video_io.read(records.read(pixels, i).data)[0]
     record = latents.decode(encoded.record(i))
     whole = sizes_lib.pad_to(video, (4 * (row["t"] - 1) + 1, *video.shape[1:3]))
@@ -89,7 +89,7 @@ def test_clips_are_decoded_some_at_a_time(data, model, encoded, tmp_path,
   dataset.encode(model, data, tmp_path / "out", report=lambda *n: told.append(n))
   assert told == [(i + 1, 12) for i in range(12)]
   again = manifest_lib.open_manifest(tmp_path / "out")
-  assert np.array_equal(again.rows, encoded.rows)
+  assert np.array_equal(again.entries, encoded.entries)
   for i in range(12):
     assert _close(latents.decode(again.record(i)).z,
                   latents.decode(encoded.record(i)).z)
@@ -98,7 +98,7 @@ def test_clips_are_decoded_some_at_a_time(data, model, encoded, tmp_path,
 def test_without_boxes_no_view_is_around_one(data, model, tmp_path):
   dataset.encode(model, data, tmp_path / "out", tails=0, stills=0, boxes=False)
   found = manifest_lib.open_manifest(tmp_path / "out")
-  assert (found.rows["box"] == -1).all()
+  assert (found.entries["box"] == -1).all()
   assert latents.decode(found.record(0)).blind is None
   views = plan.block_at(plan.token_plan(found, plan.TokenConfig(
       shapes=((1, 64),))), 0).views
@@ -106,9 +106,9 @@ def test_without_boxes_no_view_is_around_one(data, model, tmp_path):
 
 
 def test_a_box_that_the_manifest_does_not_name_is_counted(encoded):
-  rows = np.array(encoded.rows)
+  rows = np.array(encoded.entries)
   rows["box"][:, 0] += 1
-  other = plan.token_plan(dataclasses.replace(encoded, rows=rows),
+  other = plan.token_plan(dataclasses.replace(encoded, entries=rows),
                           plan.TokenConfig(shapes=((1, 64),)))
   other.batch(0)
   assert other.events["unreadable"] > 0
@@ -116,7 +116,7 @@ def test_a_box_that_the_manifest_does_not_name_is_counted(encoded):
 
 def test_groups_hold_every_clip_once(data):
   manifest = manifest_lib.open_manifest(data)
-  size = 3 * np.prod([manifest.rows[k].astype(int) for k in (
+  size = 3 * np.prod([manifest.entries[k].astype(int) for k in (
       "frames", "height", "width")], 0)
   twice = np.sort(np.tile(np.arange(12), 2)[:20])
   for most in (1, size.max(), 3 * size.max(), size.sum()):
@@ -130,9 +130,9 @@ def test_groups_hold_every_clip_once(data):
 
 
 def test_latents_of_an_older_version_are_one_line(encoded):
-  names = [n for n in encoded.rows.dtype.names if n != "box"]
-  old = dataclasses.replace(encoded, rows=rfn.repack_fields(
-      np.asarray(encoded.rows)[names]))
+  names = [n for n in encoded.entries.dtype.names if n != "box"]
+  old = dataclasses.replace(encoded, entries=rfn.repack_fields(
+      np.asarray(encoded.entries)[names]))
   with pytest.raises(ValueError, match="older version: run sora-jax encode"):
     plan.token_plan(old, plan.TokenConfig(shapes=((1, 64),)))
 

@@ -135,7 +135,7 @@ def prompts_are_padded_as_in_the_reference(folder, latents):
   text = prompts.frozen(cfg, mesh.make_mesh(devices=jax.devices()[:1]))
   plan = plan_lib.token_plan(manifest.open_manifest(latents), plan_lib.TokenConfig(
       shapes=((2, 64),), text_length=64, text_limit=32, text_pad=True,
-      max_segments=2, dropout=0.5), text.words)
+      max_segments=2, dropout=0.5), text.tokenizer)
   counts = []
   for batch in map(plan.batch, range(3)):
     found = text.prepare(batch).text
@@ -144,8 +144,8 @@ def prompts_are_padded_as_in_the_reference(folder, latents):
     for row in range(2):
       for s in range(1, seg[row].max() + 1):
         ids, of = (x[row, seg[row] == s] for x in (batch.text.ids, states))
-        count = int(np.sum(ids != text.words.pad))
-        assert len(ids) == 32 and ids[count - 1] == text.words.eos
+        count = int(np.sum(ids != text.tokenizer.pad))
+        assert len(ids) == 32 and ids[count - 1] == text.tokenizer.eos
         assert np.all(of[count:] == 0) and np.all(of[:count].any(-1))
         counts.append(count)
   assert min(counts) == 1 < max(counts) and len(counts) > 6

@@ -25,9 +25,9 @@ def drawn(init, module, scale=0.4):
 
 def make(at, steps=4, guidance=3.0, **model):
   """A model; its tokenizer is trained in the folder `at`."""
-  words = tokenizer_lib.train([PROMPT, "a blue box"], at / "words")
+  tokenizer = tokenizer_lib.train([PROMPT, "a blue box"], at / "tokenizer")
   compressor = vae.VAE(base=4, mults=(1, 1, 1), z=4, blocks=1)
-  encoder = encoder_lib.TextEncoder(vocab=words.vocab_size, width=8, layers=1,
+  encoder = encoder_lib.TextEncoder(vocab=tokenizer.vocab_size, width=8, layers=1,
                                      heads=2, ffn=16)
   network = dit.DiT(layers=2, heads=2, head_size=12, ffn=32, patch_channels=16,
                     out_channels=16, text_width=8)
@@ -37,7 +37,7 @@ def make(at, steps=4, guidance=3.0, **model):
       np.array([1.1, .9, 1., 1.3], np.float32),
       pretrained.Component(network, drawn(dit.init, network)),
       pretrained.Component(encoder, drawn(encoder_lib.init, encoder)),
-      words.model, {
+      tokenizer.model, {
           "_class_name": "UniPCMultistepScheduler", "use_flow_sigmas": True,
           "flow_shift": 2.0, "prediction_type": "sample",
           "sora_jax": {

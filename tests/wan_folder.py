@@ -52,9 +52,9 @@ def make(folder, first_image=False, scheduler=UNIPC, shard="5GB",
   """
   torch.manual_seed(0)
   channels = 4
-  words = tokenizer(folder)
+  t5_tokenizer = tokenizer(folder)
   text = transformers.UMT5EncoderModel(transformers.UMT5Config(
-      vocab_size=len(words), d_model=12, d_kv=4, d_ff=20, num_layers=2,
+      vocab_size=len(t5_tokenizer), d_model=12, d_kv=4, d_ff=20, num_layers=2,
       num_heads=3))
   new = dict(patch_size=2, in_channels=12, out_channels=12, is_residual=True,
              scale_factor_spatial=8, decoder_base_dim=6)
@@ -71,7 +71,7 @@ def make(folder, first_image=False, scheduler=UNIPC, shard="5GB",
       k: v for k, v in scheduler.items() if k != "kind"}
   cls = (diffusers.WanImageToVideoPipeline if first_image else
          diffusers.WanPipeline)
-  pipe = cls(tokenizer=words, text_encoder=shaken(text), vae=shaken(vae),
+  pipe = cls(tokenizer=t5_tokenizer, text_encoder=shaken(text), vae=shaken(vae),
              transformer=shaken(transformer), scheduler=kind(**settings),
              expand_timesteps=first_image).to(dtype)
   pipe.save_pretrained(folder, max_shard_size=shard)

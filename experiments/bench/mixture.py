@@ -67,7 +67,7 @@ def main():
   flags = parser.parse_args()
   found = manifest(flags.clips, flags.even, flags.seed)
   os.makedirs(flags.out, exist_ok=True)
-  np.save(os.path.join(flags.out, "train.npy"), found.rows)
+  np.save(os.path.join(flags.out, "train.npy"), found.entries)
   files.write_json(os.path.join(flags.out, "dataset.json"), found.info)
   print(f"{flags.out}: {len(found)} clips")
 

@@ -156,7 +156,7 @@ def padded(data: manifest.Manifest, skip: bool) -> dict:
 
 def sizes(data: manifest.Manifest) -> np.ndarray:
   """[N, 3] (T, H, W) in frames and pixels."""
-  return np.stack([data.rows[k] for k in ("frames", "height", "width")], 1)
+  return np.stack([data.entries[k] for k in ("frames", "height", "width")], 1)
 
 
 def compare(data: manifest.Manifest) -> dict:
@@ -229,7 +229,7 @@ def large(clips: int) -> tuple[float, float]:
     rng = np.random.default_rng(0)
     for start in range(0, clips, len(base)):
       part = rows[start:start + len(base)]
-      part[:] = base.rows[rng.permutation(len(base))[:len(part)]]
+      part[:] = base.entries[rng.permutation(len(base))[:len(part)]]
     del rows, part
     files.write_json(os.path.join(folder, "dataset.json"), base.info)
     plan, wall, own = clocked(lambda: plan_lib.token_plan(

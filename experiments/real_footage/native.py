@@ -70,7 +70,7 @@ def main() -> None:
   command("train", f"--config={configs}/dit.py:test", f"--data={at}/latents",
           f"--vae={at}/vae", f"--workdir={at}/dit_run", "--config.steps=2",
           f"--config.data.shapes=((2,{ROW}),)")
-  rows = manifest.open_manifest(at / "latents").rows
+  rows = manifest.open_manifest(at / "latents").entries
   print(f"{at}/data/report.html shows what was prepared")
   sizes = {(int(r["width"]), int(r["height"])) for r in rows}
   rates = {round(float(r["fps"]), 2) for r in rows}

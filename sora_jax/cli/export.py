@@ -76,10 +76,10 @@ def of_run(workdir: str, data: str | None = None, vae: str | None = None):
     return build.vae_model(cfg, params, mean, std), step
   compressor = pretrained.load(find.find(vae or cfg["sources"]["vae"]),
                                parts=("vae",))
-  words = (tokenizer.of(manifest.open_manifest(data)).model
+  source = (tokenizer.of(manifest.open_manifest(data)).model
            if "text_encoder" in cfg else pretrained.load(
                find.find(cfg["init_from"]), parts=()).tokenizer)
-  return build.dit_model(cfg, compressor, params, words), step
+  return build.dit_model(cfg, compressor, params, source), step
 
 
 def with_vae(model: pretrained.Model, folder: str) -> pretrained.Model:

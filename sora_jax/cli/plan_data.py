@@ -67,7 +67,7 @@ def _tokens(f, cfg, manifest) -> dict:
   lost = None
   if manifest.info.get("kind") == "pixels":
     stride = _stride(f.stride)
-    sizes = np.stack([manifest.rows[k] for k in ("frames", "height", "width")],
+    sizes = np.stack([manifest.entries[k] for k in ("frames", "height", "width")],
                      1)
     if f.tokens:
       square = sizes_lib.resized_all(sizes, sizes_lib.ResizePolicy(0, f.square), stride,

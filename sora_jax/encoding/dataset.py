@@ -30,7 +30,7 @@ from sora_jax.formats import pretrained
 from sora_jax.geometry import frames as frames_lib
 from sora_jax.geometry import sizes as sizes_lib
 from sora_jax.models.vae import vae
-from sora_jax.text import tokenizer
+from sora_jax.text import tokenizer as tokenizer_lib
 
 MAX_SHAPES = 8
 PATCH = (1, 2, 2)
@@ -79,7 +79,7 @@ def encode(model: pretrained.Model, data, out, *, seed: int = 0, tails: int = 2,
   info = latents.describe(source, model.digest, stride, PATCH,
                           model.vae.module.z, seed, tails, stills, boxes)
   fit = fit or sizes_lib.ResizePolicy()
-  sizes = np.concatenate([np.stack([m.rows[k] for k in (
+  sizes = np.concatenate([np.stack([m.entries[k] for k in (
       "frames", "height", "width")], 1) for m in manifests.values()])
   info["fit"] = None if fit == sizes_lib.ResizePolicy() else {
       **dataclasses.asdict(fit), **sizes_lib.resize_report(sizes, fit, stride, PATCH)}
@@ -88,7 +88,7 @@ def encode(model: pretrained.Model, data, out, *, seed: int = 0, tails: int = 2,
   sizes = sizes_lib.resized_all(sizes, fit, stride, PATCH)[:, 1:]
   run = Encoder(model, shapes(map(tuple, np.unique(sizes, axis=0).tolist()),
                               stride), batch)
-  words = tokenizer.of(manifests["train"])
+  tokenizer = tokenizer_lib.of(manifests["train"])
   todo = [(split, shard) for split, m in manifests.items()
           for shard in range(m.info["shards"][split])]
   todo = todo[part[0]::part[1]] if part else todo
@@ -107,7 +107,7 @@ def encode(model: pretrained.Model, data, out, *, seed: int = 0, tails: int = 2,
     def written(job, rejects):
       nonlocal count
       for (_, times), clips in zip(groups[job], decoded):
-        yield from _records(run, clips, words, info, rejects)
+        yield from _records(run, clips, tokenizer, info, rejects)
         count += int(times.sum())
         if report:
           report(count, total)
@@ -128,7 +128,7 @@ def statistics(module: vae.VAE, params, manifest: manifest_lib.Manifest,
   model = pretrained.Model(pretrained.Component(module, params),
                            np.zeros(module.z), np.ones(module.z))
   rows = np.random.default_rng(0).permutation(len(manifest))[:clips]
-  stride, sizes = vae.stride(module), manifest.rows[rows]
+  stride, sizes = vae.stride(module), manifest.entries[rows]
   sizes = set(zip(sizes["height"].tolist(), sizes["width"].tolist()))
   run = Encoder(model, shapes(sizes, stride), 16)
   groups = decode_batches.of(manifest, np.sort(rows))
@@ -225,7 +225,7 @@ def encode_part(module, params, video, ctx, size):
   return mean, ctx
 
 
-def _records(run: Encoder, found, words, info: dict, rejects: list):
+def _records(run: Encoder, found, tokenizer, info: dict, rejects: list):
   """Yields the records of decoded clips and their manifest rows."""
   stride = vae.stride(run.model.vae.module)
   st, clips, jobs = stride[0], [], []
@@ -255,7 +255,7 @@ def _records(run: Encoder, found, words, info: dict, rejects: list):
         tails={c: job.done[0][frames_lib.LEAD_IN_LATENTS:] for c, job in tails.items()},
         stills={f: job.done[0] for f, job in stills.items()},
         box=box, blind=box and blind.done[0])
-    yield latents.encode(record), latents.row(record, words), times
+    yield latents.encode(record), latents.row(record, tokenizer), times
 
 
 def choose(seed: int, key: str, frames: int, grid: tuple[int, int, int],

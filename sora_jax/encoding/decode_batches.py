@@ -18,7 +18,7 @@ BYTES = 2**29  # of the frames of a group
 
 def by_shard(manifest: manifest_lib.Manifest):
   """The groups (`of`) of every shard, whose rows a manifest has together."""
-  bounds = np.searchsorted(manifest.rows["shard"], np.arange(
+  bounds = np.searchsorted(manifest.entries["shard"], np.arange(
       manifest.info["shards"][manifest.split] + 1))
   return [of(manifest, np.arange(start, stop))
           for start, stop in zip(bounds, bounds[1:])]
@@ -31,11 +31,11 @@ def of(manifest: manifest_lib.Manifest, rows: np.ndarray, most: int = BYTES):
     [(rows, times)]: of each clip a row, and how often it is there. One of a
     weighted mixture has several rows and one record.
   """
-  place = np.stack([manifest.rows["shard"][rows], manifest.rows["record"][rows]])
+  place = np.stack([manifest.entries["shard"][rows], manifest.entries["record"][rows]])
   _, once, times = np.unique(place, axis=1, return_index=True,
                              return_counts=True)
   rows = rows[once]
-  size = 3 * np.stack([manifest.rows[k][rows].astype(np.int64) for k in (
+  size = 3 * np.stack([manifest.entries[k][rows].astype(np.int64) for k in (
       "frames", "height", "width")]).prod(0)
   starts, held = [0], 0
   for i, n in enumerate(size):

@@ -36,7 +36,7 @@ def make(cfg, manifest, workdir, compressor, mesh) -> task.Task:
       cfg, "transformer", network, mesh)} | prompts.given()
   process = flow.Process(**cfg.process)
   plan = plan_lib.token_plan(manifest, plan_lib.TokenConfig(
-      seed=cfg.seed, **build.plain(cfg.data)), prompts.words)
+      seed=cfg.seed, **build.plain(cfg.data)), prompts.tokenizer)
   denoise = lambda p, *args: dit.denoise(network, p, *args)
   init = dit_lib.make_init(lambda key: dit.init(network, key), prompts.init)
 
@@ -45,7 +45,7 @@ def make(cfg, manifest, workdir, compressor, mesh) -> task.Task:
     model = build.dit_model(cfg, compressor, ema, prompts.source,
                             prompts.frozen)
     texts = list(cfg.preview.prompts)
-    videos = pipeline.Pipeline(model, prompts.words).generate_batch(
+    videos = pipeline.Pipeline(model, prompts.tokenizer).generate_batch(
         texts, tuple(cfg.preview.size), cfg.preview.frames,
         seeds=[cfg.preview.seed] * len(texts))
     task.show(workdir, step, "sheet.png",

@@ -17,7 +17,7 @@ from sora_jax.formats import find
 from sora_jax.formats import pretrained
 from sora_jax.models.text import encoder as encoder_lib
 from sora_jax.tasks import build
-from sora_jax.text import tokenizer
+from sora_jax.text import tokenizer as tokenizer_lib
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Prompts:
   """The text side of a run.
 
   Attributes:
-    words: the tokenizer.
+    tokenizer: of the prompts.
     source: of the tokenizer, as in pretrained.Model.
     init: key -> parameters that are trained, or None.
     given: () -> those that a new run starts from, {} without.
@@ -34,7 +34,7 @@ class Prompts:
     frozen: the encoder that is not trained.
   """
 
-  words: Any
+  tokenizer: Any
   source: bytes | str
   init: Callable | None
   given: Callable
@@ -45,21 +45,22 @@ class Prompts:
 
 def trained(cfg, manifest, mesh) -> Prompts:
   """An encoder of ours, with the tokenizer of the data set."""
-  encoder, words = build.text_encoder_of(cfg), tokenizer.of(manifest)
-  if words.vocab_size > encoder.vocab:
-    raise ValueError(f"the tokenizer has {words.vocab_size} ids and "
+  encoder, tokenizer = build.text_encoder_of(cfg), tokenizer_lib.of(manifest)
+  if tokenizer.vocab_size > encoder.vocab:
+    raise ValueError(f"the tokenizer has {tokenizer.vocab_size} ids and "
                      f"config.text_encoder.vocab is {encoder.vocab}: raise it")
 
   def given():
     first = pretrained.load(find.find(cfg.init_from), parts=())
-    if first.tokenizer != words.model:
+    if first.tokenizer != tokenizer.model:
       raise ValueError(
           f"config.init_from={cfg.init_from} has another tokenizer than "
           f"{manifest.root}: prepare the data by the command of its card")
     return {"text_encoder": build.initial(cfg, "text_encoder", encoder, mesh)}
 
-  return Prompts(words, words.model, lambda key: encoder_lib.init(encoder, key),
-                 given, lambda p, text: encoder_lib.encode(encoder, p, text))
+  return Prompts(
+      tokenizer, tokenizer.model, lambda key: encoder_lib.init(encoder, key),
+      given, lambda p, text: encoder_lib.encode(encoder, p, text))
 
 
 def frozen(cfg, mesh) -> Prompts:
@@ -72,14 +73,15 @@ def frozen(cfg, mesh) -> Prompts:
   if model.text_encoder is None or isinstance(model.tokenizer, bytes):
     raise ValueError(f"config.init_from={cfg.init_from} has no open text "
                      "encoder, which this config needs")
-  words, part = tokenizer.open_folder(model.tokenizer), model.text_encoder
+  part = model.text_encoder
+  tokenizer = tokenizer_lib.open_folder(model.tokenizer)
 
   @jax.jit
   def states(params, text):
-    real = jnp.where(text.ids == words.pad, 0, text.seg)
+    real = jnp.where(text.ids == tokenizer.pad, 0, text.seg)
     found = part.module.apply({"params": params}, types.Text(text.ids, real))
     return found.replace(seg=text.seg)  # zeros in the padding, and keys
 
   return Prompts(
-      words, model.tokenizer, None, dict, lambda p, text: text,
+      tokenizer, model.tokenizer, None, dict, lambda p, text: text,
       lambda batch: batch.replace(text=states(part.params, batch.text)), part)

@@ -54,7 +54,7 @@ def held_out(manifest, count: int = 3) -> list[np.ndarray]:
   test = manifest
   if "test" in manifest.info["shards"]:
     test = manifest_lib.open_manifest(manifest.root, "test")
-  rows, longest = test.rows, int(np.argmax(test.rows["frames"]))
+  rows, longest = test.entries, int(np.argmax(test.entries["frames"]))
   same = np.flatnonzero((rows["height"] == rows["height"][longest])
                         & (rows["width"] == rows["width"][longest])
                         & (rows["frames"] >= min(rows["frames"][longest],

@@ -62,10 +62,10 @@ class Clip:
 
 
 def loader(manifest: manifest_lib.Manifest, cfg, events: collections.Counter,
-           words=None) -> Loader:
+           tokenizer=None) -> Loader:
   """A loader for a plan.TokenConfig, which counts what goes wrong in `events`.
 
-  The tokenizer is `words`, or that of the data set.
+  `tokenizer` is that of the data set by default.
 
   Raises:
     ValueError: latents that are predicted only, or another tokenizer.
@@ -73,7 +73,7 @@ def loader(manifest: manifest_lib.Manifest, cfg, events: collections.Counter,
   if manifest.info.get("predicted"):
     raise ValueError(f"{manifest.root} has been planned but not encoded: run "
                      "sora-jax encode")
-  return Loader(manifest, words or tokenizer_lib.of(manifest), cfg.text_limit,
+  return Loader(manifest, tokenizer or tokenizer_lib.of(manifest), cfg.text_limit,
                 cfg.text_pad, lru_cache.LRUCache(cfg.cache_bytes), events)
 
 
@@ -120,7 +120,7 @@ def batch(load: Loader, cfg, clips: np.ndarray, views: conditioning.Examples, me
 
 def _place(load, f_ref, index, clip, views, i, x, pos, known) -> int:
   """Writes view i to the front of x, pos and known; returns its tokens."""
-  row = load.manifest.rows[index]
+  row = load.manifest.entries[index]
   info = load.manifest.info
   start, stop, cut = (int(v[i]) for v in (views.start, views.stop, views.cut))
   count, per = stop - start, clip.x.shape[1]
@@ -161,7 +161,7 @@ def _positions(grid, fps: float, f_ref: float, first: int) -> np.ndarray:
 
 def _read(load: Loader, index: int) -> Clip | None:
   """A clip of the manifest, or None, counted, where it cannot be read."""
-  row = load.manifest.rows[index]
+  row = load.manifest.entries[index]
   try:
     record = latents.decode(load.manifest.record(index))
     if record.z.shape[:3] != (row["t"], row["h"], row["w"]):

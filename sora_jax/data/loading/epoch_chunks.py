@@ -26,7 +26,7 @@ class Chunk:
   Attributes:
     clips: [N] manifest index of each packed view.
     views: of these clips.
-    tokens, words: [N] tokens and text tokens of each view.
+    tokens, text_tokens: [N] tokens and text tokens of each view.
     order, bounds: row r holds views order[bounds[r]:bounds[r + 1]].
     batches: (shape, rows) .. in the order of the steps.
   """
@@ -34,7 +34,7 @@ class Chunk:
   clips: np.ndarray
   views: conditioning.Examples
   tokens: np.ndarray
-  words: np.ndarray
+  text_tokens: np.ndarray
   order: np.ndarray
   bounds: np.ndarray
   batches: list[tuple[int, np.ndarray]]
@@ -50,7 +50,7 @@ def make(manifest: manifest_lib.Manifest, cfg, pools, index: int) -> Chunk:
     index: from 0 on.
   """
   info, clips = manifest.info, _clips(cfg, pools, index)
-  rows = manifest.rows[clips]
+  rows = manifest.entries[clips]
   rng = np.random.default_rng([cfg.seed, 2, index])
   grid = np.stack([rows["h"] // info["patch"][1],
                    rows["w"] // info["patch"][2]], 1).astype(np.int64)
@@ -63,11 +63,11 @@ def make(manifest: manifest_lib.Manifest, cfg, pools, index: int) -> Chunk:
   tokens = latents * grid.prod(1)
   continues = (views.start > 0).astype(np.int64)
   chosen = rows["text"][np.arange(len(rows)), np.maximum(views.caption, 0)]
-  words = np.where(views.caption < 0, 1, chosen) + continues
-  words = np.minimum(words, cfg.text_limit)
+  text_tokens = np.where(views.caption < 0, 1, chosen) + continues
+  text_tokens = np.minimum(text_tokens, cfg.text_limit)
   if cfg.text_pad:
-    words[:] = cfg.text_limit
-  of, shapes = packing.pack(tokens, words, [n for _, n in cfg.shapes],
+    text_tokens[:] = cfg.text_limit
+  of, shapes = packing.pack(tokens, text_tokens, [n for _, n in cfg.shapes],
                             cfg.text_length, cfg.max_segments)
   order, bounds = packing.rows(of, len(shapes))
   cost = np.bincount(of, tokens.astype(float)**2, len(shapes))
@@ -79,13 +79,13 @@ def make(manifest: manifest_lib.Manifest, cfg, pools, index: int) -> Chunk:
     names = np.concatenate([names, np.full(-len(names) % size, -1)]).astype(int)
     batches += [(s, r) for r in names.reshape(-1, size)]
   batches = [batches[i] for i in rng.permutation(len(batches))]
-  return Chunk(clips, views, tokens, words, order, bounds, batches)
+  return Chunk(clips, views, tokens, text_tokens, order, bounds, batches)
 
 
 def latent_tokens(manifest: manifest_lib.Manifest) -> np.ndarray:
   """Tokens of one latent of each clip."""
   _, ph, pw = manifest.info["patch"]
-  return (manifest.rows["h"] // ph) * (manifest.rows["w"] // pw)
+  return (manifest.entries["h"] // ph) * (manifest.entries["w"] // pw)
 
 
 def of_an_epoch(pools, block: int) -> float:

@@ -33,7 +33,7 @@ def manifest(pixels: manifest_lib.Manifest, fit: sizes_lib.ResizePolicy, stride,
   Raises:
     ValueError: all clips are too long.
   """
-  source = pixels.rows
+  source = pixels.entries
   sizes = sizes_lib.resized_all(np.stack(
       [source[k] for k in ("frames", "height", "width")], 1), fit, stride,
                            patch)

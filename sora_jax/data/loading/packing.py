@@ -16,13 +16,13 @@ GROUP = 256
 TIE = 0.05  # waste of a row by which the shorter shape is preferred
 
 
-def pack(tokens: np.ndarray, words: np.ndarray, lengths, text: int,
+def pack(tokens: np.ndarray, text_tokens: np.ndarray, lengths, text: int,
          segments: int) -> tuple[np.ndarray, np.ndarray]:
   """Assigns views to rows.
 
   Args:
     tokens: [N] tokens of each view, at most max(lengths).
-    words: [N] text tokens of each view, at most `text`.
+    text_tokens: [N] text tokens of each view, at most `text`.
     lengths: row lengths, ascending.
     text: text tokens of a row.
     segments: views of a row, at most.
@@ -30,8 +30,8 @@ def pack(tokens: np.ndarray, words: np.ndarray, lengths, text: int,
   Returns:
     (row of each view [N], shape of each row [R] as an index of lengths).
   """
-  tokens, words = np.asarray(tokens), np.asarray(words)
-  least = int(words.min(initial=text))
+  tokens, text_tokens = np.asarray(tokens), np.asarray(text_tokens)
+  least = int(text_tokens.min(initial=text))
   spare, seats, name = [0] * OPEN, [0] * OPEN, [0] * OPEN
   # An open row is room x OPEN + slot, so that sorted codes are rows by room.
   # Rows that no view can enter any more wait apart until they are closed.
@@ -41,7 +41,7 @@ def pack(tokens: np.ndarray, words: np.ndarray, lengths, text: int,
   opens = _best_shape(tokens, np.asarray(lengths))
   arrival = np.lexsort((-tokens, np.arange(len(tokens)) // GROUP))
   for i, n, w, shape in zip(arrival.tolist(), *(
-      x[arrival].tolist() for x in (tokens, words, opens))):
+      x[arrival].tolist() for x in (tokens, text_tokens, opens))):
     first = bisect.bisect_left(rows_by_room, n * OPEN)
     for at in range(first, len(rows_by_room)):
       if spare[rows_by_room[at] % OPEN] >= w:

@@ -77,7 +77,7 @@ class TokenPlan:
     pools: manifest indices of the clips that fit into a row: all of them, or
       images and videos apart.
     steps: of a block.
-    words: the tokenizer of the prompts, that of the data set if None.
+    tokenizer: the tokenizer of the prompts, that of the data set if None.
     events: counts of what went wrong while reading.
   """
 
@@ -85,7 +85,7 @@ class TokenPlan:
   cfg: TokenConfig
   pools: tuple[np.ndarray, ...] = dataclasses.field(repr=False)
   steps: int = 0
-  words: Any = dataclasses.field(default=None, repr=False)
+  tokenizer: Any = dataclasses.field(default=None, repr=False)
   events: collections.Counter = dataclasses.field(
       default_factory=collections.Counter)
   memory: lru_cache.LRUCache = dataclasses.field(
@@ -100,7 +100,7 @@ class TokenPlan:
   @functools.cached_property
   def loader(self) -> assemble.Loader:
     """Reads latents and builds batches."""
-    return assemble.loader(self.manifest, self.cfg, self.events, self.words)
+    return assemble.loader(self.manifest, self.cfg, self.events, self.tokenizer)
 
   def place(self, step: int, host: tuple[int, int] = (0, 1)
             ) -> tuple[epoch_chunks.Chunk, int, list[np.ndarray]]:
@@ -129,13 +129,13 @@ class TokenPlan:
 
 
 def token_plan(manifest: manifest_lib.Manifest, cfg: TokenConfig,
-               words=None) -> TokenPlan:
+               tokenizer=None) -> TokenPlan:
   """Plans packed batches over cached latents.
 
   Args:
     manifest: of the latents.
     cfg: the config.
-    words: the tokenizer of the prompts, that of the data set by default;
+    tokenizer: the tokenizer of the prompts, that of the data set by default;
       another one needs text_pad, as the manifest counts tokens of its own.
 
   Raises:
@@ -148,11 +148,11 @@ def token_plan(manifest: manifest_lib.Manifest, cfg: TokenConfig,
   _check(cfg)
   if manifest.info.get("kind") != "latents":
     raise ValueError(f"{manifest.root} holds no latents: run sora-jax encode")
-  if manifest.rows.dtype != latents.LATENTS:
+  if manifest.entries.dtype != latents.LATENTS:
     raise ValueError(f"{manifest.root} was encoded by an older version: run "
                      "sora-jax encode into another folder")
   latent = epoch_chunks.latent_tokens(manifest)
-  longest, t = cfg.shapes[-1][1], np.asarray(manifest.rows["t"])
+  longest, t = cfg.shapes[-1][1], np.asarray(manifest.entries["t"])
   usable = np.flatnonzero(latent <= longest).astype(np.int32)
   if not len(usable):
     raise ValueError(
@@ -175,7 +175,7 @@ def token_plan(manifest: manifest_lib.Manifest, cfg: TokenConfig,
       if share and not len(pool):
         raise ValueError(f"images = {cfg.images:g} asks for {share:.0%} {name} "
                          f"and {manifest.root} has 0 that fit a row")
-  plan = TokenPlan(manifest, cfg, pools, words=words)
+  plan = TokenPlan(manifest, cfg, pools, tokenizer=tokenizer)
   return dataclasses.replace(plan, steps=len(block_at(plan, 0).batches))
 
 

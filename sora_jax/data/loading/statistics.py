@@ -32,7 +32,7 @@ def report(plan: plan_lib.TokenPlan, shards: int | None = None) -> dict:
     is over a row), prompts_cut, events.
   """
   block, cfg = plan_lib.block_at(plan, 0), plan.cfg
-  rows, count = plan.manifest.rows, len(plan.manifest)
+  rows, count = plan.manifest.entries, len(plan.manifest)
   per = epoch_chunks.latent_tokens(plan.manifest)
   t, fits = rows["t"], cfg.shapes[-1][1] // per
   whole = lengths(plan.manifest)
@@ -49,7 +49,7 @@ def report(plan: plan_lib.TokenPlan, shards: int | None = None) -> dict:
       "fill": float(tokens / len(block.batches) / np.prod(cfg.shapes[0])),
       "visited_over_ideal": float(total("visited") / max(total("ideal"), 1e-9)),
       "shard_balance": _balance(costs, shards or cfg.shards),
-      "text_fill": float(block.words.sum() / (len(names) * cfg.text_length)),
+      "text_fill": float(block.text_tokens.sum() / (len(names) * cfg.text_length)),
       "views": {k: float(n / len(block.clips))
                 for k, n in zip(conditioning.KINDS, kinds)},
       "interior": float((block.views.start > 0).mean()),
@@ -67,7 +67,7 @@ def report(plan: plan_lib.TokenPlan, shards: int | None = None) -> dict:
 
 def lengths(manifest: manifest_lib.Manifest) -> np.ndarray:
   """Tokens [N] int64 of the whole clips of a manifest of latents."""
-  return epoch_chunks.latent_tokens(manifest).astype(np.int64) * manifest.rows["t"]
+  return epoch_chunks.latent_tokens(manifest).astype(np.int64) * manifest.entries["t"]
 
 
 def histogram(tokens: np.ndarray) -> list[dict]:

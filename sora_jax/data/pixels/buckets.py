@@ -100,7 +100,7 @@ def pixel_plan(manifest: manifest_lib.Manifest, cfg: PixelConfig) -> PixelPlan:
   Raises:
     ValueError: a bucket that no clip, or less than a batch of clips, fills.
   """
-  rows, eligible = manifest.rows, []
+  rows, eligible = manifest.entries, []
   for t, h, w, size, _ in cfg.buckets:
     found = np.flatnonzero((rows["frames"] >= t) & (rows["height"] >= h)
                            & (rows["width"] >= w)).astype(np.int32)

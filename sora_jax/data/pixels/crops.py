@@ -31,7 +31,7 @@ def crop(plan, bucket: int, n: int) -> np.ndarray:
   at, places = rng.random(), rng.random((plan.cfg.candidates, 2))
   for tries in range(TRIES):
     index = clip(plan, bucket, n + tries)
-    row = plan.manifest.rows[index]
+    row = plan.manifest.entries[index]
     start = int(at * (int(row["frames"]) - t + 1))
     try:
       video = _read(plan, index, t, start)
@@ -50,7 +50,7 @@ def crop(plan, bucket: int, n: int) -> np.ndarray:
 
 def _read(plan, index: int, t: int, start: int):
   """Frames start .. start + t of a clip; a small one is kept whole."""
-  row = plan.manifest.rows[index]
+  row = plan.manifest.entries[index]
   size = (int(row["height"]), int(row["width"]), 3)
   frames = int(row["frames"])
 

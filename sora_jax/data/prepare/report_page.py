@@ -182,7 +182,7 @@ def _pictures(out, info: dict, clips: list[dict]) -> list[tuple]:
     image = PIL.Image.fromarray(video[0])
     image.thumbnail((SIDE, SIDE))
     image.save(buffer, "JPEG", quality=75)
-    about = f"{item.key}, {_about(manifest.rows[i])}"
+    about = f"{item.key}, {_about(manifest.entries[i])}"
     pictures.append((base64.b64encode(buffer.getvalue()).decode(),
                      item.captions[0], about))
   return pictures

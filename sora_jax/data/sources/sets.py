@@ -117,7 +117,7 @@ def prepared(text: str) -> Shards:
       raise ValueError(f"shards:{root} holds {manifest.info.get('kind')}, not "
                        "clips: give a folder of sora-jax prepare")
     # A clip of a weighted mixture has several rows and one record.
-    _, once = np.unique(manifest.rows[["shard", "record"]], return_index=True)
+    _, once = np.unique(manifest.entries[["shard", "record"]], return_index=True)
     rows += [(manifest, int(i)) for i in np.sort(once)]
     digests.append(manifest.digest)
   return Shards(tuple(rows), " ".join(digests))

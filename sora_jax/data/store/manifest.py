@@ -13,7 +13,7 @@ import numpy as np
 from sora_jax import files
 from sora_jax.data.store import record_file
 
-CHUNK = 2**20  # rows that are hashed at once
+CHUNK = 2**20  # entries that are hashed at once
 PIXELS = np.dtype([
     ("shard", np.int32), ("record", np.int32), ("frames", np.int32),
     ("height", np.int32), ("width", np.int32), ("fps", np.float32),
@@ -27,32 +27,32 @@ class Manifest:
   Attributes:
     root: the folder.
     split: "train" or "test".
-    rows: structured array, one row per record.
+    entries: structured array, one entry per record.
     info: the contents of dataset.json.
   """
 
   root: str
   split: str
-  rows: np.ndarray = dataclasses.field(repr=False, compare=False)
+  entries: np.ndarray = dataclasses.field(repr=False, compare=False)
   info: dict = dataclasses.field(repr=False, compare=False)
 
   def __len__(self) -> int:
-    return len(self.rows)
+    return len(self.entries)
 
   @property
   def digest(self) -> str:
-    """sha256 of the rows and of what dataset.json says."""
-    words = hashlib.sha256(json.dumps(self.info, sort_keys=True).encode())
-    for start in range(0, len(self.rows), CHUNK):
-      words.update(self.rows[start:start + CHUNK].tobytes())
-    return words.hexdigest()
+    """sha256 of the entries and of what dataset.json says."""
+    digest = hashlib.sha256(json.dumps(self.info, sort_keys=True).encode())
+    for start in range(0, len(self.entries), CHUNK):
+      digest.update(self.entries[start:start + CHUNK].tobytes())
+    return digest.hexdigest()
 
   def record(self, index: int) -> bytes:
     """The bytes of record `index` of the manifest."""
-    row = self.rows[index]
+    entry = self.entries[index]
     path = os.path.join(self.root, shard_name(
-        self.split, int(row["shard"]), self.info["shards"][self.split]))
-    return record_file.reader(path).read(int(row["record"]))
+        self.split, int(entry["shard"]), self.info["shards"][self.split]))
+    return record_file.reader(path).read(int(entry["record"]))
 
 
 def open_manifest(root, split: str = "train") -> Manifest:
@@ -71,14 +71,14 @@ def open_manifest(root, split: str = "train") -> Manifest:
     raise ValueError(f"{root} has no split {split!r}; it has "
                      f"{', '.join(info['shards'])}")
   try:
-    rows = np.lib.format.open_memmap(path, mode="r")
+    entries = np.lib.format.open_memmap(path, mode="r")
   except ValueError as e:  # empty, cut short, or of another kind
     raise ValueError(f"{path} is damaged: {e}") from e
-  if rows.ndim != 1 or not rows.dtype.names:
-    raise ValueError(f"{path} is damaged: it holds no rows of a manifest")
-  if not len(rows):
+  if entries.ndim != 1 or not entries.dtype.names:
+    raise ValueError(f"{path} is damaged: it holds no entries of a manifest")
+  if not len(entries):
     raise ValueError(f"{path} lists 0 clips")
-  return Manifest(root, split, rows, info)
+  return Manifest(root, split, entries, info)
 
 
 def read_info(root) -> dict | None:
