@@ -270,19 +270,22 @@ def test_thresholds_of_the_verb_take_fractions(tmp_path):
                     "--size=16x16", "--frames=1", "--workers=0", *flags]) == 0
 
 
-@pytest.mark.parametrize("name, change", [
-    ("train.npy", lambda data: b""), ("train.npy", lambda data: data[:-9]),
-    ("train.npy", lambda data: data[:30]),
-    ("dataset.json", lambda data: b"[]"), ("dataset.json", lambda data: b"{}"),
-    ("dataset.json", lambda data: data[:-9])])
-def test_a_damaged_data_set_is_one_line(worlds, tmp_path, capsys, name, change):
+@pytest.mark.parametrize("name, change, word", [
+    ("train.npy", lambda data: b"", "is damaged"),
+    ("train.npy", lambda data: data[:-9], "is damaged"),
+    ("train.npy", lambda data: data[:30], "is damaged"),
+    ("dataset.json", lambda data: b"[]", "is no JSON object but a list"),
+    ("dataset.json", lambda data: b"{}", "is damaged"),
+    ("dataset.json", lambda data: data[:-9], "is no JSON")])
+def test_a_damaged_data_set_is_one_line(worlds, tmp_path, capsys, name, change,
+                                        word):
   shutil.copytree(worlds, tmp_path / "d")
   path = tmp_path / "d" / name
   path.write_bytes(change(path.read_bytes()))
   assert main.main(["plan-data", "--config=configs/vae.py:tiny",
                     f"--data={tmp_path}/d"]) == 2
   error = capsys.readouterr().err
-  assert error.count("\n") == 1 and f"{path} is damaged" in error
+  assert error.count("\n") == 1 and f"{path} {word}" in error
 
 
 def test_latents_are_written_and_read(worlds):

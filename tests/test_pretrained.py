@@ -15,6 +15,7 @@ import pytest
 import safetensors.numpy
 import wan_folder
 
+from sora_jax import files
 from sora_jax import main
 from sora_jax.formats import dit_mapping
 from sora_jax.formats import find
@@ -55,11 +56,12 @@ def write(at, width, ffn, layers, dtype):
                            networks.dit_config(module), "WanTransformer3DModel")}
   index = {}
   for name, (where, config, kind) in parts.items():
-    weight_files.write_json(str(at / name / "config.json"), config)
+    (at / name).mkdir(parents=True)
+    files.write_json(at / name / "config.json", config)
     weight_files.write_weights(str(at / name), "diffusion_pytorch_model",
                           drawn(where), dtype)
     index[name] = ["diffusers", kind]
-  weight_files.write_json(str(at / "model_index.json"), index)
+  files.write_json(at / "model_index.json", index)
   return at
 
 

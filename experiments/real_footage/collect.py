@@ -19,7 +19,6 @@ import argparse
 import gzip
 import hashlib
 import io
-import json
 import pathlib
 import subprocess
 import sys
@@ -29,6 +28,7 @@ import zipfile
 import av
 import numpy as np
 
+from sora_jax import files
 from sora_jax.evaluation import statistics
 from sora_jax.media import video_io
 
@@ -160,9 +160,8 @@ def main() -> None:
           f"at {fps:.4g} a second, {len(clips['train'])} clips to train, "
           f"{len(clips['heldout'])} held out")
   for part, rows in lines.items():
-    statistics.write_text(args.out / part / "captions.jsonl",
-                      "".join(json.dumps(row) + "\n" for row in rows))
-  statistics.write_json(args.out / "sources.json", sources)
+    files.write_json_lines(args.out / part / "captions.jsonl", rows)
+  files.write_json(args.out / "sources.json", sources)
   statistics.sheet(args.out / "sheet.png", *zip(*shown, strict=True), frames=5)
 
 

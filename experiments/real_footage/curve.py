@@ -16,6 +16,7 @@ import pathlib
 import subprocess
 import sys
 
+from sora_jax import files
 from sora_jax.evaluation import statistics
 
 CONFIG = "configs/vae.py:tiny_cpu"
@@ -67,7 +68,7 @@ def main() -> None:
                           for k, n in (("psnr", 2), ("ssim", 3))),
                  real["psnr"]["n"]))
   table = statistics.markdown(("steps", "PSNR, dB", "SSIM", "clips"), rows)
-  statistics.write_text(args.out / "curve.md", table)
+  files.write_text(args.out / "curve.md", table)
   print(table)
 
 

@@ -13,6 +13,7 @@ import pathlib
 import numpy as np
 import tqdm
 
+from sora_jax import files
 from sora_jax.evaluation import cases
 from sora_jax.evaluation import prompting_modes
 from sora_jax.evaluation import statistics
@@ -51,7 +52,7 @@ def evaluate(model, digest: str, todo: Sequence[cases.Case], out: pathlib.Path,
           model, case, todo[(todo.index(case) + 1) % len(todo)], how)
                 for case in tqdm.tqdm(some, desc=name, unit="case")]
       found[name] = summary(scores)
-      statistics.write_json(part, {"key": key, "metrics": found[name]})
+      files.write_json(part, {"key": key, "metrics": found[name]})
       shown = scores[::-(-len(scores) // 12)]
       wide = max(s.video.shape[2] for s in shown)
       statistics.sheet(out / "sheets" / f"{name}.png", [s.video for s in shown],
@@ -59,8 +60,8 @@ def evaluate(model, digest: str, todo: Sequence[cases.Case], out: pathlib.Path,
                    scale=2)
   result = {"suite": "prompting", "model_digest": digest, "seed": seed,
             "count": len(todo), **how, "modes": found}
-  statistics.write_json(out / "results.json", result)
-  statistics.write_text(out / "tables.md", tables(result))
+  files.write_json(out / "results.json", result)
+  files.write_text(out / "tables.md", tables(result))
   return result
 
 

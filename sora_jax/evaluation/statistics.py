@@ -7,14 +7,14 @@ carries the percentile bootstrap interval over clips (Efron 1979).
 """
 
 from collections.abc import Iterable, Sequence
-import json
 import math
 import os
-import pathlib
 import textwrap
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+
+from sora_jax import files
 
 Z95 = 1.959964  # the 97.5 % quantile of the normal distribution
 
@@ -76,19 +76,6 @@ def percent(value: float | None) -> str:
   return "-" if value is None else f"{100 * value:.1f}"
 
 
-def write_text(path: str | os.PathLike, text: str) -> None:
-  """Writes a file whole or not at all."""
-  path = pathlib.Path(path)
-  part = path.with_name(path.name + ".part")
-  part.write_text(text, encoding="utf-8")
-  os.replace(part, path)
-
-
-def write_json(path: str | os.PathLike, value) -> None:
-  """Writes indented JSON; NaN and infinity, which JSON lacks, are refused."""
-  write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
-
-
 def strip(video: np.ndarray, caption: str, frames: int = 9,
           scale: int = 1) -> np.ndarray:
   """Frames of a video side by side, evenly spaced, with its caption beneath.
@@ -125,6 +112,5 @@ def sheet(path: str | os.PathLike, videos: Sequence[np.ndarray],
   image = np.concatenate([np.pad(
       s, ((0, 0), (0, width - s.shape[1]), (0, 0)), constant_values=255)
                           for s in strips])
-  part = pathlib.Path(f"{path}.part")
-  Image.fromarray(image).save(part, format="PNG")
-  os.replace(part, path)
+  with files.atomic(path) as file:
+    Image.fromarray(image).save(file, format="PNG")

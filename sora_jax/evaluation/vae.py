@@ -14,6 +14,7 @@ import pathlib
 import numpy as np
 import tqdm
 
+from sora_jax import files
 from sora_jax.evaluation import cases
 from sora_jax.evaluation import statistics
 from sora_jax.media import video_io
@@ -108,8 +109,8 @@ def evaluate(reconstruct: Reconstruct, digest: str,
             "metrics": world_report(reconstruct, todo, out / "worlds.png")}
   if real:
     result["real"] = folder_report(reconstruct, real, out / "real.png")
-  statistics.write_json(out / "results.json", result)
-  statistics.write_text(out / "tables.md", tables(result))
+  files.write_json(out / "results.json", result)
+  files.write_text(out / "tables.md", tables(result))
   return result
 
 

@@ -21,7 +21,6 @@ count is above 0 by chance: read it against its floor.
 from collections.abc import Callable, Sequence
 import dataclasses
 import itertools
-import os
 import pathlib
 from typing import Protocol
 import zipfile
@@ -29,6 +28,7 @@ import zipfile
 import numpy as np
 import tqdm
 
+from sora_jax import files
 from sora_jax.evaluation import cases
 from sora_jax.evaluation import statistics
 from sora_jax.worlds import parse
@@ -113,10 +113,8 @@ def _read(path: pathlib.Path, key: str) -> np.ndarray | None:
 
 
 def _write(path: pathlib.Path, key: str, video: np.ndarray) -> None:
-  part = path.with_suffix(".part")
-  with part.open("wb") as file:
+  with files.atomic(path) as file:
     np.savez_compressed(file, video=video, key=key)
-  os.replace(part, path)
 
 
 def score(todo: Sequence[cases.Case], videos: Sequence[np.ndarray],
@@ -195,8 +193,8 @@ def evaluate(pipeline: Pipeline, digest: str, todo: Sequence[cases.Case],
       "one_object_plain": metrics(simple, seed),
       "cells": {str(cell): metrics(part, seed)
                 for cell, part in groups(scored, lambda c: c)}}
-  statistics.write_json(out / "results.json", result)
-  statistics.write_text(out / "tables.md", tables(scored, result))
+  files.write_json(out / "results.json", result)
+  files.write_text(out / "tables.md", tables(scored, result))
   sheets(out / "sheets", scored, videos)
   return result
 

@@ -23,6 +23,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sora_jax import files
 from sora_jax import mesh as mesh_lib
 from sora_jax.formats import dit_mapping
 from sora_jax.formats import networks
@@ -95,13 +96,13 @@ def load(folder: str, dtype=jnp.float32, mesh=None,
   index_file = os.path.join(folder, "model_index.json")
   if not os.path.isfile(index_file):
     raise ValueError(f"{folder} is no model folder: model_index.json is missing")
-  index = weight_files.read_json(index_file)
+  index = files.read_json(index_file)
   classes, dtype = _classes(index_file, index), jnp.dtype(dtype).type
   mesh = mesh or mesh_lib.make_mesh(devices=jax.local_devices()[:1])
   digest = weight_files.verify(folder, parts)
   found = {part: _part(folder, part, networks.NETWORKS[classes[part]], dtype,
                        mesh) for part in parts if part in classes}
-  config = weight_files.read_json(os.path.join(folder, "vae", "config.json"))
+  config = files.read_json(os.path.join(folder, "vae", "config.json"))
   found |= {f"latent_{name}": _statistics(folder, config, f"latents_{name}")
             for name in ("mean", "std")}
   if "tokenizer" in classes:
@@ -110,7 +111,7 @@ def load(folder: str, dtype=jnp.float32, mesh=None,
       with open(os.path.join(found["tokenizer"], "tokenizer.model"), "rb") as f:
         found["tokenizer"] = f.read()
   if "scheduler" in classes:
-    found["scheduler"] = weight_files.read_json(
+    found["scheduler"] = files.read_json(
         os.path.join(folder, "scheduler", "scheduler_config.json"))
   return Model(**{"vae": None, **found}, digest=digest,
                expand_timesteps=bool(index.get("expand_timesteps")))
@@ -163,7 +164,7 @@ def _part(folder: str, part: str, network: networks.Network, dtype,
           mesh) -> Component:
   """Reads a network, tensor by tensor, into its shards."""
   file = os.path.join(folder, part, "config.json")
-  config = weight_files.read_json(file)
+  config = files.read_json(file)
   try:
     module = network.kind(**network.fields(config), dtype=dtype)
   except KeyError as e:
@@ -221,10 +222,11 @@ def save(folder: str, model: Model, dtype=np.float16) -> str:
     index["scheduler"] = ["diffusers", model.scheduler["_class_name"]]
     _write_part(aside, "transformer", part, dit_mapping.mapping,
                 networks.dit_config(part.module), dtype)
-    weight_files.write_json(os.path.join(aside, "scheduler",
-                                    "scheduler_config.json"), model.scheduler)
+    os.makedirs(os.path.join(aside, "scheduler"))
+    files.write_json(os.path.join(aside, "scheduler", "scheduler_config.json"),
+                     model.scheduler, indent=2)
     index |= _write_text(aside, model, dtype)
-  weight_files.write_json(os.path.join(aside, "model_index.json"), index)
+  files.write_json(os.path.join(aside, "model_index.json"), index, indent=2)
   weight_files.write_sums(aside)
   if os.path.exists(folder):
     card = os.path.join(folder, "README.md")
@@ -255,14 +257,14 @@ def _write_text(folder: str, model: Model, dtype) -> dict:
     source = os.path.dirname(model.tokenizer)
     for part in ("text_encoder", "tokenizer"):
       shutil.copytree(os.path.join(source, part), os.path.join(folder, part))
-    index = weight_files.read_json(os.path.join(source, "model_index.json"))
+    index = files.read_json(os.path.join(source, "model_index.json"))
     return {part: index[part] for part in ("text_encoder", "tokenizer")}
   part = model.text_encoder
   _write_part(folder, "text_encoder", part, text_encoder_mapping.mapping,
               networks.text_config(part.module), dtype)
   os.makedirs(os.path.join(folder, "tokenizer"))
-  with open(os.path.join(folder, "tokenizer", "tokenizer.model"), "wb") as f:
-    f.write(model.tokenizer)
+  files.write_bytes(os.path.join(folder, "tokenizer", "tokenizer.model"),
+                    model.tokenizer)
   return {"text_encoder": ["sora_jax", "TextEncoder"],
           "tokenizer": ["sora_jax", "SentencePiece"]}
 
@@ -271,6 +273,7 @@ def _write_part(folder: str, name: str, part: Component, layouts, config: dict,
                 dtype):
   folder = os.path.join(folder, name)
   stem = "model" if name == "text_encoder" else "diffusion_pytorch_model"
-  weight_files.write_json(os.path.join(folder, "config.json"), config)
+  os.makedirs(folder)
+  files.write_json(os.path.join(folder, "config.json"), config, indent=2)
   tensors = weight_mapping.from_flax(part.params, layouts(part.module))
   weight_files.write_weights(folder, stem, tensors, dtype)

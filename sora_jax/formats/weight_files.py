@@ -6,12 +6,13 @@ Only safetensors and JSON are read; nothing in a folder is ever run.
 import contextlib
 import dataclasses
 import hashlib
-import json
 import os
 
 import numpy as np
 import safetensors
 import safetensors.numpy
+
+from sora_jax import files
 
 SHARD_BYTES = 12 * 10**6  # of our own folders; large hosts refuse large files
 SUMS = "SHA256SUMS"
@@ -32,7 +33,7 @@ def verify(folder: str, parts: tuple[str, ...] = ()) -> str:
   """
   lines = _sums(folder)
   if lines is None:
-    names = [n for n in files(folder) if n.split(os.sep)[0] in parts
+    names = [n for n in paths(folder) if n.split(os.sep)[0] in parts
              and n.endswith((".json", ".safetensors"))]
     lines = [f"{_sha256(os.path.join(folder, n))}  {n}" for n in names]
   else:
@@ -79,7 +80,7 @@ def open_weights(folder: str) -> dict[str, Stored]:
   found = sorted(n for n in os.listdir(folder) if n.endswith(".safetensors"))
   named = {}
   for index in (n for n in os.listdir(folder) if n.endswith(".index.json")):
-    named = read_json(os.path.join(folder, index)).get("weight_map", {})
+    named = files.read_json(os.path.join(folder, index)).get("weight_map", {})
     if not isinstance(named, dict) or not all(
         isinstance(name, str) for name in named.values()):
       raise ValueError(f"{os.path.join(folder, index)}: key weight_map must "
@@ -132,8 +133,9 @@ def write_weights(folder: str, stem: str, tensors: dict, dtype) -> None:
     weight_map |= dict.fromkeys(shard, name)
   if len(shards) > 1:
     total = sum(v.nbytes for v in tensors.values())
-    write_json(os.path.join(folder, f"{stem}.safetensors.index.json"),
-               {"metadata": {"total_size": total}, "weight_map": weight_map})
+    files.write_json(
+        os.path.join(folder, f"{stem}.safetensors.index.json"),
+        {"metadata": {"total_size": total}, "weight_map": weight_map}, indent=2)
 
 
 def named(folder: str) -> list[str]:
@@ -153,12 +155,11 @@ def _sums(folder: str) -> list[str] | None:
 def write_sums(folder: str) -> None:
   """Writes the sha256 of every file of a folder beside them."""
   lines = [f"{_sha256(os.path.join(folder, name))}  {name}\n"
-           for name in files(folder) if name != SUMS]
-  with open(os.path.join(folder, SUMS), "w", encoding="utf-8") as f:
-    f.writelines(lines)
+           for name in paths(folder) if name != SUMS]
+  files.write_text(os.path.join(folder, SUMS), "".join(lines))
 
 
-def files(folder: str) -> list[str]:
+def paths(folder: str) -> list[str]:
   """The relative paths of all files of a folder but its card."""
   found = [os.path.relpath(os.path.join(root, name), folder)
            for root, _, names in os.walk(folder) for name in names]
@@ -168,25 +169,3 @@ def files(folder: str) -> list[str]:
 def _sha256(path: str) -> str:
   with open(path, "rb") as f:
     return hashlib.file_digest(f, "sha256").hexdigest()
-
-
-def read_json(path: str) -> dict:
-  """A JSON object; ValueError where it is missing, damaged or none."""
-  try:
-    with open(path, encoding="utf-8") as f:
-      value = json.load(f)
-  except FileNotFoundError:
-    raise ValueError(f"{path} is missing") from None
-  except ValueError as e:  # of the text or of its encoding
-    raise ValueError(f"{path} is no JSON: {e}") from e
-  if not isinstance(value, dict):
-    raise ValueError(f"{path} is no JSON object but a {type(value).__name__}")
-  return value
-
-
-def write_json(path: str, value: dict) -> None:
-  """Writes JSON; its folder is made."""
-  os.makedirs(os.path.dirname(path), exist_ok=True)
-  with open(path, "w", encoding="utf-8") as f:
-    json.dump(value, f, indent=2)
-    f.write("\n")

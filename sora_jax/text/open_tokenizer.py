@@ -13,11 +13,12 @@ open models were trained with and differs from sentencepiece in two ways:
 from collections.abc import Callable
 import dataclasses
 import itertools
-import json
 import os
 import re
 
 import sentencepiece
+
+from sora_jax import files
 
 SENTINELS = 100  # <extra_id_i> where tokenizer_config.json names no number
 
@@ -122,13 +123,7 @@ def _settings(folder: str) -> dict:
   """tokenizer_config.json over special_tokens_map.json; {} without them."""
   found = {}
   for name in ("special_tokens_map.json", "tokenizer_config.json"):
-    path = os.path.join(folder, name)
-    if os.path.isfile(path):
-      try:
-        with open(path, encoding="utf-8") as f:
-          found |= json.load(f)
-      except (ValueError, TypeError) as e:
-        raise ValueError(f"{path} is no JSON object: {e}") from e
+    found |= files.find_json(os.path.join(folder, name)) or {}
   return found
 
 

@@ -15,6 +15,7 @@ import pathlib
 import sys
 import time
 
+from sora_jax import files
 from sora_jax.mesh import multihost
 
 METRICS = "metrics.jsonl"
@@ -31,9 +32,7 @@ def cut_back(path: pathlib.Path, step: int):
         kept.append(line + "\n")
     except (ValueError, KeyError, TypeError):
       continue  # cut short by a kill
-  aside = path.with_suffix(".part")
-  aside.write_text("".join(kept), encoding="utf-8")
-  os.replace(aside, path)
+  files.write_text(path, "".join(kept))
 
 
 @dataclasses.dataclass

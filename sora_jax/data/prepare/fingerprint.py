@@ -21,7 +21,7 @@ def check(out: str, fingerprint: list) -> None:
   Raises:
     ValueError: it has changed since.
   """
-  if files.read_json(os.path.join(out, FILE)) not in (
+  if files.find_json(os.path.join(out, FILE)) not in (
       None, {"files": fingerprint}):
     raise ValueError(
         f"{out} is finished, but its source has changed since (names, sizes or "
@@ -31,7 +31,7 @@ def check(out: str, fingerprint: list) -> None:
 def begin(out: str, fingerprint: list) -> None:
   """Forgets the shards of an unfinished data set if its source has changed."""
   path, parts = os.path.join(out, FILE), os.path.join(out, shards.PARTS)
-  if files.read_json(path) == {"files": fingerprint}:
+  if files.find_json(path) == {"files": fingerprint}:
     return
   starts = tuple(f"{split}-" for split in shards.SPLITS)
   begun = [n for n in os.listdir(parts) if n.startswith(starts)]

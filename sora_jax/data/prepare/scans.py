@@ -81,7 +81,7 @@ def _begin(out: str, about: dict) -> None:
   path = os.path.join(out, shards.PARTS, "survey.json")
   about = json.loads(json.dumps(about))
   os.makedirs(os.path.dirname(path), exist_ok=True)
-  if files.read_json(path) != about:
+  if files.find_json(path) != about:
     for name in os.listdir(os.path.dirname(path)):
       if name.startswith("survey-"):
         os.unlink(os.path.join(os.path.dirname(path), name))
@@ -93,7 +93,7 @@ def _part(out: str, job, every: int, task) -> int:
   part, indices = task
   items = mixture.items(job.source, job.options)
   stem = _stem(out, part)
-  died = files.read_json(f"{stem}.at") or {}
+  died = files.find_json(f"{stem}.at") or {}
   rows = []
   for i in indices:
     tries = died.get("tries", 0) if died.get("item") == i else 0

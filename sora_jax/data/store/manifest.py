@@ -84,7 +84,7 @@ def open_manifest(root, split: str = "train") -> Manifest:
 def read_info(root) -> dict | None:
   """dataset.json, None when there is none."""
   path = os.path.join(root, "dataset.json")
-  info = files.read_json(path)
+  info = files.find_json(path)
   for key in ("shards", "clips"):
     if info is not None and not isinstance(info.get(key), dict):
       raise ValueError(f"{path} is damaged: key {key} is missing")

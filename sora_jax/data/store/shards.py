@@ -52,7 +52,7 @@ def check(root, info: dict) -> dict | None:
   """As `begin`, but changes nothing."""
   info = json.loads(json.dumps(info))
   done = manifest.read_info(root)
-  for old in (done, files.read_json(os.path.join(root, PARTS, "job.json"))):
+  for old in (done, files.find_json(os.path.join(root, PARTS, "job.json"))):
     changed = [k for k, v in info.items() if old and old.get(k) != v]
     if changed:
       raise ValueError(
@@ -81,18 +81,13 @@ def write_shard(root, split: str, shard: int, records, dtype: np.dtype,
   """
   stem = part(root, split, shard)
   os.makedirs(os.path.dirname(stem), exist_ok=True)
-  unfinished = f"{stem}.{os.getpid()}.tmp"
-  writer = array_record_module.ArrayRecordWriter(unfinished, "group_size:1")
   rows = []
-  try:
+  with files.atomic_path(f"{stem}.array_record") as unfinished:
+    writer = array_record_module.ArrayRecordWriter(unfinished, "group_size:1")
     for record, (data, row, *times) in enumerate(records):
       writer.write(data)
       rows += [(shard, record, *row)] * (times[0] if times else 1)
     writer.close()
-  except BaseException:
-    os.unlink(unfinished)
-    raise
-  os.replace(unfinished, f"{stem}.array_record")
   files.write_json_lines(f"{stem}.jsonl", rejects)
   with files.atomic(f"{stem}.npy") as f:  # last: the shard is whole
     np.save(f, np.array(rows, dtype), allow_pickle=False)
