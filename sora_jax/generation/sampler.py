@@ -20,7 +20,7 @@ from sora_jax.geometry import patches
 from sora_jax.mesh import multihost
 from sora_jax.models import dit
 from sora_jax.models.vae import vae
-from sora_jax.text import tokenizer as tokenizer_lib
+from sora_jax.text import prompts as prompts_lib
 
 PATCH = canvas_lib.PATCH
 
@@ -50,7 +50,7 @@ class Sampling:
   report: object = None
 
 
-def sample(model: pretrained.Model, tokenizer: tokenizer_lib.Tokenizer,
+def sample(model: pretrained.Model, tokenizer: prompts_lib.Tokenizer,
            canvases: Sequence[canvas_lib.Canvas], prompts: Sequence[str],
            seeds: Sequence[int], how: Sampling) -> list[np.ndarray]:
   """Draws canvases of one shape together, one a row.
@@ -182,22 +182,18 @@ def _window(model, x, known, eps, extra, pos, texts, rows, rolls, keys, done,
   return np.asarray(x)[:, :length].reshape(shape)
 
 
-def encode_text(model: pretrained.Model, tokenizer, prompts: Sequence[str],
-                continues: bool = False) -> types.TextStates:
+def encode_text(model: pretrained.Model, tokenizer: prompts_lib.Tokenizer,
+                prompts: Sequence[str], continues: bool = False
+                ) -> types.TextStates:
   """Encodes prompts, one a row; open models do not know of <continues>."""
   cfg = sampling_defaults.of(model)
-  limit, pad = cfg["text_limit"], cfg["text_pad"]
-  ids = np.full((len(prompts), limit), tokenizer.pad, np.int32)
-  seg = np.zeros((len(prompts), limit), np.int32)
-  for i, prompt in enumerate(prompts):
-    row = (tokenizer.encode(tokenizer_lib.clean(prompt), limit) if pad else
-           tokenizer.encode(prompt, limit, continues))
-    ids[i, :len(row)], seg[i, :len(row)] = row, 1
+  ids, seg = prompts_lib.encode_rows(tokenizer, prompts, cfg["text_limit"],
+                                     cfg["text_pad"], continues)
   part = model.text_encoder
   # Through the host: the encoder may lie on other devices.
   states = multihost.gather(_encode_text(part.module, part.params,
                                         types.Text(ids=ids, seg=seg)))
-  return states.replace(seg=np.ones_like(seg)) if pad else states
+  return states.replace(seg=np.ones_like(seg)) if cfg["text_pad"] else states
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -15,11 +15,14 @@ import dataclasses
 import itertools
 import os
 import re
+from typing import Any
 
 import sentencepiece
 
 from sora_jax import files
 
+Find = Callable[[str], int | None]  # a special token to its id
+Reading = tuple[Callable[[str], list[int]], int, Find]
 SENTINELS = 100  # <extra_id_i> where tokenizer_config.json names no number
 
 
@@ -39,15 +42,19 @@ class OpenTokenizer:
   eos: int
   pad: int
 
-  def encode(self, text: str, limit: int) -> list[int]:
-    """Ids of a prompt, at most `limit`: pieces.. EOS."""
+  def encode(self, text: str, limit: int, continues: bool = False) -> list[int]:
+    """Ids of a prompt, at most `limit`: pieces.. EOS.
+
+    `continues` is as in tokenizer.Tokenizer and changes nothing here.
+    """
+    del continues
     if limit < 1:
       raise ValueError(f"a text limit of {limit} holds no prompt; give at least "
                        "1")
     return self.split(text)[:limit - 1] + [self.eos]
 
 
-def read(folder: str) -> OpenTokenizer:
+def read(folder: str | os.PathLike) -> OpenTokenizer:
   """The tokenizer of a folder, from spiece.model or else tokenizer.json.
 
   Raises:
@@ -64,7 +71,7 @@ def read(folder: str) -> OpenTokenizer:
                        pad=special("pad_token", "<pad>"))
 
 
-def _spiece(path: str, settings: dict):
+def _spiece(path: str, settings: dict[str, Any]) -> Reading:
   """(split, number of ids, token to id) of a sentencepiece model."""
   processor = sentencepiece.SentencePieceProcessor()
   try:
@@ -98,7 +105,7 @@ def _spiece(path: str, settings: dict):
   return split, max(size, *special.values()) + 1, special.get
 
 
-def _json(path: str, settings: dict):
+def _json(path: str, settings: dict[str, Any]) -> Reading:
   """(split, number of ids, token to id) of a file of `tokenizers`."""
   del settings  # all that splits a text is in the file
   try:
@@ -119,15 +126,15 @@ def _json(path: str, settings: dict):
 FILES = {"spiece.model": _spiece, "tokenizer.json": _json}
 
 
-def _settings(folder: str) -> dict:
+def _settings(folder: str | os.PathLike) -> dict[str, Any]:
   """tokenizer_config.json over special_tokens_map.json; {} without them."""
-  found = {}
+  found: dict[str, Any] = {}
   for name in ("special_tokens_map.json", "tokenizer_config.json"):
     found |= files.find_json(os.path.join(folder, name)) or {}
   return found
 
 
-def _id(find, token: str | dict, path: str) -> int:
+def _id(find: Find, token: str | dict, path: str) -> int:
   """The id of a special token, which may be written with its settings."""
   token = token["content"] if isinstance(token, dict) else token
   found = find(token)

@@ -12,12 +12,12 @@ relative, so nothing else tells the model whether the first latent it sees
 covers one frame or four. It is a control piece and cannot be typed.
 """
 
+from collections.abc import Iterable
 import dataclasses
 import hashlib
-import html
-import importlib.util
 import io
 import os
+from typing import Protocol
 
 import sentencepiece
 
@@ -25,6 +25,7 @@ from sora_jax import files
 from sora_jax.text import open_tokenizer
 
 PAD, EOS, UNK, CONTINUES = 0, 1, 2, 3
+VOCAB = 512  # ids of a new tokenizer, at most
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,22 +62,23 @@ class Tokenizer:
     return front + ids + [EOS]
 
 
-def train(texts, path, vocab_size: int = 512) -> Tokenizer:
-  """Trains a tokenizer on texts and writes it to `path`.
+def train(captions: Iterable[str], path: str | os.PathLike,
+          vocab_size: int = VOCAB) -> Tokenizer:
+  """Trains a tokenizer on captions and writes it to `path`.
 
   A corpus that does not allow `vocab_size` pieces gives fewer: size embeddings
   by the config, not by the tokenizer.
 
   Args:
-    texts: an iterable of captions; repeated ones count once.
-    path: the file to write, aside and renamed.
+    captions: in any order; repeated ones count once.
+    path: the file to write.
     vocab_size: the most ids, raised to the number of characters if that is
       larger.
 
   Raises:
-    ValueError: no text at all.
+    ValueError: no caption at all.
   """
-  texts = sorted({" ".join(t.split()) for t in texts} - {""})
+  texts = sorted({" ".join(c.split()) for c in captions} - {""})
   if not texts:
     raise ValueError("no caption to train a tokenizer on: 0 texts")
   least = len(set("".join(texts))) + 8
@@ -92,24 +94,39 @@ def train(texts, path, vocab_size: int = 512) -> Tokenizer:
   return load(model.getvalue())
 
 
-def of(manifest) -> Tokenizer:
-  """The tokenizer that the data set of a shards.Manifest was prepared with.
+class DataSet(Protocol):
+  """A prepared or encoded data set: manifest.Manifest."""
+
+  @property
+  def root(self) -> str:
+    """The folder."""
+    ...
+
+  @property
+  def info(self) -> dict:
+    """dataset.json."""
+    ...
+
+
+def of(data: DataSet) -> Tokenizer:
+  """The tokenizer that a data set was prepared with.
 
   Raises:
     ValueError: it is missing, or not the one that dataset.json names.
   """
-  path = os.path.join(manifest.root, "tokenizer.model")
+  path = os.path.join(data.root, "tokenizer.model")
   found = load(path)
-  if found.digest != manifest.info.get("tokenizer", found.digest):
+  if found.digest != data.info.get("tokenizer", found.digest):
     raise ValueError(f"{path} is not the tokenizer that dataset.json names: "
                      "prepare the data set again")
   return found
 
 
-def open_folder(folder) -> Tokenizer | open_tokenizer.OpenTokenizer:
+def open_folder(folder: str | os.PathLike
+                ) -> Tokenizer | open_tokenizer.OpenTokenizer:
   """The tokenizer of a model folder's part tokenizer/, ours or another's.
 
-  Either has `encode(text, limit)`, `vocab_size` and `pad`.
+  Either has `encode(text, limit, continues)`, `vocab_size` and `pad`.
 
   Raises:
     ValueError: none is there, or a file is damaged; the message names it.
@@ -120,19 +137,7 @@ def open_folder(folder) -> Tokenizer | open_tokenizer.OpenTokenizer:
   return open_tokenizer.read(folder)
 
 
-def clean(prompt: str) -> str:
-  """A prompt as Wan takes it: broken text mended, one space between words.
-
-  Like the reference, it mends text (mojibake, curly quotes) only where the
-  package ftfy, of the extra text, is installed.
-  """
-  if importlib.util.find_spec("ftfy"):
-    import ftfy  # pylint: disable=g-import-not-at-top
-    prompt = ftfy.fix_text(prompt)
-  return " ".join(html.unescape(html.unescape(prompt)).split())
-
-
-def load(source) -> Tokenizer:
+def load(source: bytes | str | os.PathLike) -> Tokenizer:
   """The tokenizer of a path or of the bytes of a model.
 
   Raises:

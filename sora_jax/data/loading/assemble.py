@@ -15,6 +15,7 @@ from sora_jax.data.store import latents
 from sora_jax.data.store import manifest as manifest_lib
 from sora_jax.geometry import patches
 from sora_jax.geometry import sizes
+from sora_jax.text import prompts
 from sora_jax.text import tokenizer as tokenizer_lib
 
 
@@ -185,16 +186,10 @@ def _read(load: Loader, index: int) -> Clip | None:
     return None
   captions = (record.captions + record.captions[:1] * latents.CAPTIONS)[
       :latents.CAPTIONS]
-  prompts = tuple(tuple(np.array(_encode(load, c, continues), np.int32)
-                        for c in (*captions, "")) for continues in (False, True))
-  return Clip(_patches(load, record.z), tails, stills, blind, prompts)
-
-
-def _encode(load: Loader, text: str, continues: bool) -> list[int]:
-  """Ids of a prompt; open models do not know of <continues>."""
-  if load.text_pad:
-    return load.tokenizer.encode(tokenizer_lib.clean(text), load.text_limit)
-  return load.tokenizer.encode(text, load.text_limit, continues)
+  ids = tuple(tuple(np.array(prompts.encode(
+      load.tokenizer, c, load.text_limit, load.text_pad, continues), np.int32)
+                    for c in (*captions, "")) for continues in (False, True))
+  return Clip(_patches(load, record.z), tails, stills, blind, ids)
 
 
 def _patches(load: Loader, z: np.ndarray) -> np.ndarray:
