@@ -77,10 +77,11 @@ def get_config(variant: str = "tiny") -> ml_collections.ConfigDict:
                   text_limit=80, max_segments=16, f_ref=8.0,
                   dropout=0.1, images=-1.0, shards=1,
                   cache_bytes=2**32)
-  # What the model folder states as the defaults of sampling, with the size and
-  # the frames of the previews. window: frames of the longest clips.
-  cfg.sampling = dict(steps=30, guidance=3.0, guidance_interval=(0.1, 1.0),
-                      method="ancestral", fps=8.0, window=49,
+  # What the model folder states as the defaults of sampling. window: frames of
+  # the longest clips.
+  cfg.sampling = dict(size=(64, 64), frames=17, fps=8.0, steps=30,
+                      method="ancestral", guidance=3.0,
+                      guidance_interval=(0.1, 1.0), window=49,
                       max_tokens=40_000)
   cfg.loop = dict(log_every=50, save_every=1000, preview_every=5000)
   cfg.preview = dict(
@@ -130,8 +131,9 @@ def _wan(cfg, variant: str) -> None:
   cfg.data = dict(shapes=((1, length),), text_length=2048, text_limit=512,
                   text_pad=True, max_segments=4, f_ref=fps, dropout=0.1,
                   masks=(("interior", 0.0), ("loop", 0.0)))
-  cfg.sampling = dict(steps=50, guidance=5.0, guidance_interval=(0.0, 1.0),
-                      method="folder", fps=fps, window=121 if new else 81,
+  cfg.sampling = dict(size=(832, 480), frames=81, fps=fps, steps=50,
+                      method="folder", guidance=5.0,
+                      guidance_interval=(0.0, 1.0), window=121 if new else 81,
                       max_tokens=100_000, flow_shift=shift)
   cfg.loop = dict(log_every=10, save_every=500, preview_every=1000)
   cfg.preview = dict(seed=0, size=(832, 480), frames=81, prompts=(
@@ -160,9 +162,9 @@ def _pod(cfg, layers, heads, head_size, ffn, text, topology, mesh,
   cfg.data = dict(shapes=((rows, length),), text_length=2048, text_limit=256,
                   max_segments=64, f_ref=24.0, dropout=0.1, images=0.2,
                   shards=rows)
-  cfg.sampling = dict(steps=30, guidance=5.0, guidance_interval=(0.1, 1.0),
-                      method="ab2", fps=24.0, window=121,
-                      max_tokens=4_000_000)
+  cfg.sampling = dict(size=(480, 272), frames=49, fps=24.0, steps=30,
+                      method="ab2", guidance=5.0, guidance_interval=(0.1, 1.0),
+                      window=121, max_tokens=4_000_000)
   cfg.loop = dict(log_every=10, save_every=1000, preview_every=5000)
   cfg.preview = dict(seed=0, size=(480, 272), frames=49, prompts=(
       "A ship sails through a storm at night, lit by lightning.",))

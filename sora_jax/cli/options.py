@@ -1,11 +1,14 @@
 """The flags of a verb, which `--help` lists."""
 
+import re
 import textwrap
 
 from absl import flags
 
 HELP = {"-h", "-help", "--help"}
 WIDTH = 80
+# Old name -> new name. The old one is refused with the new one.
+RENAMED_FLAGS: dict[str, str] = {}
 
 
 class Help(Exception):
@@ -15,12 +18,18 @@ class Help(Exception):
 class Flags(flags.FlagValues):
   """The flags of one verb.
 
-  Reading a command line that asks for help raises Help and reads nothing.
+  Reading a command line that asks for help raises Help and reads nothing; one
+  that has the old name of a flag raises ValueError with the new name.
   """
 
   def __call__(self, argv, known_only=False):
     if asked(argv):
       raise Help("\n".join(_lines(self[name]) for name in self))
+    for arg in argv:
+      old = re.match(r"--?(?:no)?([\w-]*)", arg)
+      new = RENAMED_FLAGS.get(old[1]) if old else None
+      if new in self and old[1] not in self:
+        raise ValueError(f"--{old[1]} is called --{new} now")
     return super().__call__(argv, known_only)
 
   def read(self, argv: list[str]) -> None:

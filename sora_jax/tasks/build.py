@@ -100,15 +100,17 @@ def scheduler(cfg) -> dict:
 
   The reference's UniPC scheduler runs an x0 model with these keys.
   """
-  sampling = dict(cfg["sampling"])
+  sampling, preview = dict(cfg["sampling"]), cfg["preview"]
+  # Configs of older runs have no size and frames but those of the preview.
+  size = sampling.pop("size", preview["size"])
+  frames = sampling.pop("frames", preview["frames"])
   kinds = {"x0": "sample", "eps": "epsilon", "velocity": "flow_prediction"}
   return {
       "_class_name": "UniPCMultistepScheduler", "num_train_timesteps": 1000,
       "prediction_type": kinds[cfg["process"]["prediction"]],
       "use_flow_sigmas": True, "flow_shift": sampling.pop("flow_shift", 1.0),
       "sora_jax": {"process": dict(cfg["process"]), **sampling,
-                   "size": list(cfg["preview"]["size"]),
-                   "frames": cfg["preview"]["frames"],
+                   "size": list(size), "frames": frames,
                    "f_ref": cfg["data"]["f_ref"],
                    "text_limit": cfg["data"]["text_limit"],
                    "text_pad": cfg["data"].get("text_pad", False)}}
