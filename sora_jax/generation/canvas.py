@@ -16,6 +16,7 @@ import dataclasses
 
 import numpy as np
 
+from sora_jax.geometry import frames as frames_lib
 from sora_jax.geometry import patches
 
 PATCH = (1, 2, 2)
@@ -181,7 +182,7 @@ def continues(canvas: Canvas, window: np.ndarray) -> bool:
 
 def still_time(canvas: Canvas, window: np.ndarray, frame: int) -> float:
   """Where a frame lies among the latents of a window, in latents."""
-  return (frame + canvas.lead) / 4 - max(int(window[0]) - 1, 0)
+  return frames_lib.time_in(frame + canvas.lead, int(window[0]), 4)
 
 
 def stills(canvas: Canvas, window: np.ndarray):

@@ -62,22 +62,24 @@ def extend(model: pretrained.Model, video: np.ndarray, frames: int, fps: float,
   st, (count, height, width) = _stride(model, video), video.shape[:3]
   fields = dict(fps=fps, size=(width, height))
   if direction == "forward":
-    video, lead = _whole(video, st)
+    video, lead = frames_lib.fill_front(video, st)
     return canvas_lib.of_parts(
-        [video_lib.latents(model, video), -(-frames // st)], lead=lead,
+        [video_lib.latents(model, video),
+         frames_lib.suffix_latents(frames, st)], lead=lead,
         frames=count + frames, **fields)
   more, odd = frames, 0
   if direction == "both":  # the clip is drawn on both sides of whole latents
     odd = count % st if count > st else 0
     video, more = video[odd:], frames + odd
-  before = -(-(more - 1) // st) + 1
-  parts = [before, video_lib.latents(model, _filled(video, st), tail=True)]
+  before = frames_lib.latent_count(more, st)
+  suffix = frames_lib.fill_suffix(video, st)
+  parts = [before, video_lib.latents(model, suffix, tail=True)]
   total = count + frames
   if direction == "both":
-    total += frames + (-len(video) % st)
-    parts.append(-(-frames // st))
-  return canvas_lib.of_parts(parts, lead=(before - 1) * st + 1 - more,
-                             frames=total, **fields)
+    total += frames + len(suffix) - len(video)
+    parts.append(frames_lib.suffix_latents(frames, st))
+  lead = frames_lib.frame_count(before, st) - more
+  return canvas_lib.of_parts(parts, lead=lead, frames=total, **fields)
 
 
 def connect(model: pretrained.Model, a: np.ndarray, b: np.ndarray, frames: int,
@@ -107,11 +109,12 @@ def loop(model: pretrained.Model, video: np.ndarray, frames: int, fps: float,
     raise ValueError(f"--frames={frames}: a way back has at least 1 frame")
   video = video_lib.cover(video, size)
   st = _stride(model, video)
-  video = _filled(video[:max(len(video) // st, 1) * st], st)
-  new = -(-frames // st)
+  video = frames_lib.fill_suffix(video[:max(len(video) // st, 1) * st], st)
+  new = frames_lib.suffix_latents(frames, st)
   return canvas_lib.of_parts(
       [video_lib.latents(model, video, tail=True), new], fps=fps,
-      size=(video.shape[2], video.shape[1]), frames=len(video) + st * new,
+      size=(video.shape[2], video.shape[1]),
+      frames=len(video) + frames_lib.suffix_frames(new, st),
       wraps=True)
 
 
@@ -119,10 +122,11 @@ def text_loop(model: pretrained.Model, size: tuple[int, int], frames: int,
               fps: float):
   """A loop of `frames` (in fours) of which nothing is known."""
   st = vae.stride(model.vae.module)[0]
-  count = -(-frames // st)
+  count = frames_lib.suffix_latents(frames, st)
   _, h, w = _grid(model, size, frames, fps)
   return canvas_lib.blank((count, h, w), model.vae.module.z, fps=fps, size=size,
-                          frames=st * count, wraps=True)
+                          frames=frames_lib.suffix_frames(count, st),
+                          wraps=True)
 
 
 def edit(model: pretrained.Model, video: np.ndarray, strength: float, fps: float,
@@ -156,12 +160,12 @@ def inpaint(model: pretrained.Model, video: np.ndarray, region, fps: float,
   """
   video = video_lib.cover(video, size)
   _stride(model, video)
-  x, y, w, h, t0, t1 = widened(model, video.shape[:3], region)
-  st, sh, sw = (s * p for s, p in zip(vae.stride(model.vae.module), PATCH))
-  z = video_lib.latents(model, frames_lib.without_region(video, (x, y, w, h, t0, t1)))
+  region = widened(model, video.shape[:3], region)
+  z = video_lib.latents(model, frames_lib.without_region(video, region))
   known = np.ones((len(z), z.shape[1] // PATCH[1], z.shape[2] // PATCH[2]), bool)
-  known[-(-t0 // st):-(-(t1 - 1) // st) + 1, y // sh:-(-(y + h) // sh),
-        x // sw:-(-(x + w) // sw)] = False
+  t0, t1, y0, y1, x0, x1 = frames_lib.tokens_of_region(
+      region, vae.stride(model.vae.module), PATCH)
+  known[t0:t1, y0:y1, x0:x1] = False
   return canvas_lib.Canvas(z, known, fps=fps, frames=len(video),
                            size=(video.shape[2], video.shape[1]))
 
@@ -179,14 +183,8 @@ def widened(model: pretrained.Model, shape: tuple[int, int, int], region):
     raise ValueError(
         f"--region={','.join(map(str, region))} holds nothing of {width}x"
         f"{height} with {frames} frames: give x,y,w,h or x,y,w,h,t0,t1")
-  st, sh, sw = (s * p for s, p in zip(vae.stride(model.vae.module), PATCH))
-  down = lambda n, m: n // m * m
-  up = lambda n, m, most: min(-(-n // m) * m, most)
-  # Latent 0 is frame 0, latent i the frames 4 i - 3 to 4 i.
-  t0 = 0 if t0 == 0 else down(t0 - 1, st) + 1
-  t1 = min(up(t1 - 1, st, frames) + 1, frames)
-  return (down(x, sw), down(y, sh), up(x + w, sw, width) - down(x, sw),
-          up(y + h, sh, height) - down(y, sh), t0, t1)
+  return frames_lib.widen_region(shape, (x, y, w, h, t0, t1),
+                                 vae.stride(model.vae.module), PATCH)
 
 
 def _grid(model, size, frames, fps):
@@ -219,14 +217,3 @@ def _stride(model, video) -> int:
   """Frames of a latent; an error where a video is below one patch."""
   _grid(model, (video.shape[2], video.shape[1]), len(video), 1.0)
   return vae.stride(model.vae.module)[0]
-
-
-def _whole(video, st):
-  """A video of 4 k + 1 frames, the first repeated, and how often it was."""
-  lead = -(len(video) - 1) % st
-  return np.concatenate([np.repeat(video[:1], lead, 0), video]), lead
-
-
-def _filled(video, st):
-  """A video of 4 k frames, the last repeated."""
-  return np.concatenate([video, np.repeat(video[-1:], -len(video) % st, 0)])

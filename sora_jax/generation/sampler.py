@@ -16,6 +16,7 @@ from sora_jax.diffusion import steppers
 from sora_jax.formats import pretrained
 from sora_jax.formats import sampling_defaults
 from sora_jax.generation import canvas as canvas_lib
+from sora_jax.geometry import frames as frames_lib
 from sora_jax.geometry import patches
 from sora_jax.mesh import multihost
 from sora_jax.models import dit
@@ -145,7 +146,7 @@ def window(model: pretrained.Model, canvas: canvas_lib.Canvas,
     return most if len(canvas.z) > most > 2 else len(canvas.z)
   if frames < 1:
     raise ValueError(f"--window={frames}: a window has at least 1 frame")
-  return min(-(-(frames - 1) // stride) + 1, max(most, 1))
+  return min(frames_lib.latent_count(frames, stride), max(most, 1))
 
 
 @functools.partial(jax.jit, static_argnums=(1, 2))
