@@ -48,8 +48,8 @@ def pair(config, seed=0):
   cells = int(np.prod(patch))
   module = dit.DiT(layers=layers, heads=heads, head_size=size, ffn=ffn,
                    patch_channels=c_in * cells, out_channels=c_out * cells,
-                   text_width=text, freq_dim=freq, eps=eps)
-  return reference, module, dit_mapping.to_flax(weights, module, patch)
+                   text_width=text, freq_dim=freq, eps=eps, patch=patch)
+  return reference, module, dit_mapping.to_flax(weights, module)
 
 
 def inputs(config, per_token, seed=0, rows=2, text_length=7):
@@ -111,7 +111,7 @@ def test_gradients(config, per_token, remat):
       params, values[0], values[2])
   close(dz, z.grad, 1e-3)
   close(dtext, text.grad, 1e-3)
-  grads = dit_mapping.from_flax(grads, module, config[8])
+  grads = dit_mapping.from_flax(grads, module)
   wanted = dict(reference.named_parameters())
   assert set(grads) == set(wanted)
   for name, grad in grads.items():
@@ -120,7 +120,7 @@ def test_gradients(config, per_token, remat):
 
 def test_names_there_and_back():
   reference, module, params = pair(CONFIGS[3])
-  weights = dit_mapping.from_flax(params, module, CONFIGS[3][8])
+  weights = dit_mapping.from_flax(params, module)
   state = reference.state_dict()
   assert set(weights) == set(state)
   for name, value in state.items():

@@ -13,7 +13,6 @@ from sora_jax import main
 from sora_jax import types
 from sora_jax.encoding import video
 from sora_jax.formats import pretrained
-from sora_jax.generation import canvas
 from sora_jax.generation import pipeline
 from sora_jax.geometry import patches
 from sora_jax.models import dit
@@ -44,7 +43,7 @@ def test_the_reference_makes_our_video(exported):
   embed = lambda text: torch.tensor(states(ours, text))
   length = int(np.prod(ours.text(SIZE, FRAMES).grid))
   x = patches.noise(jax.random.key(SEED), length, 16)
-  z = np.array(patches.unpatchify(x, (2, 4, 6), canvas.PATCH))
+  z = np.array(patches.unpatchify(x, (2, 4, 6), ours.model.patch))
   with torch.no_grad():
     wanted = 255 * reference(
         prompt_embeds=embed(PROMPT), negative_prompt_embeds=embed(""),

@@ -11,7 +11,6 @@ import torch
 import wan_folder
 
 from sora_jax import main
-from sora_jax.generation import canvas
 from sora_jax.generation import pipeline
 from sora_jax.geometry import patches
 from sora_jax.geometry import sizes
@@ -36,10 +35,10 @@ def noise(ours):
   """The noise of SEED as the reference's latents [1, C, t, h, w]."""
   stride = vae.stride(ours.model.vae.module)
   size = sizes.latent_size((FRAMES, *SIZE[::-1]), stride)
-  grid = sizes.grid_size(size, canvas.PATCH)
+  grid = sizes.grid_size(size, ours.model.patch)
   x = patches.noise(jax.random.key(SEED), int(np.prod(grid)),
                        ours.model.transformer.module.patch_channels)
-  z = np.array(patches.unpatchify(x, size, canvas.PATCH))
+  z = np.array(patches.unpatchify(x, size, ours.model.patch))
   return torch.tensor(z).permute(0, 4, 1, 2, 3)
 
 

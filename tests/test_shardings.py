@@ -3,7 +3,6 @@
 import pathlib
 
 import jax
-import numpy as np
 import pytest
 
 from configs import dit as dit_config
@@ -21,7 +20,7 @@ RULES = {"transformer": mesh_lib.DIT_RULES, "text_encoder": mesh_lib.TEXT_RULES}
 def golden(variant):
   """One line for each parameter of a config: its path, shape and axes."""
   cfg = dit_config.get_config(variant)
-  channels = 16 * int(np.prod(build.PATCH))
+  channels = 16 * 4
   models = {"transformer": (dit.init, dit.DiT(
       patch_channels=channels, out_channels=channels, **cfg.transformer))}
   if "text_encoder" in cfg:

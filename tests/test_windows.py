@@ -11,7 +11,7 @@ from sora_jax.generation import canvas as canvas_lib
 
 def test_stills_and_windows_stand_where_training_puts_them():
   canvas = dataclasses.replace(
-      canvas_lib.blank((9, 1, 1), 4, fps=16., size=(16, 16), frames=33),
+      canvas_lib.blank((9, 1, 1), (1, 2, 2), 4, fps=16., size=(16, 16), frames=33),
       stills=((22, np.zeros((1, 2, 2, 4))),))
   time = lambda window: canvas_lib.positions(canvas, window, 8.)[:, 0].tolist()
   # data/assemble.py: latent `start` stands at index 1 in an interior view, and

@@ -144,8 +144,8 @@ def minute() -> list[str]:
       module = transformer(name, f"configs/vae.py:{vae}")
       stride = vae_lib.stride(build.vae_of(
           config_lib.load(f"configs/vae.py:{vae}")))
-      size = sizes.latent_size((1440, 1080, 1920), stride, build.PATCH)
-      length = math.prod(sizes.grid_size(size, build.PATCH))
+      size = sizes.latent_size((1440, 1080, 1920), stride, sizes.DEFAULT_PATCH)
+      length = math.prod(sizes.grid_size(size, sizes.DEFAULT_PATCH))
       one = [(length, 256)]
       flops, scores = (count(module, one) for count in (
           flops_lib.dit_flops, flops_lib.attention_flops))

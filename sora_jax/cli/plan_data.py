@@ -71,13 +71,14 @@ def _tokens(f, cfg, manifest) -> dict:
                      1)
     if f.tokens:
       square = sizes_lib.resized_all(sizes, sizes_lib.ResizePolicy(0, f.square), stride,
-                                build.PATCH)
+                                sizes_lib.DEFAULT_PATCH)
       data["shapes"] = suggest_buckets.shapes(
-          sizes_lib.token_count(square, stride, build.PATCH), f.tokens, data["shards"])
+          sizes_lib.token_count(square, stride, sizes_lib.DEFAULT_PATCH),
+          f.tokens, data["shards"])
       longest = data["shapes"][-1][1]
     fit = sizes_lib.ResizePolicy(longest, f.square)
-    lost = sizes_lib.resize_report(sizes, fit, stride, build.PATCH)
-    manifest = estimate.manifest(manifest, fit, stride, build.PATCH)
+    lost = sizes_lib.resize_report(sizes, fit, stride, sizes_lib.DEFAULT_PATCH)
+    manifest = estimate.manifest(manifest, fit, stride, sizes_lib.DEFAULT_PATCH)
   elif f.square or f.stride:
     raise ValueError(f"{f.data} is encoded already: --stride and --square are "
                      "for a data set of `prepare`")

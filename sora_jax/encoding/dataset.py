@@ -33,7 +33,6 @@ from sora_jax.models.vae import vae
 from sora_jax.text import tokenizer as tokenizer_lib
 
 MAX_SHAPES = 8
-PATCH = (1, 2, 2)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,18 +75,19 @@ def encode(model: pretrained.Model, data, out, *, seed: int = 0, tails: int = 2,
                for split in manifest_lib.open_manifest(data).info["shards"]}
   source = manifests["train"].info
   stride = vae.stride(model.vae.module)
-  info = latents.describe(source, model.digest, stride, PATCH,
+  info = latents.describe(source, model.digest, stride, model.patch,
                           model.vae.module.z, seed, tails, stills, boxes)
   fit = fit or sizes_lib.ResizePolicy()
   sizes = np.concatenate([np.stack([m.entries[k] for k in (
       "frames", "height", "width")], 1) for m in manifests.values()])
   info["fit"] = None if fit == sizes_lib.ResizePolicy() else {
-      **dataclasses.asdict(fit), **sizes_lib.resize_report(sizes, fit, stride, PATCH)}
+      **dataclasses.asdict(fit),
+      **sizes_lib.resize_report(sizes, fit, stride, model.patch)}
   if (done := latents.begin(out, data, info)) is not None:
     return done
-  sizes = sizes_lib.resized_all(sizes, fit, stride, PATCH)[:, 1:]
+  sizes = sizes_lib.resized_all(sizes, fit, stride, model.patch)[:, 1:]
   run = Encoder(model, shapes(map(tuple, np.unique(sizes, axis=0).tolist()),
-                              stride), batch)
+                              stride, model.patch), batch)
   tokenizer = tokenizer_lib.of(manifests["train"])
   todo = [(split, shard) for split, m in manifests.items()
           for shard in range(m.info["shards"][split])]
@@ -102,7 +102,7 @@ def encode(model: pretrained.Model, data, out, *, seed: int = 0, tails: int = 2,
   with futures.ThreadPoolExecutor() as pool:
     decoded = decode_batches.decoded(
         pool, [(manifests[job[0]], *group) for job in missing
-               for group in groups[job]], fit, stride, PATCH)
+               for group in groups[job]], fit, stride, model.patch)
 
     def written(job, rejects):
       nonlocal count
@@ -130,12 +130,13 @@ def statistics(module: vae.VAE, params, manifest: manifest_lib.Manifest,
   rows = np.random.default_rng(0).permutation(len(manifest))[:clips]
   stride, sizes = vae.stride(module), manifest.entries[rows]
   sizes = set(zip(sizes["height"].tolist(), sizes["width"].tolist()))
-  run = Encoder(model, shapes(sizes, stride), 16)
+  run = Encoder(model, shapes(sizes, stride, model.patch), 16)
   groups = decode_batches.of(manifest, np.sort(rows))
   count, sums = 0, np.zeros((2, module.z))  # of the latents and their squares
   with futures.ThreadPoolExecutor() as pool:
     for found in decode_batches.decoded(pool, [(manifest, *g) for g in groups],
-                                    sizes_lib.ResizePolicy(), stride, PATCH):
+                                    sizes_lib.ResizePolicy(), stride,
+                                        model.patch):
       jobs = [Job(clip[1], []) for clip in found if not isinstance(clip, dict)]
       run(jobs)
       for job in jobs:
@@ -147,12 +148,12 @@ def statistics(module: vae.VAE, params, manifest: manifest_lib.Manifest,
   return mean, np.sqrt(np.maximum(square - mean * mean, 0))
 
 
-def shapes(sizes, stride) -> list[tuple[int, int]]:
+def shapes(sizes, stride, patch: sizes_lib.Patch) -> list[tuple[int, int]]:
   """At most MAX_SHAPES padded (height, width) that hold all `sizes`.
 
   The two shapes whose union adds the least area are merged until few are left.
   """
-  found = sorted({sizes_lib.padded_size((1, *s), stride, PATCH)[1:]
+  found = sorted({sizes_lib.padded_size((1, *s), stride, patch)[1:]
                   for s in sizes})
   area = lambda s: s[0] * s[1]
   union = lambda a, b: (max(a[0], b[0]), max(a[1], b[1]))
@@ -180,10 +181,10 @@ class Encoder:
 
   def __call__(self, jobs: list[Job]) -> None:
     """Puts the latents [t, h, w, C] of each job's video into its `done`."""
-    stride = vae.stride(self.model.vae.module)
+    stride, patch = vae.stride(self.model.vae.module), self.model.patch
     classes = {}
     for job in jobs:
-      size = sizes_lib.padded_size(job.video.shape[:3], stride, PATCH)
+      size = sizes_lib.padded_size(job.video.shape[:3], stride, patch)
       shape = min((s for s in self.shapes
                    if s[0] >= size[1] and s[1] >= size[2]),
                   key=lambda s: s[0] * s[1])
@@ -197,7 +198,7 @@ class Encoder:
     """Encodes up to `batch` videos of one padded shape."""
     frames = max(size[0] for size, _ in members)
     video = np.zeros((self.batch, frames, *shape, 3), np.uint8)
-    valid = np.full((self.batch, 2), stride[1] * PATCH[1], np.int32)
+    valid = np.full((self.batch, 2), stride[1] * self.model.patch[1], np.int32)
     for row, (size, job) in enumerate(members):
       video[row, :, :size[1], :size[2]] = sizes_lib.pad_to(
           job.video, (frames, *size[1:]))
@@ -227,7 +228,7 @@ def encode_part(module, params, video, ctx, size):
 
 def _records(run: Encoder, found, tokenizer, info: dict, rejects: list):
   """Yields the records of decoded clips and their manifest rows."""
-  stride = vae.stride(run.model.vae.module)
+  stride, patch = vae.stride(run.model.vae.module), run.model.patch
   st, clips, jobs = stride[0], [], []
   for clip in found:
     if isinstance(clip, dict):
@@ -235,8 +236,7 @@ def _records(run: Encoder, found, tokenizer, info: dict, rejects: list):
       continue
     item, video, times = clip
     size = video.shape[:3]
-    grid = sizes_lib.grid_size(sizes_lib.latent_size(size, stride, PATCH),
-                                PATCH)
+    grid = sizes_lib.grid_size(sizes_lib.latent_size(size, stride, patch), patch)
     cuts, frames, box = choose(info["latent_seed"], item.key, len(video), grid,
                                info["tails"], info["stills"], info["boxes"])
     last = sizes_lib.pad_to(video, (st * (grid[0] - 1) + 1, *size[1:]))
@@ -245,7 +245,7 @@ def _records(run: Encoder, found, tokenizer, info: dict, rejects: list):
              for c in cuts}
     stills = {f: Job(video[f:f + 1], []) for f in frames}
     blind = box and Job(frames_lib.without_region(
-        video, frames_lib.region_of_tokens(box, stride, PATCH)), [])
+        video, frames_lib.region_of_tokens(box, stride, patch)), [])
     clips.append((item, size, times, whole, tails, stills, box, blind))
     jobs += [whole, *tails.values(), *stills.values(), *([blind] if box else [])]
   run(jobs)

@@ -18,14 +18,14 @@ from sora_jax.geometry import frames as frames_lib
 from sora_jax.geometry import sizes
 from sora_jax.models.vae import vae
 
-PATCH = (1, 2, 2)
 WHOLE = 2**17  # pixels of a video that goes through the VAE at once
 
 
-def encode(part: pretrained.Component, video: np.ndarray) -> np.ndarray:
+def encode(part: pretrained.Component, video: np.ndarray,
+           patch: sizes.Patch = sizes.DEFAULT_PATCH) -> np.ndarray:
   """Raw latents [1, t, h, w, C] of a video uint8 [T, H, W, 3] of any size."""
   st = vae.stride(part.module)[0]
-  size = sizes.padded_size(video.shape[:3], vae.stride(part.module), PATCH)
+  size = sizes.padded_size(video.shape[:3], vae.stride(part.module), patch)
   if np.prod(size) <= WHOLE:
     x = to_float(sizes.pad_to(video, size))[None]
     return np.asarray(_encode(part.module, part.params, x)[0])
@@ -80,7 +80,7 @@ def latents(model: pretrained.Model, video: np.ndarray,
       t = T / 4, each of them encoded without knowing what came before.
   """
   video = frames_lib.lead_in(video) if tail else video
-  z = vae.normalise(encode(model.vae, video),
+  z = vae.normalise(encode(model.vae, video, model.patch),
                     np.asarray(model.latent_mean, np.float32),
                     np.asarray(model.latent_std, np.float32))[0]
   return z[frames_lib.LEAD_IN_LATENTS:] if tail else z

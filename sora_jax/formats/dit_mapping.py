@@ -54,36 +54,35 @@ def reference_name(path: str) -> str:
   return f"{MODULES[module]}.{LEAVES[leaf]}"
 
 
-def mapping(module: dit.DiT, patch=(1, 2, 2)) -> weight_mapping.WeightMapping:
-  """Where each parameter lies; `patch` is that of the first layer."""
-  return {path: _layout(path, shape, module, patch)
+def mapping(module: dit.DiT) -> weight_mapping.WeightMapping:
+  """Where each parameter lies."""
+  return {path: _layout(path, shape, module)
           for path, shape in weight_mapping.shapes(dit.init, module).items()}
 
 
-def _layout(path: str, shape, module: dit.DiT, patch) -> weight_mapping.TensorMapping:
+def _layout(path: str, shape, module: dit.DiT) -> weight_mapping.TensorMapping:
   name, stacked = reference_name(path), path.startswith("blocks/")
   names = [name.format(i) for i in range(module.layers)] if stacked else [name]
   if path == "patch/kernel":
-    channels = module.patch_channels // math.prod(patch)
-    return weight_mapping.TensorMapping((name,), (shape[-1], channels, *patch),
-                              (2, 3, 4, 1, 0), shape)
+    channels = module.patch_channels // math.prod(module.patch)
+    return weight_mapping.TensorMapping(
+        (name,), (shape[-1], channels, *module.patch), (2, 3, 4, 1, 0), shape)
   if path.endswith("table"):
     return weight_mapping.same(names, shape, (1, *shape[int(stacked):]), stacked)
   kind = weight_mapping.kernel if path.endswith("kernel") else weight_mapping.same
   return kind(names, shape, stacked=stacked)
 
 
-def to_flax(weights: dict[str, np.ndarray], module: dit.DiT, patch=(1, 2, 2)):
+def to_flax(weights: dict[str, np.ndarray], module: dit.DiT):
   """Parameters from a state dict in the reference's names.
 
   Raises:
     ValueError: a tensor that is missing, of another shape, or not known; the
       message names it.
   """
-  return weight_mapping.to_flax(weights, mapping(module, patch))
+  return weight_mapping.to_flax(weights, mapping(module))
 
 
-def from_flax(params, module: dit.DiT,
-              patch=(1, 2, 2)) -> dict[str, np.ndarray]:
+def from_flax(params, module: dit.DiT) -> dict[str, np.ndarray]:
   """A state dict in the reference's names."""
-  return weight_mapping.from_flax(params, mapping(module, patch))
+  return weight_mapping.from_flax(params, mapping(module))

@@ -7,20 +7,18 @@ is refused by name: nothing in a folder is ever run.
 
 from collections.abc import Callable
 import dataclasses
-
-import numpy as np
+import math
 
 from sora_jax import mesh as mesh_lib
 from sora_jax.formats import dit_mapping
 from sora_jax.formats import t5_mapping
 from sora_jax.formats import text_encoder_mapping
 from sora_jax.formats import vae_mapping
+from sora_jax.geometry import sizes
 from sora_jax.models import dit
 from sora_jax.models.text import encoder
 from sora_jax.models.text import t5
 from sora_jax.models.vae import vae
-
-PATCH = (1, 2, 2)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +48,7 @@ DIT_SIZES = {
     "text_dim": "text_width", "freq_dim": "freq_dim", "eps": "eps"}
 # What our transformer always is.
 DIT_FIXED = {
-    "patch_size": list(PATCH), "cross_attn_norm": True, "image_dim": None,
+    "cross_attn_norm": True, "image_dim": None,
     "qk_norm": "rms_norm_across_heads", "added_kv_proj_dim": None}
 
 
@@ -76,19 +74,25 @@ def dit_fields(config: dict) -> dict:
                optional=("out_channels",))
   if not isinstance(config["eps"], float) or not 0 < config["eps"] < 1:
     raise ValueError(f"key eps is {config['eps']!r}, it must be in (0, 1)")
-  size, channels = int(np.prod(PATCH)), config["in_channels"]
+  patch = config.get("patch_size", list(sizes.DEFAULT_PATCH))
+  if not isinstance(patch, list) or len(patch) != 3 or patch[0] != 1 or not all(
+      type(n) is int and n > 0 for n in patch):
+    raise ValueError(f"key patch_size is {patch!r}, only [1, height, width] is "
+                     "supported")
+  size, channels = math.prod(patch), config["in_channels"]
   return {ours: config[theirs] for theirs, ours in DIT_SIZES.items()} | dict(
-      patch_channels=channels * size,
+      patch=tuple(patch), patch_channels=channels * size,
       out_channels=(config.get("out_channels") or channels) * size)
 
 
 def dit_config(module: dit.DiT) -> dict:
   """The reference's config of our transformer."""
-  size = int(np.prod(PATCH))
+  size = math.prod(module.patch)
   return {"_class_name": "WanTransformer3DModel",
           "in_channels": module.patch_channels // size,
           "out_channels": module.out_channels // size,
-          "rope_max_seq_len": 1024, **DIT_FIXED,
+          "rope_max_seq_len": 1024,
+          "patch_size": list(module.patch), **DIT_FIXED,
           **{theirs: getattr(module, ours)
              for theirs, ours in DIT_SIZES.items()}}
 

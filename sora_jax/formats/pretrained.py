@@ -31,6 +31,7 @@ from sora_jax.formats import text_encoder_mapping
 from sora_jax.formats import vae_mapping
 from sora_jax.formats import weight_files
 from sora_jax.formats import weight_mapping
+from sora_jax.geometry import sizes
 
 COMPONENTS = ("vae", "transformer", "text_encoder")
 # Parameters that the modules use in their compute dtype, whatever they are
@@ -75,6 +76,12 @@ class Model:
   scheduler: dict = dataclasses.field(default_factory=dict)
   expand_timesteps: bool = False
   digest: str = ""
+
+  @property
+  def patch(self) -> sizes.Patch:
+    """The latents that make one token of the transformer."""
+    return (self.transformer.module.patch if self.transformer
+            else sizes.DEFAULT_PATCH)
 
 
 def load(folder: str, dtype=jnp.float32, mesh=None,

@@ -18,8 +18,7 @@ import numpy as np
 
 from sora_jax.geometry import frames as frames_lib
 from sora_jax.geometry import patches
-
-PATCH = (1, 2, 2)
+from sora_jax.geometry import sizes
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -29,7 +28,7 @@ class Canvas:
   Attributes:
     z: [t, h, w, C] float32 normalised latents; where nothing is known they
       matter only if `start` is below 1.
-    known: [t, h / 2, w / 2] bool, the tokens that are given.
+    known: [t, h / ph, w / pw] bool, the tokens that are given.
     fps: frames per second that the motion is made for.
     size: (W, H) in pixels, of which the padding is cropped.
     lead: frames that are dropped before the first one.
@@ -49,6 +48,11 @@ class Canvas:
   stills: tuple[tuple[int, np.ndarray], ...] = ()
   start: float = 1.0
   wraps: bool = False
+
+  @property
+  def patch(self) -> sizes.Patch:
+    """The latents that make one token."""
+    return tuple(n // k for n, k in zip(self.z.shape, self.known.shape))
 
   @property
   def grid(self) -> tuple[int, int, int]:
@@ -84,21 +88,23 @@ class Crossfade:
     return self.first.fps
 
 
-def blank(grid: tuple[int, int, int], channels: int, **fields) -> Canvas:
+def blank(grid: tuple[int, int, int], patch: sizes.Patch, channels: int,
+          **fields) -> Canvas:
   """A canvas of `grid` tokens on which nothing is known."""
   t, h, w = grid
-  z = np.zeros((t, h * PATCH[1], w * PATCH[2], channels), np.float32)
+  z = np.zeros((t, h * patch[1], w * patch[2], channels), np.float32)
   return Canvas(z, np.zeros(grid, bool), **fields)
 
 
-def of_parts(parts: list[np.ndarray | int], **fields) -> Canvas:
+def of_parts(parts: list[np.ndarray | int], patch: sizes.Patch,
+             **fields) -> Canvas:
   """A canvas of latents in a row: known ones, or a number of unknown ones."""
   shape = next(p.shape[1:] for p in parts if not isinstance(p, int))
   full = [np.zeros((p, *shape), np.float32) if isinstance(p, int) else p
           for p in parts]
   known = np.repeat([not isinstance(p, int) for p in parts],
                     [len(z) for z in full])
-  h, w = (n // p for n, p in zip(shape, PATCH[1:]))
+  h, w = (n // p for n, p in zip(shape, patch[1:]))
   return Canvas(np.concatenate(full), np.broadcast_to(
       known[:, None, None], (len(known), h, w)), **fields)
 

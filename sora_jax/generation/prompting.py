@@ -20,7 +20,6 @@ from sora_jax.geometry import frames as frames_lib
 from sora_jax.geometry import sizes
 from sora_jax.models.vae import vae
 
-PATCH = canvas_lib.PATCH
 DIRECTIONS = ("forward", "backward", "both")
 
 
@@ -28,8 +27,8 @@ def text(model: pretrained.Model, size: tuple[int, int], frames: int,
          fps: float) -> canvas_lib.Canvas:
   """Nothing is known."""
   grid = _grid(model, size, frames, fps)
-  return canvas_lib.blank(grid, model.vae.module.z, fps=fps, size=size,
-                          frames=frames)
+  return canvas_lib.blank(grid, model.patch, model.vae.module.z, fps=fps,
+                          size=size, frames=frames)
 
 
 def animate(model: pretrained.Model, image: np.ndarray, frames: int, fps: float,
@@ -45,9 +44,9 @@ def animate(model: pretrained.Model, image: np.ndarray, frames: int, fps: float,
   fields = dict(fps=fps, size=size, frames=frames)
   if at == 0:
     return canvas_lib.of_parts([still, grid[0] - 1] if grid[0] > 1 else [still],
-                               **fields)
-  return canvas_lib.blank(grid, model.vae.module.z, stills=((at, still),),
-                          **fields)
+                               model.patch, **fields)
+  return canvas_lib.blank(grid, model.patch, model.vae.module.z,
+                          stills=((at, still),), **fields)
 
 
 def extend(model: pretrained.Model, video: np.ndarray, frames: int, fps: float,
@@ -65,7 +64,7 @@ def extend(model: pretrained.Model, video: np.ndarray, frames: int, fps: float,
     video, lead = frames_lib.fill_front(video, st)
     return canvas_lib.of_parts(
         [video_lib.latents(model, video),
-         frames_lib.suffix_latents(frames, st)], lead=lead,
+         frames_lib.suffix_latents(frames, st)], model.patch, lead=lead,
         frames=count + frames, **fields)
   more, odd = frames, 0
   if direction == "both":  # the clip is drawn on both sides of whole latents
@@ -79,7 +78,8 @@ def extend(model: pretrained.Model, video: np.ndarray, frames: int, fps: float,
     total += frames + len(suffix) - len(video)
     parts.append(frames_lib.suffix_latents(frames, st))
   lead = frames_lib.frame_count(before, st) - more
-  return canvas_lib.of_parts(parts, lead=lead, frames=total, **fields)
+  return canvas_lib.of_parts(parts, model.patch, lead=lead, frames=total,
+                             **fields)
 
 
 def connect(model: pretrained.Model, a: np.ndarray, b: np.ndarray, frames: int,
@@ -112,7 +112,7 @@ def loop(model: pretrained.Model, video: np.ndarray, frames: int, fps: float,
   video = frames_lib.fill_suffix(video[:max(len(video) // st, 1) * st], st)
   new = frames_lib.suffix_latents(frames, st)
   return canvas_lib.of_parts(
-      [video_lib.latents(model, video, tail=True), new], fps=fps,
+      [video_lib.latents(model, video, tail=True), new], model.patch, fps=fps,
       size=(video.shape[2], video.shape[1]),
       frames=len(video) + frames_lib.suffix_frames(new, st),
       wraps=True)
@@ -124,7 +124,8 @@ def text_loop(model: pretrained.Model, size: tuple[int, int], frames: int,
   st = vae.stride(model.vae.module)[0]
   count = frames_lib.suffix_latents(frames, st)
   _, h, w = _grid(model, size, frames, fps)
-  return canvas_lib.blank((count, h, w), model.vae.module.z, fps=fps, size=size,
+  return canvas_lib.blank((count, h, w), model.patch, model.vae.module.z,
+                          fps=fps, size=size,
                           frames=frames_lib.suffix_frames(count, st),
                           wraps=True)
 
@@ -139,8 +140,7 @@ def edit(model: pretrained.Model, video: np.ndarray, strength: float, fps: float
   video = video_lib.cover(video, size)
   _stride(model, video)
   z = video_lib.latents(model, video)
-  known = np.zeros((len(z), *(n // p for n, p in zip(z.shape[1:], PATCH[1:]))),
-                   bool)
+  known = np.zeros(sizes.grid_size(z.shape[:3], model.patch), bool)
   return canvas_lib.Canvas(
       z, known, fps=fps, size=(video.shape[2], video.shape[1]),
       frames=len(video), start=strength)
@@ -162,9 +162,9 @@ def inpaint(model: pretrained.Model, video: np.ndarray, region, fps: float,
   _stride(model, video)
   region = widened(model, video.shape[:3], region)
   z = video_lib.latents(model, frames_lib.without_region(video, region))
-  known = np.ones((len(z), z.shape[1] // PATCH[1], z.shape[2] // PATCH[2]), bool)
+  known = np.ones(sizes.grid_size(z.shape[:3], model.patch), bool)
   t0, t1, y0, y1, x0, x1 = frames_lib.tokens_of_region(
-      region, vae.stride(model.vae.module), PATCH)
+      region, vae.stride(model.vae.module), model.patch)
   known[t0:t1, y0:y1, x0:x1] = False
   return canvas_lib.Canvas(z, known, fps=fps, frames=len(video),
                            size=(video.shape[2], video.shape[1]))
@@ -184,13 +184,13 @@ def widened(model: pretrained.Model, shape: tuple[int, int, int], region):
         f"--region={','.join(map(str, region))} holds nothing of {width}x"
         f"{height} with {frames} frames: give x,y,w,h or x,y,w,h,t0,t1")
   return frames_lib.widen_region(shape, (x, y, w, h, t0, t1),
-                                 vae.stride(model.vae.module), PATCH)
+                                 vae.stride(model.vae.module), model.patch)
 
 
 def _grid(model, size, frames, fps):
   """The tokens along (t, h, w) of a video; an error says the limits."""
   stride, (width, height) = vae.stride(model.vae.module), size
-  least = stride[1] * PATCH[1]
+  least = stride[1] * model.patch[1]
   if min(size) < least:
     raise ValueError(f"size {width}x{height} is below one patch: each side "
                      f"must be at least {least}")
@@ -199,7 +199,7 @@ def _grid(model, size, frames, fps):
   if fps <= 0:
     raise ValueError(f"fps {fps} must be above 0")
   t, h, w = sizes.grid_size(sizes.latent_size(
-      (frames, height, width), stride, PATCH), PATCH)
+      (frames, height, width), stride, model.patch), model.patch)
   # A longer video is drawn in windows of three latents or more.
   if (count := min(t, 3) * h * w) > (most := sampling_defaults.of(model)["max_tokens"]):
     raise ValueError(f"{width}x{height} is {count} tokens at once, the limit of "

@@ -23,8 +23,6 @@ from sora_jax.models import dit
 from sora_jax.models.vae import vae
 from sora_jax.text import prompts as prompts_lib
 
-PATCH = canvas_lib.PATCH
-
 
 @dataclasses.dataclass(frozen=True)
 class Sampling:
@@ -95,7 +93,7 @@ def sample(model: pretrained.Model, tokenizer: prompts_lib.Tokenizer,
   keys = jnp.stack([jax.random.key(seed) for seed in seeds])
   eps = np.array(_noise(keys, int(np.prod(first.grid)), channels))
   shape = (len(canvases), first.grid[0], per, -1)  # tokens of each latent
-  x = np.concatenate([patches.patchify(c.z[None], PATCH).x
+  x = np.concatenate([patches.patchify(c.z[None], c.patch).x
                       for c in canvases]).reshape(shape).copy()
   known = np.stack([c.known for c in canvases]).reshape(shape[:3]).copy()
   eps, texts, done = eps.reshape(shape), {}, 0
@@ -105,7 +103,7 @@ def sample(model: pretrained.Model, tokenizer: prompts_lib.Tokenizer,
     if cont not in texts:
       texts[cont] = [encode_text(model, tokenizer, p, cont) for p in (
           prompts, [how.negative] * len(prompts))]
-    extras = [np.concatenate([patches.patchify(z[None], PATCH).x
+    extras = [np.concatenate([patches.patchify(z[None], c.patch).x
                               for _, z in canvas_lib.stills(c, index)], 1)
               for c in canvases if canvas_lib.stills(c, index)]
     # A loop is seen from another offset at every step.
@@ -125,7 +123,7 @@ def sample(model: pretrained.Model, tokenizer: prompts_lib.Tokenizer,
     raise FloatingPointError("what the model drew is not finite: check its "
                              f"weights and the guidance ({scale:g})")
   return list(patches.unpatchify(x.reshape(len(x), -1, x.shape[-1]),
-                                    first.z.shape[:3], PATCH))
+                                    first.z.shape[:3], first.patch))
 
 
 def check(model: pretrained.Model, canvas: canvas_lib.Canvas) -> None:

@@ -15,7 +15,7 @@ from sora_jax import types
 from sora_jax.geometry import sizes
 
 
-def patchify(z: types.Array, patch: sizes.Patch = (1, 2, 2),
+def patchify(z: types.Array, patch: sizes.Patch = sizes.DEFAULT_PATCH,
              pos_t: types.Array | None = None) -> types.Tokens:
   """Cuts latents into patches.
 
@@ -45,7 +45,7 @@ def patchify(z: types.Array, patch: sizes.Patch = (1, 2, 2),
 
 
 def unpatchify(x: types.Array, size: tuple[int, int, int],
-               patch: sizes.Patch = (1, 2, 2)) -> types.Array:
+               patch: sizes.Patch = sizes.DEFAULT_PATCH) -> types.Array:
   """The inverse of `patchify`: [B, L, P] to latents [B, t, h, w, C] of `size`."""
   (nt, nh, nw), (pt, ph, pw) = sizes.grid_size(size, patch), patch
   x = x.reshape(x.shape[0], nt, nh, nw, pt, ph, pw, -1)

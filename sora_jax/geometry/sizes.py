@@ -16,6 +16,7 @@ import numpy as np
 import PIL.Image
 
 Patch = tuple[int, int, int]
+DEFAULT_PATCH = (1, 2, 2)  # of the open transformers, and of ours
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,7 +151,7 @@ def padded_size(video: tuple[int, int, int], stride: tuple[int, int, int],
 
 
 def latent_size(video: tuple[int, int, int], stride: tuple[int, int, int],
-                patch: Patch = (1, 2, 2)) -> tuple[int, int, int]:
+                patch: Patch = DEFAULT_PATCH) -> tuple[int, int, int]:
   """The (t, h, w) of the latents of a video of (T, H, W), after padding."""
   frames, height, width = padded_size(video, stride, patch)
   return ((frames - 1) // stride[0] + 1, height // stride[1],

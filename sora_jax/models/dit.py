@@ -29,6 +29,7 @@ import jax.numpy as jnp
 
 from sora_jax import mesh as mesh_lib
 from sora_jax import types
+from sora_jax.geometry import sizes
 from sora_jax.models import layers as layers_lib
 from sora_jax.models.attention import attend
 
@@ -168,6 +169,7 @@ class DiT(nn.Module):
     dtype: compute dtype; parameters, norms, softmax and time are float32.
     remat: "none" or one of POLICIES, what the backward pass computes again.
     attention: the backend, one of attention.BACKENDS.
+    patch: (pt, ph, pw), the latents that make one token.
   """
 
   layers: int
@@ -182,6 +184,7 @@ class DiT(nn.Module):
   dtype: jnp.dtype = jnp.float32
   remat: str = "dots"
   attention: str = attend.AUTO
+  patch: sizes.Patch = sizes.DEFAULT_PATCH
 
   @nn.compact
   def __call__(self, tokens: types.Tokens, time: types.Times,

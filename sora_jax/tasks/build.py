@@ -4,18 +4,18 @@ A config is converted here, once, into the frozen dataclasses of the parts.
 """
 
 import dataclasses
+import math
 
 import jax.numpy as jnp
 import numpy as np
 
 from sora_jax.formats import find
 from sora_jax.formats import pretrained
+from sora_jax.geometry import sizes
 from sora_jax.models import dit
 from sora_jax.models.text import encoder
 from sora_jax.models.vae import vae
 from sora_jax.training import optimizer
-
-PATCH = (1, 2, 2)
 
 
 def plain(cfg) -> dict:
@@ -36,10 +36,11 @@ def vae_of(cfg) -> vae.VAE:
 
 def dit_of(cfg, compressor: pretrained.Model) -> dit.DiT:
   """The transformer of a config, for the latents of a VAE."""
-  patch = int(np.prod(PATCH)) * compressor.vae.module.z
-  return dit.DiT(patch_channels=patch, out_channels=patch,
-                 dtype=jnp.dtype(cfg.get("dtype", "float32")).type,
-                 **cfg["transformer"])
+  patch = tuple(cfg["transformer"].get("patch", sizes.DEFAULT_PATCH))
+  channels = math.prod(patch) * compressor.vae.module.z
+  return dit.DiT(**{**cfg["transformer"], "patch": patch},
+                 patch_channels=channels, out_channels=channels,
+                 dtype=jnp.dtype(cfg.get("dtype", "float32")).type)
 
 
 def text_encoder_of(cfg) -> encoder.TextEncoder:

@@ -26,8 +26,8 @@ def sample(request: programs.Request, mesh) -> list[programs.Program]:
   cfg, network = request.cfg, programs.transformer(request)
   (width, height), frames = request.size, request.frames
   latent = sizes.latent_size((frames, height, width),
-                                  vae.stride(request.compressor), build.PATCH)
-  length = int(np.prod(sizes.grid_size(latent, build.PATCH)))
+                                  vae.stride(request.compressor), network.patch)
+  length = int(np.prod(sizes.grid_size(latent, network.patch)))
   params = jax.eval_shape(functools.partial(dit.init, network),
                           jax.random.key(0))
   stored = lambda path, x: network.dtype if pretrained.CAST.match(
@@ -72,7 +72,7 @@ def decode(request: programs.Request, mesh) -> list[programs.Program]:
   module, size = build.vae_of(request.cfg), video_size(request)
   params = programs.whole(jax.eval_shape(functools.partial(vae.init, module),
                                        jax.random.key(0)), mesh)
-  t, h, w = sizes.latent_size(size, vae.stride(module), build.PATCH)
+  t, h, w = sizes.latent_size(size, vae.stride(module), sizes.DEFAULT_PATCH)
   st = vae.stride(module)[0]
   z = programs.along(jax.ShapeDtypeStruct((1, 1, h, w, module.z), np.float32),
                    mesh, 3)
@@ -125,7 +125,7 @@ def video_size(request: programs.Request) -> tuple[int, int, int]:
   """(T, H, W) that the video of a request is extended to."""
   return sizes.padded_size(
       (request.frames, *request.size[::-1]),
-      vae.stride(build.vae_of(request.cfg)), build.PATCH)
+      vae.stride(build.vae_of(request.cfg)), sizes.DEFAULT_PATCH)
 
 
 def named(request: programs.Request) -> str:

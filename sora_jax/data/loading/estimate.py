@@ -19,7 +19,7 @@ STORED = 2  # tails and stills of a clip, the default of `encode`
 
 
 def manifest(pixels: manifest_lib.Manifest, fit: sizes_lib.ResizePolicy, stride,
-             patch=(1, 2, 2)) -> manifest_lib.Manifest:
+             patch=sizes_lib.DEFAULT_PATCH) -> manifest_lib.Manifest:
   """A manifest of latents that can be planned, but not read.
 
   A clip that is too long for the limit of `fit` at any size is left out.
