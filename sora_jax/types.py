@@ -22,11 +22,14 @@ Conventions, stated here once:
 """
 
 
+from typing import Any
+
 import flax.struct
 import jax
 import numpy as np
 
 Array = jax.Array | np.ndarray
+PyTree = Any  # arrays in dicts, tuples and dataclasses: parameters, caches, ..
 
 
 @flax.struct.dataclass
@@ -112,16 +115,3 @@ def batch_spec(rows: int, length: int, patch: int, text: int) -> Batch:
                     seg=s((rows, length), np.int32)),
       text=Text(ids=s((rows, text), np.int32), seg=s((rows, text), np.int32)),
       known=s((rows, length), np.bool_))
-
-
-def fake(spec, seed: int = 0):
-  """Values of a spec, random where float and 1 elsewhere; for cost and tests."""
-  rng = np.random.default_rng(seed)
-
-  def leaf(s):
-    if np.issubdtype(s.dtype, np.floating):
-      return rng.standard_normal(s.shape).astype(s.dtype)
-    return np.zeros(s.shape, s.dtype) if s.dtype == np.bool_ else np.ones(
-        s.shape, s.dtype)
-
-  return jax.tree.map(leaf, spec)

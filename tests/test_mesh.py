@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import chunks
 from sora_jax import mesh as mesh_lib
 from sora_jax import types
 from sora_jax.diffusion import flow
@@ -25,7 +26,6 @@ from sora_jax.models import dit
 from sora_jax.models.attention import attend as attend_lib
 from sora_jax.models.attention import splash
 from sora_jax.models.text import encoder
-from sora_jax.models.vae import stream
 from sora_jax.models.vae import vae as vae_lib
 from sora_jax.training.objectives import dit as dit_lib
 
@@ -141,19 +141,21 @@ def attend(axes, heads, split, backend, length):
 
 
 def compress(axes):
-  """Encoding and decoding, whole (with columns not all valid) and in parts."""
+  """Encoding and decoding, whole (with columns not all valid) and in chunks."""
   rows, params = 2, perturbed(vae_lib.init(COMPRESSOR, jax.random.key(0)))
   video, z = np.tanh(draw(rows, 5, 24, 64, 3)), draw(rows, 2, 3, 8, 2)
   size = np.array([[24, 64], [16, 40]])
 
   def run(params, video, z):
     decode = lambda params: vae_lib.decode(COMPRESSOR, params, z)
+    in_chunks = lambda fn, x, frames: chunks.in_chunks(
+        lambda x, cache: fn(COMPRESSOR, params, x, cache), x, frames)
     loss = lambda decoder: jnp.mean(decode(params | {"decoder": decoder})**2)
     return {
         "encode": vae_lib.encode(COMPRESSOR, params, video, size),
-        "encode in parts": stream.encode_chunked(COMPRESSOR, params, video),
+        "encode in chunks": in_chunks(vae_lib.encode_chunk, video, 4),
         "decode": vae_lib.decode(COMPRESSOR, params, z, size),
-        "decode in parts": stream.decode_chunked(COMPRESSOR, params, z),
+        "decode in chunks": in_chunks(vae_lib.decode_chunk, z, 1),
         "gradient": jax.grad(loss)(params["decoder"])}
 
   mesh = mesh_of(**axes)

@@ -125,8 +125,8 @@ def test_the_critic_judges_patches_and_sees_motion():
   critic = discriminator.Discriminator(8)
   params = discriminator.init(critic, jax.random.key(0))
   x = jax.random.normal(jax.random.key(1), (2, 3, 32, 48, 3))
-  logits = discriminator.judge(critic, params, x)
+  logits = discriminator.logits(critic, params, x)
   assert logits.shape == (6, 4, 6, 1)
-  moved = discriminator.judge(critic, params, x.at[:, 0].add(1.))
+  moved = discriminator.logits(critic, params, x.at[:, 0].add(1.))
   assert not np.allclose(moved[1], logits[1])  # frame 1 beside another frame 0
   np.testing.assert_array_equal(moved[2], logits[2])

@@ -6,8 +6,8 @@ import jax
 import numpy as np
 import pytest
 
+import chunks
 from sora_jax.formats import vae_mapping
-from sora_jax.models.vae import stream
 from sora_jax.models.vae import vae as vae_lib
 
 diffusers = pytest.importorskip("diffusers")
@@ -52,10 +52,17 @@ def reference(vae):
   return net, weights
 
 
-def run(fn, vae, *args):
+def compiled(fn, vae):
   options = {"xla_backend_optimization_level": 0,  # compiles in half the time
              "xla_llvm_disable_expensive_passes": True}
-  return jax.jit(functools.partial(fn, vae), compiler_options=options)(*args)
+  return jax.jit(functools.partial(fn, vae), compiler_options=options)
+
+
+def in_chunks(fn, vae, frames):
+  """`vae_lib.encode` or `decode`, by `fn` of `frames` frames at a time."""
+  run = compiled(fn, vae)
+  return lambda params, x, size=None: chunks.in_chunks(
+      lambda x, cache: run(params, x, cache, size), x, frames)
 
 
 def error(ours, theirs):
@@ -78,7 +85,13 @@ def outputs(vae, frames):
 
 
 def check(vae, frames, encode, decode, pad=False):
-  """The outputs of ours agree; `pad` puts them in a larger shape of noise."""
+  """The outputs of ours agree; `pad` puts them in a larger shape of noise.
+
+  Args:
+    vae, frames: the network and the length of the video.
+    encode, decode: functions of (params, x) or (params, x, size).
+    pad: whether there is padding.
+  """
   video, latents, pixels = outputs(vae, frames)
   params = vae_mapping.to_flax(reference(vae)[1], vae)
   z, size = latents.mean.permute(0, 2, 3, 4, 1).numpy(), ()
@@ -89,25 +102,28 @@ def check(vae, frames, encode, decode, pad=False):
                                   constant_values=0.7)
     video, z = edge(video, 2 * sh, sw), edge(z, 2, 1)
     size = (np.array([[h, w]] * 2, np.int32),)
-  mean, logvar = run(encode, vae, params, video, *size)
+  mean, logvar = encode(params, video, *size)
   assert error(mean[:, :, :hz, :wz], latents.mean) <= 1e-4
   assert error(logvar[:, :, :hz, :wz], latents.logvar) <= 1e-4
-  out = run(decode, vae, params, z, *size)[:, :, :h, :w]
+  out = decode(params, z, *size)[:, :, :h, :w]
   assert error(np.clip(out, -1, 1), pixels) <= 1e-4  # the reference clips
   assert np.abs(out).min() < 0.9  # and not everywhere
 
 
 @pytest.mark.parametrize("vae", WAN21 + WAN22)
 def test_outputs_agree(vae):
-  check(vae, 5, vae_lib.encode, vae_lib.decode)
+  check(vae, 5, compiled(vae_lib.encode, vae), compiled(vae_lib.decode, vae))
 
 
 @BOTH
 @pytest.mark.parametrize("pad", [False, True], ids=["filled", "padded"])
 @pytest.mark.parametrize("frames", [1, 17])
-def test_any_length_agrees_whole_and_in_parts(vae, frames, pad):
-  check(vae, frames, vae_lib.encode, vae_lib.decode, pad)
-  check(vae, frames, stream.encode_chunked, stream.decode_chunked, pad)
+def test_any_length_agrees_whole_and_in_chunks(vae, frames, pad):
+  check(vae, frames, compiled(vae_lib.encode, vae),
+        compiled(vae_lib.decode, vae), pad)
+  check(vae, frames,
+        in_chunks(vae_lib.encode_chunk, vae, vae_lib.stride(vae)[0]),
+        in_chunks(vae_lib.decode_chunk, vae, 1), pad)
 
 
 @pytest.mark.parametrize("vae", WAN21[:3] + WAN22[:3])

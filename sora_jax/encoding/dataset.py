@@ -222,7 +222,7 @@ class Encoder:
 @functools.partial(jax.jit, static_argnums=0)
 def encode_part(module, params, video, ctx, size):
   x = jnp.asarray(video, jnp.float32) / 127.5 - 1
-  (mean, _), ctx = vae.encode_part(module, params, x, ctx, size)
+  (mean, _), ctx = vae.encode_chunk(module, params, x, ctx, size)
   return mean, ctx
 
 

@@ -119,7 +119,7 @@ def _encode(module, params, video):
 
 @functools.partial(jax.jit, static_argnums=0)
 def _encode_part(module, params, video, ctx):
-  return vae.encode_part(module, params, video, ctx)
+  return vae.encode_chunk(module, params, video, ctx)
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -129,4 +129,4 @@ def _decode(module, params, z):
 
 @functools.partial(jax.jit, static_argnums=0, donate_argnums=3)
 def decode_part(module, params, z, ctx):
-  return vae.decode_part(module, params, z, ctx)
+  return vae.decode_chunk(module, params, z, ctx)

@@ -1,10 +1,10 @@
 """Convolutions over video that are causal in time, on any platform.
 
 Output frame i of a causal convolution reads input frames i-2, i-1 and i; before
-the first frame there are zeros. A convolution over a part of a clip reads the
-two frames in front of it from a context, so parts in a row equal the whole.
+the first frame there are zeros. A convolution over a chunk of a clip reads the
+two frames before the chunk from its cache, so chunks in a row equal the whole.
 
-The same sum has several forms. "native" is one 3D convolution. "fold" puts the
+The same sum has two forms. "native" is one 3D convolution. "fold" puts the
 three temporal taps side by side on the channel axis and makes one 2D
 convolution over all frames, which XLA on CPU runs several times faster.
 """
@@ -15,8 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from sora_jax import mesh as mesh_lib
+from sora_jax import types
 
-TAPS = 3  # temporal taps of every causal convolution; the context is TAPS - 1
+TAPS = 3  # temporal taps of a causal convolution; its cache has TAPS - 1 frames
 
 
 def backend_of_platform() -> str:
@@ -24,14 +25,18 @@ def backend_of_platform() -> str:
   return "fold" if mesh_lib.platform() == "cpu" else "native"
 
 
-def with_context(x, ctx):
-  """The two frames before x, then x: [B, T + 2, H, W, C]; zeros without ctx."""
-  if ctx is None:
+def with_cache(x: jax.Array, cache: jax.Array | None) -> jax.Array:
+  """The two frames before x, then x: [B, T + 2, H, W, C].
+
+  Without a cache, at the start of a clip, the two frames are zeros.
+  """
+  if cache is None:
     return jnp.pad(x, ((0, 0), (TAPS - 1, 0)) + ((0, 0),) * 3)
-  return jnp.concatenate([ctx.astype(x.dtype), x], axis=1)
+  return jnp.concatenate([cache.astype(x.dtype), x], axis=1)
 
 
-def conv3d(x, kernel, backend: str | None = None):
+def conv3d(x: jax.Array, kernel: jax.Array,
+           backend: str | None = None) -> jax.Array:
   """A convolution with no padding in time and "same" padding in space.
 
   Args:
@@ -44,7 +49,7 @@ def conv3d(x, kernel, backend: str | None = None):
   """
   backend = backend or backend_of_platform()
   if backend == "native":
-    x, *pad = bordered(x, kernel.shape[1:3])
+    x, *pad = with_border(x, kernel.shape[1:3])
     pad = [(0, 0), *pad]
     return jax.lax.conv_general_dilated(
         x, kernel, (1, 1, 1), pad,
@@ -52,20 +57,21 @@ def conv3d(x, kernel, backend: str | None = None):
   return conv2d(fold_time(x), fold_kernel(kernel), backend=backend)
 
 
-def fold_time(x, stride: int = 1):
+def fold_time(x: jax.Array, stride: int = 1) -> jax.Array:
   """Taps side by side: [B, T + 2, H, W, C] to [B, T / stride, H, W, 3 C]."""
   frames = x.shape[1] - TAPS + 1
   return jnp.concatenate(
       [x[:, k:k + frames:stride] for k in range(TAPS)], axis=-1)
 
 
-def fold_kernel(kernel):
+def fold_kernel(kernel: jax.Array) -> jax.Array:
   """The kernel [3, kh, kw, C, O] for folded taps: [kh, kw, 3 C, O]."""
   taps, kh, kw, c, out = kernel.shape
   return kernel.transpose(1, 2, 0, 3, 4).reshape(kh, kw, taps * c, out)
 
 
-def conv2d(x, kernel, stride: int = 1, backend: str | None = None):
+def conv2d(x: jax.Array, kernel: jax.Array, stride: int = 1,
+           backend: str | None = None) -> jax.Array:
   """Convolves each frame of [B, T, H, W, C] with [3, 3, C, O] or [1, 1, C, O].
 
   Stride 1 pads alike on all sides; stride 2 pads one row and column of zeros at
@@ -75,20 +81,21 @@ def conv2d(x, kernel, stride: int = 1, backend: str | None = None):
   kh, kw, _, out = kernel.shape
   if (kh, kw) == (1, 1):
     return (x.reshape(-1, c) @ kernel.reshape(c, out)).reshape(b, t, h, w, out)
-  x, *pad = bordered(x, (kh, kw), stride)
+  x, *pad = with_border(x, (kh, kw), stride)
   x = x.reshape(b * t, *x.shape[2:])
   if pad == [(1, 1), (1, 1)] and (backend or backend_of_platform()) == "fold":
-    y = same(x, kernel)
+    y = conv2d_cpu(x, kernel)
   else:
     y = _conv(x, kernel, pad, stride)
   return y.reshape(b, t, *y.shape[1:])
 
 
-def bordered(x, size, stride: int = 1):
-  """(x, padding of rows, padding of columns) of a convolution of `size`.
+def with_border(x: jax.Array, size: tuple[int, int], stride: int = 1
+                ) -> tuple[jax.Array, tuple[int, int], tuple[int, int]]:
+  """(x, padding of rows, padding of columns) for a kernel of `size`.
 
-  x [B, T, H, W, C] has the columns of its neighbours where a mesh splits them,
-  and then needs no padding.
+  Where a mesh splits the columns of x [B, T, H, W, C], x gets those of its
+  neighbours and needs no padding along them.
   """
   rows, columns = ((n // 2, n // 2) if stride == 1 else (0, 1) for n in size)
   if any(columns) and mesh_lib.splits(mesh_lib.TOKENS):
@@ -103,58 +110,60 @@ def _conv(x, kernel, pad, stride=1):
 
 
 @jax.custom_vjp
-def same(x, kernel):
-  """A 3 x 3 convolution of [N, H, W, C] with [3, 3, C, O] for CPU.
+def conv2d_cpu(x: jax.Array, kernel: jax.Array) -> jax.Array:
+  """A 3 x 3 convolution of [N, H, W, C] with [3, 3, C, O], fast on CPU.
 
-  The gradient of the kernel is three matrix products, one for each row of it;
-  XLA's own, a convolution with a window as large as the frame, takes twice the
-  time and more.
+  The gradient of the kernel is three matrix products, one for each of its rows.
+  XLA's own is a convolution with a window as large as the frame, which takes
+  more than twice the time.
   """
   return _threaded(x, kernel)
 
 
 def _threaded(x, kernel):
-  # With a row more than its input has, and then without it: XLA leaves equal
-  # sizes to a library that computes them on one thread (YNNPACK, jaxlib 0.10),
-  # and this to Eigen, which takes all.
+  # Compute one extra output row and drop it: XLA gives a convolution whose
+  # output is as large as its input to a library that uses one thread (YNNPACK,
+  # jaxlib 0.10), and this one to Eigen, which uses all.
   return _conv(x, kernel, ((1, 2), (1, 1)))[:, :x.shape[1]]
 
 
-def _same_fwd(x, kernel):
+def _conv2d_cpu_fwd(x, kernel):
   return _threaded(x, kernel), (x, kernel)
 
 
-def _same_bwd(saved, g):
+def _conv2d_cpu_bwd(saved, g):
   x, kernel = saved
   (_, _, w, c), out = x.shape, g.shape[-1]
   grad_x = _threaded(g, kernel[::-1, ::-1].swapaxes(2, 3))
   g = jnp.pad(g, ((0, 0), (0, 0), (1, 1), (0, 0)))
   g = jnp.concatenate([g[:, :, 2 - k:2 - k + w] for k in range(3)], axis=-1)
-  none = jnp.zeros_like(g[:, :1])  # g now has a shift for each kernel column
+  # g has a shift for each kernel column; `shifts` one for each kernel row.
+  none = jnp.zeros_like(g[:, :1])
   shifts = [jnp.concatenate([g[:, 1:], none], axis=1), g,
-            jnp.concatenate([none, g[:, :-1]], axis=1)]  # and here for each row
+            jnp.concatenate([none, g[:, :-1]], axis=1)]
   rows = [x.reshape(-1, c).T @ s.reshape(-1, 3 * out) for s in shifts]
   return grad_x, jnp.stack(rows).reshape(3, c, 3, out).swapaxes(1, 2)
 
 
-same.defvjp(_same_fwd, _same_bwd)
+conv2d_cpu.defvjp(_conv2d_cpu_fwd, _conv2d_cpu_bwd)
 
 
 class CausalConv(nn.Module):
   """A causal 3 x kh x kw convolution with bias.
 
-  Called with x [B, T, H, W, C] and a context (the two input frames before x, or
-  None at the start); returns the output and the context of the next part.
+  Takes x [B, T, H, W, C] and a cache, the two input frames before x or None at
+  the start; returns the output and the cache for the next chunk.
   """
 
   features: int
   space: int = 3
 
   @nn.compact
-  def __call__(self, x, ctx=None):
+  def __call__(self, x: jax.Array, cache: jax.Array | None = None
+               ) -> tuple[jax.Array, jax.Array]:
     kernel, bias = _params(self, (TAPS, self.space, self.space, x.shape[-1]), x)
-    seen = with_context(x, ctx)
-    if ctx is None and x.shape[1] == 1:  # an image: only the last tap meets it
+    seen = with_cache(x, cache)
+    if cache is None and x.shape[1] == 1:  # an image meets only the last tap
       y = conv2d(x, kernel[-1])
     else:
       y = conv3d(seen, kernel)
@@ -164,20 +173,23 @@ class CausalConv(nn.Module):
 class HalfTime(nn.Module):
   """Halves time after the first frame: a 3 x 1 x 1 convolution of stride 2.
 
-  The first frame of a clip passes as it is, alone; every further pair of frames
-  is convolved with the frame in front. The context is the last frame.
+  The first frame of a clip passes unchanged; every later pair of frames is
+  convolved with the frame before it. The cache is the last frame.
   """
 
   features: int
 
   @nn.compact
-  def __call__(self, x, ctx=None):
+  def __call__(self, x: jax.Array, cache: jax.Array | None = None
+               ) -> tuple[jax.Array, jax.Array]:
     kernel, bias = _params(self, (TAPS, 1, 1, x.shape[-1]), x)
-    seen = x if ctx is None else jnp.concatenate([ctx.astype(x.dtype), x], 1)
+    seen = x
+    if cache is not None:
+      seen = jnp.concatenate([cache.astype(x.dtype), x], axis=1)
     y = x[:, :0]
     if seen.shape[1] >= TAPS:
       y = conv2d(fold_time(seen, 2), fold_kernel(kernel)) + bias
-    y = jnp.concatenate([x[:, :1], y], axis=1) if ctx is None else y
+    y = jnp.concatenate([x[:, :1], y], axis=1) if cache is None else y
     return y, x[:, -1:]
 
 
@@ -189,35 +201,37 @@ class FrameConv(nn.Module):
   stride: int = 1
 
   @nn.compact
-  def __call__(self, x):
+  def __call__(self, x: jax.Array) -> jax.Array:
     kernel, bias = _params(self, (self.space, self.space, x.shape[-1]), x)
     return conv2d(x, kernel, self.stride) + bias
 
 
 class PointConv(nn.Module):
-  """A 1 x 1 x 1 convolution, with a kernel of the reference's shape."""
+  """A 1 x 1 x 1 convolution; its kernel has the reference's shape."""
 
   features: int
 
   @nn.compact
-  def __call__(self, x):
+  def __call__(self, x: jax.Array) -> jax.Array:
     kernel, bias = _params(self, (1, 1, 1, x.shape[-1]), x)
     return conv2d(x, kernel[0]) + bias
 
 
 def _params(module, shape, x):
-  """Kernel and bias in the dtype of x, zero until `draw`."""
+  """Kernel and bias in the dtype of x; zero until `draw_kernels`."""
   zeros = nn.initializers.zeros
   kernel = module.param("kernel", zeros, (*shape, module.features), jnp.float32)
   bias = module.param("bias", zeros, (module.features,), jnp.float32)
   return kernel.astype(x.dtype), bias.astype(x.dtype)
 
 
-def draw(key, params, zero: str):
-  """Normal kernels of variance 1 / fan in, but zero where a path has `zero`.
+def draw_kernels(key: jax.Array, params: types.PyTree,
+                 zero: str) -> types.PyTree:
+  """`params` with normal kernels of variance 1 / fan in.
 
-  One random stream fills them all: a random operation for each kernel takes XLA
-  on CPU most of a minute to compile.
+  A kernel whose path has a part named `zero` stays zero. One random stream
+  fills all: a random operation for each kernel takes XLA on CPU most of a
+  minute to compile.
   """
   leaves, tree = jax.tree_util.tree_flatten_with_path(params)
   names = [jax.tree_util.keystr(path, simple=True, separator="/")

@@ -6,9 +6,14 @@ compressed both temporally and spatially."
 
 The layout is that of the Wan VAEs (arXiv:2503.20314), so that their open
 weights load: Wan 2.1 is residual=False, patch=1; 2.2 is residual=True, patch=2.
-The first frame is encoded alone and every further `stride` frames become one
-latent, so an image is a video of one frame. Parameters are a plain dict with
-the names of the reference (vae_names.py).
+The first frame becomes one latent and every further `stride` frames another, so
+an image is a video of one frame. Parameters are a plain dict with the names of
+the reference (formats/vae_mapping.py).
+
+A long video goes through in chunks, in bounded memory: `encode_chunk` and
+`decode_chunk` return a cache of what the next chunk must know, the two frames
+before each convolution. Chunks equal the whole: nothing overlaps, nothing is
+blended, and two programs (the first chunk and all others) serve any length.
 """
 
 import dataclasses
@@ -18,6 +23,7 @@ import jax
 import jax.numpy as jnp
 
 from sora_jax import mesh as mesh_lib
+from sora_jax import types
 from sora_jax.models.vae import blocks
 from sora_jax.models.vae import conv
 
@@ -77,21 +83,23 @@ class Encoder(nn.Module):
   vae: VAE
 
   @nn.compact
-  def __call__(self, x, ctx=None, valid=None):
-    cfg, ctx, new = self.vae, ctx or {}, {}
+  def __call__(self, x: jax.Array, cache: types.PyTree = None,
+               valid: jax.Array | None = None
+               ) -> tuple[jax.Array, types.PyTree]:
+    cfg, cache, new = self.vae, cache or {}, {}
     x, new["in"] = conv.CausalConv(cfg.base, name="conv_in")(
-        blocks.masked(x, valid), ctx.get("in"))
+        blocks.masked(x, valid), cache.get("in"))
     for i, mult in enumerate(cfg.mults):
       space = i < len(cfg.mults) - 1
       level = blocks.DownLevel(
           mult * cfg.base, cfg.blocks, space and cfg.temporal[i], space,
           cfg.residual, name=f"down_blocks_{i}")
-      x, new[str(i)] = level(x, ctx.get(str(i)), valid)
+      x, new[str(i)] = level(x, cache.get(str(i)), valid)
       valid = blocks.halve(valid) if space else valid
-    x, new["mid"] = blocks.Mid(name="mid_block")(x, ctx.get("mid"), valid)
+    x, new["mid"] = blocks.Mid(name="mid_block")(x, cache.get("mid"), valid)
     x = blocks.masked(nn.silu(blocks.Norm(name="norm_out")(x)), valid)
     x, new["out"] = conv.CausalConv(2 * cfg.z, name="conv_out")(
-        x, ctx.get("out"))
+        x, cache.get("out"))
     return x, new
 
 
@@ -101,26 +109,28 @@ class Decoder(nn.Module):
   vae: VAE
 
   @nn.compact
-  def __call__(self, x, ctx=None, valid=None, first=True):
-    cfg, ctx, new = self.vae, ctx or {}, {}
+  def __call__(self, x: jax.Array, cache: types.PyTree = None,
+               valid: jax.Array | None = None,
+               first: bool = True) -> tuple[jax.Array, types.PyTree]:
+    cfg, cache, new = self.vae, cache or {}, {}
     base, temporal = cfg.decoder_base or cfg.base, cfg.temporal[::-1]
     x, new["in"] = conv.CausalConv(base * cfg.mults[-1], name="conv_in")(
-        blocks.masked(x, valid), ctx.get("in"))
-    x, new["mid"] = blocks.Mid(name="mid_block")(x, ctx.get("mid"), valid)
+        blocks.masked(x, valid), cache.get("in"))
+    x, new["mid"] = blocks.Mid(name="mid_block")(x, cache.get("mid"), valid)
     for i, mult in enumerate(cfg.mults[::-1]):
       space = i < len(cfg.mults) - 1
       level = blocks.UpLevel(
           mult * base, cfg.blocks + 1, space and temporal[i], space,
           cfg.residual, name=f"up_blocks_{i}")
-      x, new[str(i)] = level(x, ctx.get(str(i)), valid, first)
+      x, new[str(i)] = level(x, cache.get(str(i)), valid, first)
       valid = blocks.double(valid) if space else valid
     x = blocks.masked(nn.silu(blocks.Norm(name="norm_out")(x)), valid)
     x, new["out"] = conv.CausalConv(3 * cfg.patch**2, name="conv_out")(
-        x, ctx.get("out"))
+        x, cache.get("out"))
     return x, new
 
 
-def init(vae: VAE, key: jax.Array):
+def init(vae: VAE, key: jax.Array) -> types.PyTree:
   """Random parameters, float32, in a dict of the reference's four parts."""
   kinds = {"encoder": (Encoder(vae), 3 * vae.patch**2),
            "quant_conv": (conv.PointConv(2 * vae.z), 2 * vae.z),
@@ -129,15 +139,16 @@ def init(vae: VAE, key: jax.Array):
   side = 2**(len(vae.mults) - 1)
 
   @jax.jit
-  def make(key):
+  def draw(key):
     params = {name: module.init(key, jnp.zeros((1, 1, side, side, c)))["params"]
               for name, (module, c) in kinds.items()}
-    return conv.draw(key, params, zero="proj")  # attention starts as identity
+    return conv.draw_kernels(key, params, zero="proj")  # attention adds nothing
 
-  return make(key)
+  return draw(key)
 
 
-def encode(vae: VAE, params, video, size=None):
+def encode(vae: VAE, params: types.PyTree, video: types.Array,
+           size: types.Array | None = None) -> tuple[jax.Array, jax.Array]:
   """The posterior of a clip's latents.
 
   Args:
@@ -145,8 +156,9 @@ def encode(vae: VAE, params, video, size=None):
     params: its parameters.
     video: [B, T, H, W, 3] float in [-1, 1]; T - 1, H and W multiples of the
       stride.
-    size: [B, 2] int, valid (height, width) of each row, multiples of the
-      stride; what lies outside changes no latent inside. All is valid if None.
+    size: [B, 2] int, valid (height, width) of each row in pixels, multiples of
+      the stride; what lies outside changes no latent inside. None if all is
+      valid.
 
   Returns:
     mean and log variance [B, t, h, w, C] float32, not normalised.
@@ -154,28 +166,38 @@ def encode(vae: VAE, params, video, size=None):
   Raises:
     ValueError: a size that the stride does not divide.
   """
-  check_video(vae, video.shape)
-  run = lambda *args: encode_frames(vae, *args)[0]
-  return on_mesh(run)(params, video, None, encode_mask(vae, video, size))
+  _require_whole_stride(vae, video.shape)
+  run = lambda *args: _encode(vae, *args)[0]
+  return _on_mesh(run)(params, video, None, _encode_mask(vae, video, size))
 
 
-def encode_part(vae: VAE, params, video, ctx, size=None):
-  """`encode` of the next part of a clip: ((mean, logvar), next context)."""
-  run = lambda *args: encode_frames(vae, *args)
-  return on_mesh(run)(params, video, ctx, encode_mask(vae, video, size))
+def encode_chunk(
+    vae: VAE, params: types.PyTree, video: types.Array, cache: types.PyTree,
+    size: types.Array | None = None
+) -> tuple[tuple[jax.Array, jax.Array], types.PyTree]:
+  """`encode` of the next frames of a clip: ((mean, log variance), cache).
+
+  Args:
+    vae, params, size: as in `encode`.
+    video: the first frame, or a multiple of `stride` frames that follow.
+    cache: what the chunk before returned; None for the first.
+  """
+  run = lambda *args: _encode(vae, *args)
+  return _on_mesh(run)(params, video, cache, _encode_mask(vae, video, size))
 
 
-def encode_frames(vae: VAE, params, video, ctx, valid):
-  """`encode_part` of one device."""
-  x, ctx = Encoder(vae).apply({"params": params["encoder"]},
-                              patchify(video.astype(vae.dtype), vae.patch),
-                              ctx, valid)
+def _encode(vae: VAE, params, video, cache, valid):
+  """`encode_chunk` of one device."""
+  x, cache = Encoder(vae).apply({"params": params["encoder"]},
+                                patchify(video.astype(vae.dtype), vae.patch),
+                                cache, valid)
   x = conv.PointConv(2 * vae.z).apply({"params": params["quant_conv"]}, x)
   mean, logvar = jnp.split(x.astype(jnp.float32), 2, axis=-1)
-  return (mean, jnp.clip(logvar, -30.0, 20.0)), ctx
+  return (mean, jnp.clip(logvar, -30.0, 20.0)), cache
 
 
-def decode(vae: VAE, params, z, size=None):
+def decode(vae: VAE, params: types.PyTree, z: types.Array,
+           size: types.Array | None = None) -> jax.Array:
   """The video of latents.
 
   Args:
@@ -185,30 +207,38 @@ def decode(vae: VAE, params, z, size=None):
     size: as in `encode`, in pixels.
 
   Returns:
-    [B, T, H, W, 3] float32, T = (t - 1) stride + 1; not clipped to [-1, 1], so
-    that gradients reach values outside.
+    [B, T, H, W, 3] float32, T = (t - 1) stride + 1. Not clipped to [-1, 1], so
+    that values outside have a gradient.
   """
-  run = lambda *args: decode_frames(vae, *args)[0]
-  return on_mesh(run)(params, z, None, decode_mask(vae, z, size))
+  run = lambda *args: _decode(vae, *args)[0]
+  return _on_mesh(run)(params, z, None, _decode_mask(vae, z, size))
 
 
-def decode_part(vae: VAE, params, z, ctx, size=None):
-  """`decode` of the next latents of a clip: (video, next context)."""
-  run = lambda *args: decode_frames(vae, *args)
-  return on_mesh(run)(params, z, ctx, decode_mask(vae, z, size))
+def decode_chunk(vae: VAE, params: types.PyTree, z: types.Array,
+                 cache: types.PyTree, size: types.Array | None = None
+                 ) -> tuple[jax.Array, types.PyTree]:
+  """`decode` of the next latents of a clip: (video, cache).
+
+  Args:
+    vae, params, size: as in `decode`.
+    z: the first latent, or latents that follow.
+    cache: what the chunk before returned; None for the first.
+  """
+  run = lambda *args: _decode(vae, *args)
+  return _on_mesh(run)(params, z, cache, _decode_mask(vae, z, size))
 
 
-def decode_frames(vae: VAE, params, z, ctx, valid):
-  """`decode_part` of one device."""
+def _decode(vae: VAE, params, z, cache, valid):
+  """`decode_chunk` of one device."""
   x = conv.PointConv(vae.z).apply({"params": params["post_quant_conv"]},
                                   z.astype(vae.dtype))
-  x, ctx = Decoder(vae).apply({"params": params["decoder"]}, x, ctx, valid,
-                              ctx is None)
-  return unpatchify(x, vae.patch).astype(jnp.float32), ctx
+  x, cache = Decoder(vae).apply({"params": params["decoder"]}, x, cache, valid,
+                                cache is None)
+  return unpatchify(x, vae.patch).astype(jnp.float32), cache
 
 
-def on_mesh(run):
-  """run(params, x, ctx, valid) with rows and columns split over the mesh.
+def _on_mesh(run):
+  """run(params, x, cache, valid) with rows and columns split over the mesh.
 
   Every array but the parameters is [B, T, H, W, C]. Convolutions and attention
   fetch what they need of other columns.
@@ -217,30 +247,20 @@ def on_mesh(run):
   return mesh_lib.sharded(run, (None, split, split, split), split)
 
 
-def encode_mask(vae: VAE, video, size):
+def _encode_mask(vae: VAE, video, size):
   """What is valid of patched video; None if `size` is."""
-  return None if size is None else valid_mask(size, video.shape, vae.patch)
+  return None if size is None else _valid(size, video.shape, vae.patch)
 
 
-def decode_mask(vae: VAE, z, size):
+def _decode_mask(vae: VAE, z, size):
   """What is valid of latents z; None if `size` is."""
   if size is None:
     return None
   _, sh, sw = stride(vae)
-  return valid_mask(size, (z.shape[0], 0, z.shape[2] * sh, z.shape[3] * sw), sh)
+  return _valid(size, (z.shape[0], 0, z.shape[2] * sh, z.shape[3] * sw), sh)
 
 
-def normalise(z, mean, std):
-  """Latents at unit scale; mean and std [C] are those of the training set."""
-  return (z - mean) / std
-
-
-def denormalise(z, mean, std):
-  """The inverse of `normalise`."""
-  return z * std + mean
-
-
-def valid_mask(size, shape, unit: int):
+def _valid(size, shape, unit: int):
   """[B, 1, H / unit, W / unit, 1] bool from sizes [B, 2] of (height, width)."""
   size = jnp.asarray(size)
   rows = jnp.arange(0, shape[2], unit) < size[:, :1]  # [B, H / unit]
@@ -248,21 +268,7 @@ def valid_mask(size, shape, unit: int):
   return rows[:, None, :, None, None] & cols[:, None, None, :, None]
 
 
-def patchify(video, p: int):
-  """Folds p x p pixels into channels, in the reference's order (C, x, y)."""
-  b, t, h, w, c = video.shape
-  x = video.reshape(b, t, h // p, p, w // p, p, c)
-  return x.transpose(0, 1, 2, 4, 6, 5, 3).reshape(b, t, h // p, w // p, -1)
-
-
-def unpatchify(x, p: int):
-  """The inverse of `patchify`."""
-  b, t, h, w, _ = x.shape
-  x = x.reshape(b, t, h, w, -1, p, p).transpose(0, 1, 2, 6, 3, 5, 4)
-  return x.reshape(b, t, h * p, w * p, -1)
-
-
-def check_video(vae: VAE, shape):
+def _require_whole_stride(vae: VAE, shape: tuple[int, ...]) -> None:
   """Refuses a video [B, T, H, W, 3] that the stride does not divide."""
   st, sh, sw = stride(vae)
   if len(shape) != 5 or (shape[1] - 1) % st or shape[2] % sh or shape[3] % sw:
@@ -270,3 +276,29 @@ def check_video(vae: VAE, shape):
         f"video of shape {tuple(shape)} cannot be encoded at stride "
         f"{st}x{sh}x{sw}: extend it to {st} k + 1 frames, height and width to "
         f"multiples of {sh} and {sw}")
+
+
+def normalise(z: types.Array, mean: types.Array,
+              std: types.Array) -> types.Array:
+  """Latents at unit scale; mean and std [C] are those of the training set."""
+  return (z - mean) / std
+
+
+def denormalise(z: types.Array, mean: types.Array,
+                std: types.Array) -> types.Array:
+  """The inverse of `normalise`."""
+  return z * std + mean
+
+
+def patchify(video: types.Array, p: int) -> types.Array:
+  """Folds p x p pixels into channels, in the reference's order (C, x, y)."""
+  b, t, h, w, c = video.shape
+  x = video.reshape(b, t, h // p, p, w // p, p, c)
+  return x.transpose(0, 1, 2, 4, 6, 5, 3).reshape(b, t, h // p, w // p, -1)
+
+
+def unpatchify(x: types.Array, p: int) -> types.Array:
+  """The inverse of `patchify`."""
+  b, t, h, w, _ = x.shape
+  x = x.reshape(b, t, h, w, -1, p, p).transpose(0, 1, 2, 6, 3, 5, 4)
+  return x.reshape(b, t, h * p, w * p, -1)

@@ -156,7 +156,7 @@ def against(cfg: VaeLoss, params, x, x_hat, pixels):
   """
   rows = x.shape[0]
   logits, pull = jax.vjp(
-      functools.partial(discriminator.judge, critic_of(cfg)), params,
+      functools.partial(discriminator.logits, critic_of(cfg)), params,
       jnp.concatenate([x, x_hat]))
 
   def hinge_of(logits):
