@@ -25,10 +25,19 @@ Carry = TypeVar("Carry")
 class Source(Protocol):
   """Where clips come from: a sequence whose items can be made alone.
 
-  `s[i]` raises stations.Reject for an item that is left out.
+  `s[i]` raises stations.Reject for an item that is left out. A source may also
+  have the attributes
+
+    exact: True where its items are stations.Item, which are neither scanned nor
+      filtered; False by default.
+    root: the folder that its files lie in, where nothing may be written.
+    ignored: ending -> number of files that are neither media nor captions.
   """
 
-  fingerprint: str  # changes when a file, a caption or an option does
+  @property
+  def fingerprint(self) -> str:
+    """A text that changes when a file, a caption or an option does."""
+    ...
 
   def __len__(self) -> int:
     """The number of items."""

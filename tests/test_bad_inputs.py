@@ -25,7 +25,7 @@ from sora_jax.media import video_io
 # The peak is the process's own; ru_maxrss begins with that of its parent.
 RUN = """
 import json, pathlib, re, sys
-from sora_jax.data import prepare
+from sora_jax.data.prepare import prepare
 info = prepare.prepare(sys.argv[1], sys.argv[2], test_share=0, workers=0,
                        quiet=True)
 status = pathlib.Path("/proc/self/status").read_text()
@@ -107,7 +107,7 @@ def test_a_tar_of_bad_members(tmp_path):
                         ("pipe:cat x.tar", "no commands"),
                         ("https://host/x.tar", "no commands")):
     with pytest.raises(ValueError, match=word):
-      tars.tars(pattern)
+      tars.read_tars(pattern, world.WorldOptions())
 
 
 def test_a_header_of_gigabytes_is_not_read(tmp_path):
@@ -115,7 +115,7 @@ def test_a_header_of_gigabytes_is_not_read(tmp_path):
   info.type, info.size = tarfile.XHDTYPE, 2 ** 32
   (tmp_path / "x.tar").write_bytes(info.tobuf(tarfile.USTAR_FORMAT)
                                    + bytes(2 ** 21))
-  source = tars.tars(str(tmp_path / "x.tar"))
+  source = tars.read_tars(str(tmp_path / "x.tar"), world.WorldOptions())
   with pytest.raises(stations.Reject, match="no further"):
     source[0]
 
@@ -152,7 +152,7 @@ def test_a_file_that_kills_its_reader_is_rejected(tmp_path):
 # Two workers that say who they are and then work for ever.
 SLEEPERS = """
 import os, time
-from sora_jax.data import runners
+from sora_jax.data.prepare import runners
 
 def call(task):
   with open(f"{task}.pid", "w") as f:

@@ -146,15 +146,15 @@ def test_workers_do_not_change_the_data(worlds, tmp_path):
 
 
 def test_the_options_of_a_world_are_kept():
-  source = mixture.items("world:balls,occluder", world.WorldOptions(
+  source = mixture.mix("world:balls,occluder", world.WorldOptions(
       count=8, sizes=(((40, 32), 1),), frames=((9, 1),), fps=((4, 1),),
-      objects=((2, 1),), plain=1.0)).parts[0]
+      objects=((2, 1),), plain=1.0)).sources[0]
   for i in range(len(source)):
     name, facts, video, fps = source.clip(i)
     assert video.shape == (9, 32, 40, 3) and fps == 4
     assert len(facts.objects) == 2 and facts.background.kind == "plain"
   with pytest.raises(ValueError, match="1.5 s"):
-    mixture.items("world:occluder", world.WorldOptions(
+    mixture.mix("world:occluder", world.WorldOptions(
         frames=((5, 1),), fps=((8, 1),)))[0]
 
 

@@ -111,17 +111,17 @@ def prepare(source, out, options: world.WorldOptions | None = None,
   source = source[0] if len(source) == 1 else source
   job = Job(source, options, test_share, options.seed, shard, vocab,
             rules or filters.Rules(), cuts, piece_seconds)
-  mixture.items.cache_clear()  # the files may be others than at the last call
-  items = mixture.items(source, options)
+  mixture.mix.cache_clear()  # the files may be others than at the last call
+  items = mixture.mix(source, options)
   if not len(items):
     raise ValueError(f"{_name(job)} holds 0 clips: nothing to prepare")
-  out, exact = os.fspath(out), items.exact()
+  out, exact = os.fspath(out), items.exact
   if around := items.around(out):
-    raise ValueError(f"{out} lies in folder:{around[0]}, where what is written "
+    raise ValueError(f"{out} lies in {around}, where what is written "
                      "would be read as clips: give a folder outside of it")
   description = {**job.describe(exact.all()), "items": len(items)}
   if (done := shards.check(out, description)) is not None:
-    fingerprint.check(out, items.fingerprint())
+    fingerprint.check(out, items.fingerprint)
     return done
   run = functools.partial(_run, workers, quiet, beam)
   clips, rejects = scans.look(
@@ -135,7 +135,7 @@ def prepare(source, out, options: world.WorldOptions | None = None,
   if dry_run:
     return summary
   shards.begin(out, description)
-  fingerprint.begin(out, items.fingerprint())
+  fingerprint.begin(out, items.fingerprint)
   parts = _divide(clips, job)
   counts = {split: sum(s == split for s, _ in parts) for split in shards.SPLITS}
   todo = [(*p, parts[p]) for p in parts if not shards.is_written(out, *p)]
@@ -182,7 +182,7 @@ def _divide(clips: list[dict], job: Job) -> dict[tuple[str, int], list]:
 def _write(out: str, job: Job, task) -> int:
   """Writes one shard; runs in a worker process."""
   split, shard, clips = task
-  items = mixture.items(job.source, job.options)
+  items = mixture.mix(job.source, job.options)
   rejects = []
 
   def each():
@@ -211,9 +211,9 @@ def _summary(items, clips: list[dict], rejects: list[dict]) -> dict:
   """Counts of what was found, beside clips and rejects."""
   made = collections.Counter(c for clip in clips
                              for c in clip.get("changes", ()))
-  skipped = int((items.times() == 0).sum())
+  skipped = int((items.times == 0).sum())
   found = {"clips": {"kept": len(clips)}, "rejected": len(rejects),
-           "recoded": dict(made), "ignored": items.ignored(),
+           "recoded": dict(made), "ignored": items.ignored,
            "captions_cut": sum(c.get("cut", 0) for c in clips),
            "left_out_by_weight": skipped}
   return {k: v for k, v in found.items() if v or k in ("clips", "rejected")}

@@ -39,11 +39,11 @@ def look(out: str, job, items: mixture.Mixture, run) -> tuple[list, list]:
   Returns:
     (clips kept, rejects), each a dict, in the order of the source.
   """
-  times, exact = items.times(), items.exact()
+  times, exact = items.times, items.exact
   wanted = np.flatnonzero((times > 0) & ~exact)
   _begin(out, {"source": job.source, "cuts": job.cuts,
                "piece_seconds": job.piece_seconds, "seed": job.seed,
-               "files": items.fingerprint()})
+               "files": items.fingerprint})
   every = max(1, len(wanted) // PICTURES)
   tasks = [(i // PART, wanted[i:i + PART].tolist())
            for i in range(0, len(wanted), PART)]
@@ -91,7 +91,7 @@ def _begin(out: str, about: dict) -> None:
 def _part(out: str, job, every: int, task) -> int:
   """Surveys some items; runs in a worker process."""
   part, indices = task
-  items = mixture.items(job.source, job.options)
+  items = mixture.mix(job.source, job.options)
   stem = _stem(out, part)
   died = files.find_json(f"{stem}.at") or {}
   rows = []

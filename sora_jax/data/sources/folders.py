@@ -9,15 +9,36 @@ read is rejected, and so is a file without a caption.
 """
 
 import collections
+from collections.abc import Iterator
 import csv
 import dataclasses
 import os
 import stat
+from typing import Any, TextIO
 
 from sora_jax import stations
 from sora_jax.data.sources import items
+from sora_jax.data.sources import world
 
 TABLES = (".jsonl", ".csv")
+Row = dict[str, Any]  # of a table
+
+
+@dataclasses.dataclass(frozen=True)
+class File:
+  """A file, or a row of a table that names none.
+
+  Attributes:
+    key: the path below the folder, or TABLE:LINE.
+    path: of the file.
+    captions: of the tables; () where only a sidecar can have them.
+    reason: why there is no file, "" where there is one.
+  """
+
+  key: str
+  path: str = ""
+  captions: tuple[str, ...] = ()
+  reason: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,44 +46,47 @@ class Folder:
   """The files of a folder.
 
   Attributes:
-    rows: per item (path or None, captions or None, reason or None, key).
+    files: in a fixed order.
     ignored: ending -> number of files that are neither media nor captions.
-    files: a fingerprint of the files that are not ignored.
+    fingerprint: of the files that are not ignored.
     root: the folder.
   """
 
-  rows: tuple
-  ignored: dict
-  files: str
+  files: tuple[File, ...]
+  ignored: dict[str, int]
+  fingerprint: str
   root: str
 
   def __len__(self) -> int:
-    return len(self.rows)
+    return len(self.files)
 
   def __getitem__(self, index: int) -> stations.Raw:
-    path, captions, reason, key = self.rows[index]
-    if reason:
-      raise stations.Reject(reason, key)
+    file = self.files[index]
+    if file.reason:
+      raise stations.Reject(file.reason, file.key)
     try:
-      info = os.stat(path)
-      captions = captions or _sidecar(path)
+      info = os.stat(file.path)
+      captions = file.captions or _sidecar(file.path)
     except OSError as e:
-      raise stations.Reject(f"{e.strerror}".lower(), key) from e
+      raise stations.Reject(f"{e.strerror}".lower(), file.key) from e
     if not stat.S_ISREG(info.st_mode):
-      raise stations.Reject("is no regular file", key)
-    return stations.Raw(key, path, captions)
+      raise stations.Reject("is no regular file", file.key)
+    return stations.Raw(file.key, file.path, captions)
 
 
-def folder(root: str) -> Folder:
-  """The files below `root`, in a fixed order.
+def read_folder(rest: str, options: world.WorldOptions) -> Folder:
+  """The source folder:DIR, the files below DIR.
 
   Raises:
     ValueError: no such folder.
   """
+  del options
+  root = rest
   if not os.path.isdir(root):
     raise ValueError(f"folder:{root}: no such folder")
-  files, rows, tables, seen = {}, [], [], []
-  ignored = collections.Counter()
+  captions: dict[str, tuple[str, ...]] = {}
+  bad, tables, seen = [], [], []
+  ignored: collections.Counter[str] = collections.Counter()
   for base, folders, names in os.walk(root):
     folders.sort()
     for name in sorted(names):
@@ -70,7 +94,7 @@ def folder(root: str) -> Folder:
       if kind in TABLES:
         tables.append(path)
       elif kind in items.VIDEOS + items.IMAGES:
-        files[path] = None
+        captions[path] = ()
       elif kind not in items.SIDECARS:
         ignored[kind or name] += 1
         continue
@@ -78,14 +102,16 @@ def folder(root: str) -> Folder:
   for table in tables:
     for line, row in _table(table):
       where = f"{_key(table, root)}:{line}"
-      path, captions, reason = _row(os.path.dirname(table), row, root)
-      if reason is None and path in files:
-        files[path] = (files[path] or ()) + captions
-      else:
-        rows.append((None, None, reason or "no such file", where))
-  rows += [(path, captions, None, _key(path, root))
-           for path, captions in files.items()]
-  return Folder(tuple(rows), dict(ignored), items.fingerprint(seen), root)
+      try:
+        path = _path(os.path.dirname(table), row, root)
+        if path not in captions:
+          raise ValueError("no such file")
+        captions[path] += items.row_captions(row)
+      except ValueError as e:
+        bad.append(File(where, reason=str(e)))
+  found = [File(_key(path, root), path, texts)
+           for path, texts in captions.items()]
+  return Folder((*bad, *found), dict(ignored), items.fingerprint(seen), root)
 
 
 def _key(path: str, root: str) -> str:
@@ -93,7 +119,7 @@ def _key(path: str, root: str) -> str:
   return os.fsencode(os.path.relpath(path, root)).decode("utf-8", "replace")
 
 
-def _table(path: str):
+def _table(path: str) -> Iterator[tuple[int, Row | None]]:
   """(line number, dict or None) of a jsonl or csv."""
   try:
     with open(path, encoding="utf-8-sig", errors="replace", newline="") as f:
@@ -102,7 +128,7 @@ def _table(path: str):
     yield 0, None
 
 
-def _csv(file):
+def _csv(file: TextIO) -> Iterator[tuple[int, Row | None]]:
   csv.field_size_limit(items.MAX_LINE)
   reader = csv.DictReader(file)
   while True:
@@ -115,7 +141,7 @@ def _csv(file):
     yield reader.line_num, row
 
 
-def _jsonl(file):
+def _jsonl(file: TextIO) -> Iterator[tuple[int, Row | None]]:
   number, whole = 0, True
   while line := file.readline(items.MAX_LINE):
     ends = line.endswith("\n")
@@ -128,17 +154,21 @@ def _jsonl(file):
     whole = ends
 
 
-def _row(base: str, row, root: str):
-  """(path, captions, reason) of a row of a table."""
+def _path(base: str, row: Row | None, root: str) -> str:
+  """The file that a row of a table names.
+
+  Raises:
+    ValueError: none, or one outside the folder; the message is the reason.
+  """
   if row is None:
-    return None, None, "unreadable row"
+    raise ValueError("unreadable row")
   name = items.first(row, ("file", "file_name", "path", "video", "image"))
   if not isinstance(name, str):
-    return None, None, "names no file"
+    raise ValueError("names no file")
   path = os.path.normpath(os.path.join(base, name))
   if os.path.relpath(path, root).startswith(os.pardir):
-    return None, None, "names a file outside the folder"
-  return path, items.row_captions(row), None
+    raise ValueError("names a file outside the folder")
+  return path
 
 
 def _sidecar(path: str) -> tuple[str, ...]:

@@ -1,14 +1,11 @@
-"""What a source gives: files with their captions, and reasons to leave one out.
+"""What sources share: endings and limits of files, captions, fingerprints."""
 
-A source is a sequence: item i can be made without the others, so that shards
-are written in parallel and a run resumes. It gives a `Raw`, whose file is
-measured, filtered and copied or cut into clips, or an `Item` that is exact
-already, or raises `Reject`, with the reason.
-"""
-
+from collections.abc import Iterable, Sequence
 import hashlib
 import json
 import os
+from typing import Any
+import urllib.parse
 
 MAX_FILE = 2 ** 28  # bytes of a file that is kept as it is
 MAX_CAPTION = 8192  # characters
@@ -18,7 +15,7 @@ IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 SIDECARS = (".txt", ".json")  # captions beside a file
 
 
-def parse_row(text: str) -> dict | None:
+def parse_row(text: str) -> dict[str, Any] | None:
   """A JSON object; None where the text is none. NaN and infinity become null."""
   try:
     row = json.loads(text, parse_constant=lambda name: None)
@@ -27,7 +24,7 @@ def parse_row(text: str) -> dict | None:
   return row if isinstance(row, dict) else None
 
 
-def row_captions(row: dict) -> tuple[str, ...]:
+def row_captions(row: dict[str, Any]) -> tuple[str, ...]:
   """The captions that a row of a table or a JSON sidecar holds."""
   captions = row.get("captions")
   if not isinstance(captions, list):
@@ -43,19 +40,39 @@ def sidecar_captions(kind: str, text: str) -> tuple[str, ...]:
   return row_captions(parse_row(text) or {})
 
 
-def first(row: dict, keys):
+def parse_query(rest: str, known: Sequence[str]) -> tuple[str, dict[str, str]]:
+  """'DIR?split=train' to ('DIR', {'split': 'train'}).
+
+  Raises:
+    ValueError: an option that is not known.
+  """
+  name, _, query = rest.partition("?")
+  options = dict(urllib.parse.parse_qsl(query, keep_blank_values=True))
+  for key in options:
+    if key not in known:
+      raise ValueError(f"{rest}: there is no option {key!r}; there are "
+                       f"{', '.join(known)}")
+  return name, options
+
+
+def one_line(error: Exception) -> str:
+  """What an error says, on one line of at most 200 characters."""
+  return " ".join(str(error).split())[:200]
+
+
+def first(row: dict[str, Any], keys: Iterable[str]) -> Any:
   """The first value of `keys` that is there and not empty, or None."""
   return next((row[k] for k in keys if row.get(k)), None)
 
 
-def clean(captions) -> tuple[str, ...]:
+def clean(captions: Iterable[Any]) -> tuple[str, ...]:
   """Captions of one line each, without empty ones and what is no text."""
   texts = (" ".join(c.encode("utf-8", "replace").decode().split())
            for c in captions if isinstance(c, str))
   return tuple(t for t in texts if t)
 
 
-def fingerprint(paths) -> str:
+def fingerprint(paths: Iterable[str]) -> str:
   """A hash of names, sizes and times of files."""
   words = hashlib.blake2b(digest_size=16)
   for path in paths:

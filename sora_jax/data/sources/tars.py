@@ -17,13 +17,33 @@ import gzip
 import os
 import re
 import tarfile
+from typing import BinaryIO
 
 from sora_jax import stations
 from sora_jax.data.sources import items
+from sora_jax.data.sources import world
 
 MAX_MEMBERS = 2 ** 20  # of a tar
 MAX_HEADER = 2 ** 20  # bytes of an extended header
 MAX_RATIO = 100  # of unpacked to packed bytes
+Members = dict[str, tuple[int, int]]  # ending -> (offset, size) in bytes
+
+
+@dataclasses.dataclass(frozen=True)
+class Sample:
+  """The members of a tar that belong together, or one that is refused.
+
+  Attributes:
+    key: TAR/NAME.
+    path: of the tar.
+    members: ending -> (offset, size) in bytes.
+    reason: why it is refused, "" where it is not.
+  """
+
+  key: str
+  path: str = ""
+  members: Members = dataclasses.field(default_factory=dict)
+  reason: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,48 +51,53 @@ class Tars:
   """The samples of some tars.
 
   Attributes:
-    rows: per item (tar or None, {ending: (offset, size)}, reason or None, key).
+    samples: in the order of the tars.
     ignored: ending -> number of members that are neither media nor captions.
-    files: a fingerprint of the tars.
+    fingerprint: of the tars.
   """
 
-  rows: tuple
-  ignored: dict
-  files: str
+  samples: tuple[Sample, ...]
+  ignored: dict[str, int]
+  fingerprint: str
 
   def __len__(self) -> int:
-    return len(self.rows)
+    return len(self.samples)
 
   def __getitem__(self, index: int) -> stations.Raw:
-    path, members, reason, key = self.rows[index]
-    if reason:
-      raise stations.Reject(reason, key)
-    captions = ()
+    found = self.samples[index]
+    if found.reason:
+      raise stations.Reject(found.reason, found.key)
+    read = lambda member, limit: _read(found.path, *member, limit, found.key)
+    captions: tuple[str, ...] = ()
     for kind in items.SIDECARS:
-      if kind in members and not captions:
-        text = _read(path, *members[kind], items.MAX_LINE, key).decode(
+      if kind in found.members and not captions:
+        text = read(found.members[kind], items.MAX_LINE).decode(
             "utf-8-sig", "replace")
         captions = items.sidecar_captions(kind, text)
-    media = next(m for kind, m in members.items() if kind not in items.SIDECARS)
-    return stations.Raw(key, _read(path, *media, items.MAX_FILE, key), captions)
+    media = next(m for kind, m in found.members.items()
+                 if kind not in items.SIDECARS)
+    return stations.Raw(found.key, read(media, items.MAX_FILE), captions)
 
 
-def tars(pattern: str) -> Tars:
-  """The samples of all tars that match a pattern.
+def read_tars(rest: str, options: world.WorldOptions) -> Tars:
+  """The source tar:PATTERN, the samples of all tars that match.
 
   Raises:
     ValueError: a command or an address instead of files, or no such file.
   """
+  del options
+  pattern = rest
   if re.match(r"\w+:", pattern):
     raise ValueError(f"tar:{pattern}: only files are read, no commands and no "
                      "addresses: copy the tars to a disk first")
   paths = sorted({p for part in _braces(pattern) for p in glob.glob(part)})
   if not paths:
     raise ValueError(f"tar:{pattern}: no such file")
-  rows, ignored = [], collections.Counter()
+  samples: list[Sample] = []
+  ignored: collections.Counter[str] = collections.Counter()
   for path in paths:
-    rows += _index(path, ignored)
-  return Tars(tuple(rows), dict(ignored), items.fingerprint(paths))
+    samples += _index(path, ignored)
+  return Tars(tuple(samples), dict(ignored), items.fingerprint(paths))
 
 
 def _braces(pattern: str) -> list[str]:
@@ -92,7 +117,7 @@ def _braces(pattern: str) -> list[str]:
 class _Capped:
   """A file of which no single read takes more than a header may."""
 
-  def __init__(self, file, limit: int):
+  def __init__(self, file: BinaryIO, limit: int):
     self.file, self.limit = file, limit
     self.tell = file.tell
 
@@ -107,9 +132,10 @@ class _Capped:
     return self.file.seek(offset, whence)
 
 
-def _index(path: str, ignored: collections.Counter) -> list[tuple]:
-  """The rows of a tar."""
-  name, rows, samples = os.path.basename(path), [], {}
+def _index(path: str, ignored: collections.Counter[str]) -> list[Sample]:
+  """The samples of a tar, those that are refused first."""
+  name, refused = os.path.basename(path), []
+  found: dict[str, Members] = {}
   try:
     size = os.path.getsize(path)
     file = _open(path)
@@ -122,23 +148,23 @@ def _index(path: str, ignored: collections.Counter) -> list[tuple]:
         if count >= MAX_MEMBERS:
           raise tarfile.ReadError(f"has more than {MAX_MEMBERS} members")
         if not member.isdir():
-          _place(name, member, samples, rows, ignored)
+          _place(name, member, found, refused, ignored)
       capped.seek(archive.offset)
       if capped.read(tarfile.BLOCKSIZE).strip(b"\0"):  # tarfile just stops
         raise tarfile.ReadError("has a damaged header")
   except (tarfile.TarError, OSError, EOFError, ValueError) as e:
-    rows.append((None, None, "is read no further: "
-                 + " ".join(str(e).split())[:200], name))
-  for key, members in samples.items():
-    if any(kind not in items.SIDECARS for kind in members):
-      rows.append((path, members, None, f"{name}/{key}"))
-    else:
-      rows.append((None, None, "has no video or image", f"{name}/{key}"))
-  return rows
+    refused.append(Sample(
+        name, reason=f"is read no further: {items.one_line(e)}"))
+  whole = lambda members: any(k not in items.SIDECARS for k in members)
+  return refused + [Sample(
+      f"{name}/{key}", path, members,
+      "" if whole(members) else "has no video or image")
+                    for key, members in found.items()]
 
 
-def _place(name, member, samples, rows, ignored):
-  """Puts a member into its sample, or a reason into the rows."""
+def _place(name: str, member: tarfile.TarInfo, found: dict[str, Members],
+           refused: list[Sample], ignored: collections.Counter[str]) -> None:
+  """Puts a member into its sample, or refuses it with a reason."""
   where = member.name.encode("utf-8", "replace").decode()
   base, _, end = os.path.basename(where).partition(".")
   key = os.path.join(os.path.dirname(where), base)
@@ -146,19 +172,20 @@ def _place(name, member, samples, rows, ignored):
   if kind not in items.VIDEOS + items.IMAGES + items.SIDECARS:
     ignored[kind or base] += 1
   elif os.path.isabs(where) or os.pardir in where.split("/"):
-    rows.append((None, None, "names a file outside the tar", f"{name}/{where}"))
+    refused.append(Sample(f"{name}/{where}",
+                          reason="names a file outside the tar"))
   elif not member.isreg() or member.issparse():
-    rows.append((None, None, "is no regular file", f"{name}/{where}"))
-  elif kind in samples.get(key, ()) or kind not in items.SIDECARS and any(
-      k not in items.SIDECARS for k in samples.get(key, ())):
-    rows.append((None, None, "is a second file of its sample",
-                 f"{name}/{where}"))
+    refused.append(Sample(f"{name}/{where}", reason="is no regular file"))
+  elif kind in found.get(key, ()) or kind not in items.SIDECARS and any(
+      k not in items.SIDECARS for k in found.get(key, ())):
+    refused.append(Sample(f"{name}/{where}",
+                          reason="is a second file of its sample"))
   else:
-    samples.setdefault(key, {})[kind] = member.offset_data, member.size
+    found.setdefault(key, {})[kind] = member.offset_data, member.size
 
 
 @functools.lru_cache(maxsize=8)
-def _open(path: str):
+def _open(path: str) -> BinaryIO:
   """An open tar, kept open; gzip by its first bytes."""
   file = open(path, "rb")  # noqa: SIM115
   packed = file.read(2) == b"\x1f\x8b"
@@ -175,7 +202,7 @@ def _read(path: str, offset: int, size: int, limit: int, key: str) -> bytes:
     file.seek(offset)
     data = file.read(size)
   except (OSError, EOFError) as e:
-    raise stations.Reject(" ".join(str(e).split())[:200], key) from e
+    raise stations.Reject(items.one_line(e), key) from e
   if len(data) != size:
     raise stations.Reject(f"is cut off: {len(data)} of {size} bytes", key)
   return data

@@ -1,6 +1,7 @@
 """world:NAME,..: clips of simulated worlds, rendered as they are asked for."""
 
 import dataclasses
+from typing import ClassVar
 
 import numpy as np
 
@@ -37,10 +38,21 @@ class WorldOptions:
 
 @dataclasses.dataclass(frozen=True)
 class World:
-  """Clips of simulated worlds; item i depends on (options, i) alone."""
+  """Clips of simulated worlds; item i depends on (options, i) alone.
+
+  Attributes:
+    names: of worlds.WORLDS; each clip shows one of them.
+    options: what clips are drawn from.
+  """
 
   names: tuple[str, ...]
   options: WorldOptions
+  exact: ClassVar[bool] = True  # rendered: nothing to scan or to filter
+
+  @property
+  def fingerprint(self) -> str:
+    """The names and all options."""
+    return repr(self)
 
   def __len__(self) -> int:
     return self.options.count
@@ -73,6 +85,20 @@ class World:
         objects=int(_draw(rng, cfg.objects)),
         plain=bool(rng.random() < cfg.plain), held_out=False)
     return name, facts, world.render(facts, size, frames, fps), float(fps)
+
+
+def read_worlds(rest: str, options: WorldOptions) -> World:
+  """The source world:NAME[,NAME ..].
+
+  Raises:
+    ValueError: no such world.
+  """
+  names = tuple(rest.split(","))
+  for name in names:
+    if name not in worlds.WORLDS:
+      raise ValueError(f"no world {name!r}; there are "
+                       f"{', '.join(worlds.WORLDS)}")
+  return World(names, options)
 
 
 def _draw(rng, weighted):

@@ -1,6 +1,5 @@
-"""Data sets as sources: folders of `sora-jax prepare`, and those of TFDS.
+"""tfds:NAME or tfds:DIR: data sets of TFDS.
 
-  shards:DIR[?split=train]
   tfds:DIR, tfds:NAME[/CONFIG][:VERSION] [?split=..&video=..&caption=..&fps=..]
 
 TFDS data sets are read by index through array_record, without TensorFlow, and
@@ -13,15 +12,14 @@ tensor [T, H, W, 3] or [H, W, 3]. The caption is `captions`, `caption`, `text`,
 
 import dataclasses
 import os
-import urllib.parse
+from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
 
 from sora_jax import stations
 from sora_jax.data.sources import items
-from sora_jax.data.store import manifest as manifest_lib
-from sora_jax.data.store import records
+from sora_jax.data.sources import world
 from sora_jax.media import video_io
 
 CAPTIONS = ("captions", "caption", "text", "prompt")
@@ -29,64 +27,38 @@ VIDEO = ("video", "image")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Shards:
-  """The records of a folder of `prepare`.
-
-  Attributes:
-    rows: (manifest, index) of each item.
-    files: a fingerprint.
-  """
-
-  rows: tuple
-  files: str
-
-  def __len__(self) -> int:
-    return len(self.rows)
-
-  def __getitem__(self, index: int) -> stations.Raw:
-    manifest, i = self.rows[index]
-    where = f"{manifest.split}-{i}"
-    try:
-      item = records.read(manifest, i)
-    except (ValueError, RuntimeError, IndexError) as e:
-      raise stations.Reject(" ".join(str(e).split())[:200], where) from e
-    return stations.Raw(item.key, item.data, item.captions, item.facts, item.fps)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
 class Tfds:
   """The examples of a TFDS data set.
 
   Attributes:
-    parts: (split, data source) ..
+    splits: (split, the examples by index) ..
     video, caption: names of features; caption may be None.
     labels: the names of the caption's classes, where it is a ClassLabel.
     fps: of tensors, or None.
-    files: a fingerprint.
+    fingerprint: of splits and version.
   """
 
-  parts: tuple
+  splits: tuple[tuple[str, Any], ...]
   video: str
   caption: str | None
   labels: tuple[str, ...]
   fps: float | None
-  files: str
+  fingerprint: str
 
   def __len__(self) -> int:
-    return sum(len(data) for _, data in self.parts)
+    return sum(len(data) for _, data in self.splits)
 
   def __getitem__(self, index: int) -> stations.Raw:
-    starts = np.cumsum([0, *(len(data) for _, data in self.parts)])
-    part = int(np.searchsorted(starts, index, "right")) - 1
-    split, data = self.parts[part]
-    index -= int(starts[part])
+    starts = np.cumsum([0, *(len(data) for _, data in self.splits)])
+    at = int(np.searchsorted(starts, index, "right")) - 1
+    split, data = self.splits[at]
+    index -= int(starts[at])
     key = f"{split}-{index}"
     try:
       example = data[index]
       value = example[self.video]
     except Exception as e:  # whatever protobuf and TFDS raise
-      raise stations.Reject("is no example: " + " ".join(str(e).split())[:200],
-                         key) from e
+      raise stations.Reject(f"is no example: {items.one_line(e)}", key) from e
     fps = float(np.asarray(example.get("fps", self.fps or 0)))
     if isinstance(value, bytes):
       file = value
@@ -94,7 +66,7 @@ class Tfds:
       file, fps = _pack(np.asarray(value), fps, key)
     return stations.Raw(key, file, self._captions(example), fps=fps or None)
 
-  def _captions(self, example) -> tuple[str, ...]:
+  def _captions(self, example: dict[str, Any]) -> tuple[str, ...]:
     if self.caption is None:
       return ()
     value = example[self.caption]
@@ -105,44 +77,27 @@ class Tfds:
                        else v for v in values)
 
 
-def prepared(text: str) -> Shards:
-  """The source shards:DIR[?split=NAME]."""
-  root, options = _options(text, ("split",))
-  splits = [options["split"]] if "split" in options else list(
-      manifest_lib.open_manifest(root).info["shards"])
-  rows, digests = [], []
-  for split in splits:
-    manifest = manifest_lib.open_manifest(root, split)
-    if manifest.info.get("kind") != "pixels":
-      raise ValueError(f"shards:{root} holds {manifest.info.get('kind')}, not "
-                       "clips: give a folder of sora-jax prepare")
-    # A clip of a weighted mixture has several rows and one record.
-    _, once = np.unique(manifest.entries[["shard", "record"]], return_index=True)
-    rows += [(manifest, int(i)) for i in np.sort(once)]
-    digests.append(manifest.digest)
-  return Shards(tuple(rows), " ".join(digests))
-
-
-def tfds_set(text: str) -> Tfds:
+def read_tfds(rest: str, options: world.WorldOptions) -> Tfds:
   """The source tfds:DIR or tfds:NAME.
 
   Raises:
     ValueError: not there, not readable by index, or without a video.
   """
-  name, options = _options(text, ("split", "video", "caption", "fps"))
+  del options
+  name, query = items.parse_query(rest, ("split", "video", "caption", "fps"))
   root = name if os.path.isdir(name) else _find(name)
   try:
     builder = tfds.builder_from_directory(root)
-    splits = [options["split"]] if "split" in options else sorted(
+    names = [query["split"]] if "split" in query else sorted(
         builder.info.splits)
-    parts = tuple((s, builder.as_data_source(s)) for s in splits)
+    splits = tuple((s, builder.as_data_source(s)) for s in names)
   except Exception as e:  # TFDS raises many kinds
     raise ValueError(
-        f"tfds:{name}: {' '.join(str(e).split())[:200]} (it must be stored as "
+        f"tfds:{name}: {items.one_line(e)} (it must be stored as "
         "array_record: tfds build --file_format=array_record)") from e
   features = builder.info.features
-  video = options.get("video") or _video(name, features)
-  caption = options.get("caption") or next(
+  video = query.get("video") or _video(name, features)
+  caption = query.get("caption") or next(
       (k for k in CAPTIONS if k in features),
       next((k for k, f in features.items()
             if isinstance(f, tfds.features.ClassLabel)), None))
@@ -151,21 +106,10 @@ def tfds_set(text: str) -> Tfds:
       raise ValueError(f"tfds:{name} has no feature {key!r}; it has "
                        f"{', '.join(features)}")
   labels = getattr(features[caption], "names", None) if caption else None
-  fps = _number(name, options["fps"]) if "fps" in options else None
-  about = [(s, len(data)) for s, data in parts]
-  return Tfds(parts, video, caption, tuple(labels or ()), fps,
-              f"{text} {about} {builder.info.full_name}")
-
-
-def _options(text: str, known) -> tuple[str, dict]:
-  """'DIR?split=train' to ('DIR', {'split': 'train'})."""
-  name, _, query = text.partition("?")
-  options = dict(urllib.parse.parse_qsl(query, keep_blank_values=True))
-  for key in options:
-    if key not in known:
-      raise ValueError(f"{text}: there is no option {key!r}; there are "
-                       f"{', '.join(known)}")
-  return name, options
+  fps = _number(name, query["fps"]) if "fps" in query else None
+  about = [(s, len(data)) for s, data in splits]
+  return Tfds(splits, video, caption, tuple(labels or ()), fps,
+              f"{rest} {about} {builder.info.full_name}")
 
 
 def _find(name: str) -> str:
@@ -186,7 +130,7 @@ def _find(name: str) -> str:
   return max(found, key=number)
 
 
-def _video(name: str, features) -> str:
+def _video(name: str, features: tfds.features.FeaturesDict) -> str:
   """The name of the feature that holds the video."""
   kinds = (tfds.features.Video, tfds.features.Image)
   fits = [k for k, f in features.items() if isinstance(f, kinds)
