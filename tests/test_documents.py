@@ -7,11 +7,13 @@ import shlex
 
 from absl import flags
 import pytest
+import test_layering
 
 from sora_jax import main
 
 ROOT = pathlib.Path(__file__).parent.parent
-DOCUMENTS = (ROOT / "README.md", *sorted(ROOT.glob("docs/*.md")),
+DOCUMENTS = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md",
+             *sorted(ROOT.glob("docs/*.md")),
              ROOT / "experiments" / "README.md",
              ROOT / "sora_jax" / "weights" / "tiny" / "README.md")
 
@@ -95,3 +97,27 @@ def test_the_format_page_has_every_flag_of_prepare(monkeypatch):
       value = values[name.replace("-", "_")].value
       if value is not None and not isinstance(value, bool):
         assert str(value) == default, name
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: str(
+    p.relative_to(ROOT)))
+def test_links_lead_somewhere(path):
+  links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", path.read_text())
+  local = [link for link in links if "://" not in link]
+  assert not [link for link in local if not (path.parent / link).exists()]
+
+
+@pytest.mark.parametrize("name", ["docs/architecture.md", "docs/videos.md",
+                                  "docs/train.md", "CONTRIBUTING.md"])
+def test_named_files_exist(name):
+  text = (ROOT / name).read_text()
+  named = re.findall(r"`((?:[\w.]+/)+(?:[\w.]+\.\w+)?)`", text)
+  assert not [n for n in named
+              if not any((ROOT / top / n).exists() for top in ("", "sora_jax"))]
+
+
+def test_the_page_has_the_rooms_that_are_checked():
+  page = (ROOT / "docs" / "architecture.md").read_text()
+  rooms = page[page.index("## Rooms"):page.index("## A clip")]
+  assert tuple(re.findall(r"^\| `([\w.]+)` \|", rooms, re.MULTILINE)) == tuple(
+      room for room in test_layering.ROOMS if room != "__main__")

@@ -8,6 +8,7 @@ largest value of that array.
 import dataclasses
 import functools
 import json
+import math
 import os
 import pathlib
 import subprocess
@@ -63,10 +64,9 @@ RULES = {"transformer": mesh_lib.DIT_RULES, "text_encoder": mesh_lib.TEXT_RULES}
 COMPRESSOR = vae_lib.VAE(base=8, mults=(1, 1, 1), z=2, blocks=1)
 
 
-def mesh_of(data=1, fsdp=1, context=1, tensor=1):
-  count = data * fsdp * context * tensor
-  return mesh_lib.make_mesh(data, fsdp, context, tensor,
-                            jax.devices()[:count])
+def mesh_of(data=1, **sizes):
+  count = math.prod((data, *sizes.values()))
+  return mesh_lib.make_mesh(jax.devices()[:count], data=data, **sizes)
 
 
 def draw(*shape, seed=0):

@@ -30,12 +30,13 @@ def pixels(out):
   return manifest.open_manifest(out)
 
 
-def synthetic(pixels, out, spoil=()):
+def synthetic(pixels, out, spoil=(), vae="digest", channels=C):
   """Latents whose values say what they are."""
-  info = latents.describe(pixels.info, "digest", (4, 8, 8), (1, 2, 2), C, 0, 2,
+  info = latents.describe(pixels.info, vae, (4, 8, 8), (1, 2, 2), channels, 0, 2,
                           2, True)
   latents.begin(out, pixels.root, info)
   rng, tok = np.random.default_rng(0), tokenizer.of(pixels)
+  one = np.eye(channels, dtype=np.float16)[1]  # what marks a view
   pick = lambda values, n: sorted(rng.choice(
       values, min(n, len(values)), replace=False).tolist())
 
@@ -44,18 +45,18 @@ def synthetic(pixels, out, spoil=()):
       item = records.read(pixels, i)
       t, h, w = sizes_lib.latent_size(
           (item.frames, item.height, item.width), (4, 8, 8))
-      z = np.empty((t, h, w, C), np.float16)
+      z = np.zeros((t, h, w, channels), np.float16)
       z[..., 0], z[..., 1] = i, np.arange(t)[:, None, None]
       cuts, stills = pick(np.arange(1, t), 2), pick(np.arange(1, item.frames),
                                                     2)
       mark = lambda z, n: np.concatenate([z[..., :1], z[..., 1:] * 0 + n], -1)
       record = latents.Record(
           z, item.captions, item.fps, (item.frames, item.height, item.width),
-          {c: z[c:] + np.array([0, 100], np.float16) for c in cuts},
+          {c: z[c:] + 100 * one for c in cuts},
           {f: mark(z[:1], 1000 + f) for f in stills},
           tuple(conditioning.draw_regions(
               rng, np.array([[t, h // 2, w // 2]]))[0].tolist()),
-          z + np.array([0, 500], np.float16))
+          z + 500 * one)
       data = latents.encode(record)
       yield data[:9] if i in spoil else data, latents.row(record, tok)
 

@@ -31,6 +31,7 @@ from sora_jax.mesh.arrays import to_global
 from sora_jax.mesh.axes import AXES
 from sora_jax.mesh.axes import HEADS
 from sora_jax.mesh.axes import make_mesh
+from sora_jax.mesh.axes import row_shares
 from sora_jax.mesh.axes import ROWS
 from sora_jax.mesh.axes import TOKENS
 from sora_jax.mesh.params import check_division

@@ -53,7 +53,7 @@ def host(mesh: Mesh) -> tuple[int, int]:
   Raises:
     ValueError: hosts that have no equal shares of the rows.
   """
-  grid = mesh.devices.reshape(-1, mesh.shape["context"] * mesh.shape["tensor"])
+  grid = mesh.devices.reshape(axes_lib.row_shares(mesh), -1)
   held = {}
   for row, devices in enumerate(grid):
     for d in devices:
@@ -93,7 +93,7 @@ def to_global(mesh: Mesh, batch):
     ValueError: rows that do not divide over these axes.
   """
   _, count = host(mesh)
-  over = mesh.shape["data"] * mesh.shape["fsdp"]
+  over = axes_lib.row_shares(mesh)
   for x in jax.tree.leaves(batch):
     if len(x) * count % over:
       raise ValueError(

@@ -1,48 +1,67 @@
 """The axes of the mesh, and the mesh of some devices."""
 
+from collections.abc import Sequence
+import math
+
 import jax
 from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh
 
+# The axes that rows are split over come first. A new axis is a name here, one
+# in a rule table (params.py) or in ROWS, and its size in a config.
 AXES = ("data", "fsdp", "context", "tensor")
 ROWS = ("data", "fsdp")  # the axes that the rows of a batch are split over
 TOKENS = "context"  # the tokens of a row, and the columns of a video
 HEADS = "tensor"  # heads, and hidden units
 
 
-def make_mesh(data: int = -1, fsdp: int = 1, context: int = 1,
-              tensor: int = 1, devices=None) -> Mesh:
-  """A mesh of all devices; data = -1 takes what the other axes leave.
+def make_mesh(devices: Sequence[jax.Device] | None = None,
+              **sizes: int) -> Mesh:
+  """A mesh of all devices.
 
   Of several slices (TPU pods joined by the data centre's network) each holds a
   run of the data axis, so that only sums of gradients cross between them.
 
+  Args:
+    devices: all by default.
+    **sizes: of AXES, 1 where none is given; data = -1, its default, takes what
+      the other axes leave.
+
   Raises:
-    ValueError: the axes do not multiply to the number of devices, or data does
-      not divide over the slices.
+    ValueError: no such axis, the axes do not multiply to the number of devices,
+      or data does not divide over the slices.
   """
   devices = jax.devices() if devices is None else devices
-  rest = fsdp * context * tensor
-  if data == -1:
-    data = max(len(devices) // rest, 1)
-  if data * rest != len(devices):
+  if unknown := sizes.keys() - set(AXES):
+    raise ValueError(f"the mesh has no axis {', '.join(sorted(unknown))}: its "
+                     f"axes are {', '.join(AXES)}")
+  sizes = dict.fromkeys(AXES, 1) | {"data": -1} | sizes
+  rest = math.prod(n for name, n in sizes.items() if name != "data")
+  if sizes["data"] == -1:
+    sizes["data"] = max(len(devices) // rest, 1)
+  if (needed := sizes["data"] * rest) != len(devices):
     raise ValueError(
-        f"mesh data={data} fsdp={fsdp} context={context} tensor={tensor} needs "
-        f"{data * rest} devices and there are {len(devices)}")
-  shape = (data, fsdp, context, tensor)
+        f"mesh {' '.join(f'{k}={n}' for k, n in sizes.items())} needs {needed} "
+        f"devices and there are {len(devices)}")
+  data, *others = shape = tuple(sizes[name] for name in AXES)
   slices = len({getattr(d, "slice_index", 0) for d in devices})
   if slices > 1:
     if data % slices:
       raise ValueError(f"mesh axis data={data} must be a multiple of the "
                        f"{slices} slices, which are joined along it")
     grid = mesh_utils.create_hybrid_device_mesh(
-        (data // slices, *shape[1:]), (slices, 1, 1, 1), devices,
+        (data // slices, *others), (slices, *(1 for _ in others)), devices,
         allow_split_physical_axes=True)
   else:
     # An axis may be a part of a side of the torus: context=2 on 4x8x8 chips.
     grid = mesh_utils.create_device_mesh(shape, devices,
                                          allow_split_physical_axes=True)
-  return Mesh(grid, AXES, axis_types=(AxisType.Auto,) * 4)
+  return Mesh(grid, AXES, axis_types=(AxisType.Auto,) * len(AXES))
+
+
+def row_shares(mesh: Mesh) -> int:
+  """Over how many shares the rows of a batch are split."""
+  return math.prod(mesh.shape[name] for name in ROWS)
 
 
 def names(axes) -> tuple[str, ...]:

@@ -100,7 +100,7 @@ def encode(request: programs.Request, mesh) -> list[programs.Program]:
   module, size = build.vae_of(request.cfg), video_size(request)
   params = programs.whole(jax.eval_shape(functools.partial(vae.init, module),
                                 jax.random.key(0)), mesh)
-  st, rows = vae.stride(module)[0], mesh.shape["data"] * mesh.shape["fsdp"]
+  st, rows = vae.stride(module)[0], mesh_lib.row_shares(mesh)
   video = lambda t: programs.along(jax.ShapeDtypeStruct(
       (rows, t, *size[1:], 3), np.uint8), mesh, 3)
   run = jax.jit(mesh_lib.on(mesh, functools.partial(dataset.encode_part, module)))

@@ -70,7 +70,7 @@ def transformer(request: Request) -> dit.DiT:
 
 def check(rows: int, length: int, mesh) -> None:
   """Refuses a shape that the mesh does not divide."""
-  over = mesh.shape["data"] * mesh.shape["fsdp"]
+  over = mesh_lib.row_shares(mesh)
   if rows % over:
     raise ValueError(
         f"the {rows} rows of {length:,} do not divide over data x fsdp = "
