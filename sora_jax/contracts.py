@@ -7,7 +7,7 @@ import this module too.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -18,8 +18,10 @@ if TYPE_CHECKING:
   from sora_jax import stations
   from sora_jax import types
 
-Facts = TypeVar("Facts")
+FactsT = TypeVar("FactsT", bound="Facts")
 Carry = TypeVar("Carry")
+Model = TypeVar("Model")
+Request = TypeVar("Request", contravariant=True)
 
 
 class Source(Protocol):
@@ -71,48 +73,100 @@ class Stepper(Protocol[Carry]):
     ...
 
 
-class World(Protocol[Facts]):
-  """A simulated world whose truth is known; one file in worlds/."""
+class Facts(Protocol):
+  """What is true of a clip of a world: a frozen dataclass of the world's own.
 
-  def sample(self, key: np.random.Generator, size: tuple[int, int],
-             frames: int, fps: float) -> Facts:
-    """Draws what is true of a clip of (W, H) pixels."""
+  Its other fields become JSON in the records of a data set (worlds.to_json).
+  """
+
+  @property
+  def size(self) -> tuple[int, int]:
+    """(W, H) in pixels."""
     ...
 
-  def render(self, facts: Facts) -> np.ndarray:
+  @property
+  def frames(self) -> int:
+    """The number of frames; 1 is an image."""
+    ...
+
+  @property
+  def fps(self) -> float:
+    """Frames per second."""
+    ...
+
+
+class World(Protocol[FactsT]):
+  """A simulated world whose truth is known; one file in worlds/."""
+
+  @property
+  def SHORTEST(self) -> float:
+    """Seconds of the shortest video that it can show; 0 if any will do."""
+    ...
+
+  @property
+  def OPTIONS(self) -> Mapping[str, Sequence[Any]]:
+    """What `sample` can be asked for by keyword: name to values.
+
+    The simplest value comes first. Evaluation spreads its cases over all.
+    """
+    ...
+
+  def sample(self, key: np.random.Generator, size: tuple[int, int],
+             frames: int, fps: float, held_out: bool = False,
+             *args: Any, **options: Any) -> FactsT:
+    """Draws what is true of a clip of (W, H) pixels.
+
+    What held_out=True draws is never drawn by held_out=False, so that a model
+    can be asked for what it was not trained on. `options` are of OPTIONS.
+    """
+    ...
+
+  def render(self, facts: FactsT) -> np.ndarray:
     """The clip, uint8 [T, H, W, 3]."""
     ...
 
-  def describe(self, facts: Facts,
+  def describe(self, facts: FactsT,
                key: np.random.Generator) -> tuple[str, str]:
     """The short and the descriptive caption."""
     ...
 
-  def read(self, text: str) -> Facts:
-    """What a caption says: the way back of `describe`."""
+  def read(self, text: str) -> Any:
+    """What a caption tells of the facts: the way back of `describe`."""
     ...
 
-  def parse(self, clip: np.ndarray) -> Any:
-    """What is seen in the pixels of a clip."""
+  def parse(self, video: np.ndarray, fps: float) -> Any:
+    """What is seen in the pixels uint8 [T, H, W, 3], whoever made them."""
     ...
 
-  def score(self, facts: Facts, observed: Any) -> dict[str, bool | float]:
-    """Whether each fact was seen."""
+  def score(self, facts: FactsT, observed: Any) -> Mapping[str, bool | float]:
+    """Whether each fact was seen, or to what share, 0 to 1."""
     ...
 
-  def twin(self, facts: Facts, law: str) -> Facts:
-    """The same clip with one law broken."""
+  def twin(self, facts: FactsT, law: str) -> FactsT:
+    """The same clip with one law of the world broken.
+
+    Raises:
+      ValueError: a law that the world does not have; the message names those
+        that it has.
+    """
     ...
 
-  def what_if(self, facts: Facts, key: np.random.Generator) -> Facts:
+  def what_if(self, facts: FactsT, key: np.random.Generator) -> FactsT:
     """The same clip with one fact changed."""
     ...
 
 
-class Suite(Protocol):
-  """A way to score a model: evaluation/."""
+class Suite(Protocol[Model, Request]):
+  """A way to score a model; one file in evaluation/."""
 
-  def evaluate(self, model: Any, todo: Sequence[Any], out: str,
-               **how: Any) -> dict:
-    """Scores a model and writes the results to a folder."""
+  def load(self, name: str) -> Model:
+    """As much of a model as is scored, by its name or folder."""
+    ...
+
+  def evaluate(self, model: Model, request: Request) -> dict[str, Any]:
+    """Scores a model by an evaluation.cases.Request.
+
+    Writes results.json, tables.md and contact sheets to the request's folder,
+    and returns what results.json holds.
+    """
     ...

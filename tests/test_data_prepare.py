@@ -48,7 +48,8 @@ def test_a_world_becomes_a_data_set(worlds):
       assert item.fps == row["fps"] and (len(video) == 1 or fps == item.fps)
       assert len(item.captions) == 2 and row["words"] == len(
           item.captions[0].split())
-      facts = facts_lib.from_json(item.facts)
+      facts = facts_lib.from_json(item.facts, video.shape[2:0:-1], len(video),
+                                  item.fps)
       assert not facts_lib.held_out(facts)
   assert len(keys) == 36
   tok = tokenizer.of(manifest_lib.open_manifest(worlds))
@@ -150,8 +151,8 @@ def test_the_options_of_a_world_are_kept():
       count=8, sizes=(((40, 32), 1),), frames=((9, 1),), fps=((4, 1),),
       objects=((2, 1),), plain=1.0)).sources[0]
   for i in range(len(source)):
-    name, facts, video, fps = source.clip(i)
-    assert video.shape == (9, 32, 40, 3) and fps == 4
+    _, facts = source.draw(i)
+    assert (facts.size, facts.frames, facts.fps) == ((40, 32), 9, 4)
     assert len(facts.objects) == 2 and facts.background.kind == "plain"
   with pytest.raises(ValueError, match="1.5 s"):
     mixture.mix("world:occluder", world.WorldOptions(

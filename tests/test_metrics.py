@@ -5,8 +5,10 @@ from PIL import Image
 import pytest
 from scipy import stats
 
+from sora_jax.evaluation import quality
+from sora_jax.evaluation import report
+from sora_jax.evaluation import sheets
 from sora_jax.evaluation import statistics
-from sora_jax.evaluation import vae
 
 
 @pytest.mark.parametrize("right, n", [(8, 10), (0, 20), (20, 20), (170, 200)])
@@ -35,11 +37,11 @@ def test_bootstrap_interval_is_near_the_normal_one():
 def test_no_answers_have_no_value():
   assert statistics.share([]) == {"value": None, "low": 0.0, "high": 1.0, "n": 0}
   assert statistics.mean([])["value"] is None
-  assert statistics.percent(None) == "-" and statistics.percent(0.935) == "93.5"
+  assert report.percent(None) == "-" and report.percent(0.935) == "93.5"
 
 
 def test_a_table_is_markdown_with_equal_lines():
-  lines = statistics.markdown(("a", "bb"), [("ccc", 1), ("d", 22)]).splitlines()
+  lines = report.markdown(("a", "bb"), [("ccc", 1), ("d", 22)]).splitlines()
   assert len(lines) == 4 and len(set(map(len, lines))) == 1
   assert [c.strip() for c in lines[2].strip("|").split("|")] == ["ccc", "1"]
 
@@ -47,11 +49,11 @@ def test_a_table_is_markdown_with_equal_lines():
 def test_a_sheet_shows_first_and_last_frame_and_long_captions(tmp_path):
   video = np.zeros((20, 16, 24, 3), np.uint8)
   video[0], video[-1] = (255, 0, 0), (0, 0, 255)
-  strip = statistics.strip(video, "short", frames=4)
+  strip = sheets.strip(video, "short", frames=4)
   assert (strip[8, 8] == (255, 0, 0)).all()
   assert (strip[8, 3 * 26 + 8] == (0, 0, 255)).all()
-  assert len(statistics.strip(video, "a longer caption " * 9, 4)) > len(strip) + 30
-  statistics.sheet(tmp_path / "s.png", [video, video[:1]], ["a", "b"], frames=4)
+  assert len(sheets.strip(video, "a longer caption " * 9, 4)) > len(strip) + 30
+  sheets.sheet(tmp_path / "s.png", [video, video[:1]], ["a", "b"], frames=4)
   with Image.open(tmp_path / "s.png") as image:
     assert image.width == strip.shape[1]
   assert [p.name for p in tmp_path.iterdir()] == ["s.png"]
@@ -87,9 +89,9 @@ def test_ssim_is_that_of_wang_et_al():
   expected = np.mean([direct_ssim(a[..., c].astype(float),
                                   b[..., c].astype(float))
                       for a, b in zip(x, y) for c in range(3)])
-  assert abs(vae.ssim(x, y) - expected) < 1e-9
-  assert vae.ssim(x, x) == pytest.approx(1)
-  assert vae.ssim(x, 255 - x) < 0
+  assert abs(quality.ssim(x, y) - expected) < 1e-9
+  assert quality.ssim(x, x) == pytest.approx(1)
+  assert quality.ssim(x, 255 - x) < 0
 
 
 def test_psnr_is_its_definition():
@@ -98,15 +100,15 @@ def test_psnr_is_its_definition():
   y[..., :4, :] = 110  # half of the pixels off by 10: an MSE of 50
   mask = np.zeros((1, 8, 8), bool)
   mask[..., :4] = True
-  assert vae.psnr(x, y) == pytest.approx(31.1411, abs=1e-4)
-  assert vae.psnr(x, y, mask) == pytest.approx(28.1308, abs=1e-4)
-  assert vae.psnr(x, y, ~mask) == vae.MAX_DB
-  assert np.isnan(vae.psnr(x, y, mask & ~mask))
+  assert quality.psnr(x, y) == pytest.approx(31.1411, abs=1e-4)
+  assert quality.psnr(x, y, mask) == pytest.approx(28.1308, abs=1e-4)
+  assert quality.psnr(x, y, ~mask) == quality.MAX_DB
+  assert np.isnan(quality.psnr(x, y, mask & ~mask))
 
 
 def test_unequal_or_small_videos_are_refused():
   x = np.zeros((2, 12, 12, 3), np.uint8)
   with pytest.raises(ValueError, match="12, 12.*12, 11"):
-    vae.psnr(x, x[:, :, :11])
+    quality.psnr(x, x[:, :, :11])
   with pytest.raises(ValueError, match="11x11.*10x12"):
-    vae.ssim(x[:, :, :10], x[:, :, :10])
+    quality.ssim(x[:, :, :10], x[:, :, :10])

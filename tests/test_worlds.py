@@ -1,5 +1,7 @@
 """The worlds draw what they say, at any size, length and rate."""
 
+import dataclasses
+import functools
 import itertools
 import re
 
@@ -15,14 +17,13 @@ import toy_facts
 
 SIZES = ((64, 64), (96, 56), (56, 96), (128, 72))
 NAMES = tuple(worlds.WORLDS)
-balls, occluder = worlds.WORLDS["balls"], worlds.WORLDS["occluder"]
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_physics_is_the_same_at_every_rate(name):
-  world = worlds.WORLDS[name]
+  render = worlds.WORLDS[name].render
   for seed in range(20):
-    facts = world.sample(seed, (64, 64), 2.0)
+    facts = toy_facts.sample(name, seed)
     slow = motion.positions(facts, np.arange(17) / 8)
     for fps in (16, 24):
       fast = motion.positions(facts, np.arange(2 * fps + 1) / fps)
@@ -30,24 +31,27 @@ def test_physics_is_the_same_at_every_rate(name):
     at_12 = motion.positions(facts, np.arange(25) / 12)
     np.testing.assert_array_equal(at_12[::3], slow[::2])
     np.testing.assert_array_equal(
-        world.render(facts, (64, 64), 49, 24)[::3],
-        world.render(facts, (64, 64), 17, 8))
+        render(dataclasses.replace(facts, frames=49, fps=24))[::3],
+        render(facts))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_facts_are_a_function_of_the_seed_and_the_aspect(name):
-  sample = worlds.WORLDS[name].sample
-  drawn = [sample(seed, (64, 64), 2.0) for seed in range(30)]
-  assert drawn == [sample(seed, (64, 64), 2.0) for seed in range(30)]
-  assert drawn == [sample(seed, (256, 256), 2.0) for seed in range(30)]
+  sample = functools.partial(toy_facts.sample, name)
+  drawn = [sample(seed) for seed in range(30)]
+  assert drawn == [sample(seed) for seed in range(30)]
+  large = [sample(seed, (256, 256), 25, 12) for seed in range(30)]
+  assert drawn == [dataclasses.replace(f, size=(64, 64), frames=17, fps=8.0)
+                   for f in large]
   assert len(set(drawn)) == 30
-  for facts in drawn + [sample(0, (50, 38), 0)]:
-    assert facts_lib.from_json(facts_lib.to_json(facts)) == facts
+  for facts in drawn + [sample(0, (50, 38), 1)]:
+    assert facts_lib.from_json(worlds.to_json(facts), facts.size, facts.frames,
+                               facts.fps) == facts
 
 
 def test_the_worlds_differ():
-  assert balls.sample(1, (64, 64), 2).objects != occluder.sample(
-      1, (64, 64), 2).objects
+  assert toy_facts.sample("balls", 1).objects != toy_facts.sample(
+      "occluder", 1).objects
 
 
 def test_held_out_rule_keeps_every_pair_in_training():
@@ -64,7 +68,7 @@ def test_held_out_rule_keeps_every_pair_in_training():
 def test_held_out_combinations_are_never_trained_on(name):
   seen = {False: set(), True: set()}
   for held, seed in itertools.product((False, True), range(300)):
-    facts = worlds.WORLDS[name].sample(seed, (64, 64), 2.0, held_out=held)
+    facts = toy_facts.sample(name, seed, held_out=held)
     combinations = {(o.colour, o.shape, o.direction) for o in facts.objects}
     assert {facts_lib.is_held_out(*c) for c in combinations} == {held}
     assert facts_lib.held_out(facts) == held
@@ -74,11 +78,11 @@ def test_held_out_combinations_are_never_trained_on(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("seconds", [0, 1.5, 2.0, 6.0])
-def test_objects_stay_inside_and_apart(name, seconds):
+@pytest.mark.parametrize("frames", [1, 13, 17, 49])
+def test_objects_stay_inside_and_apart(name, frames):
   for seed, size in itertools.product(range(20), SIZES):
-    facts = worlds.WORLDS[name].sample(seed, size, seconds)
-    p = motion.positions(facts, np.linspace(0, seconds, 100))
+    facts = toy_facts.sample(name, seed, size, frames)
+    p = motion.positions(facts, np.linspace(0, facts.seconds, 100))
     r = np.array([o.diameter / 2 for o in facts.objects])[:, None]
     assert (p > r - 1e-9).all()
     assert (p < np.array(facts.aspect) - r + 1e-9).all()
@@ -92,7 +96,7 @@ def test_objects_stay_inside_and_apart(name, seconds):
 def test_straight_movers_go_far_enough():
   speeds = []
   for seed in range(200):
-    facts = balls.sample(seed, (64, 64), 2.0)
+    facts = toy_facts.sample("balls", seed)
     ends = motion.positions(facts, [0.0, 2.0])
     for i, thing in enumerate(facts.objects):
       if thing.motion == "straight":
@@ -103,23 +107,23 @@ def test_straight_movers_go_far_enough():
 
 
 def test_cells_can_be_asked_for():
-  for objects, plain in itertools.product((1, 2, 3), (True, False)):
-    for world, seed in itertools.product(worlds.WORLDS.values(), range(5)):
-      facts = world.sample(seed, (64, 64), 2.0, objects=objects, plain=plain)
+  for objects, ground in itertools.product((1, 2, 3), ("plain", "textured")):
+    for name, seed in itertools.product(NAMES, range(5)):
+      facts = toy_facts.sample(name, seed, objects=objects, background=ground)
       assert len(facts.objects) == objects
-      assert (facts.background.kind == "plain") == plain
+      assert (facts.background.kind == "plain") == (ground == "plain")
 
 
 def test_objects_hide_for_two_frames_and_are_seen_on_both_sides():
   for seed in range(100):
-    facts = occluder.sample(seed, (64, 64), 2.0, objects=1)
+    facts = toy_facts.sample("occluder", seed, objects=1)
     x = motion.positions(facts, np.arange(17) / 8)[
         :, 0, "xy".index(facts.wall.axis)]
     r = facts.objects[0].diameter / 2
     before, after = x + r <= facts.wall.low, x - r >= facts.wall.high
     assert toy_facts.hidden(facts).sum() >= 2
     assert before.sum() >= 2 and after.sum() >= 2
-    video = occluder.render(facts, (64, 64), 17, 8).astype(int)
+    video = raster.render(facts).astype(int)
     spread = video.max(-1) - video.min(-1)  # saturated pixels are objects
     assert spread[toy_facts.hidden(facts)].max() < 60 < spread[0].max()
 
@@ -172,8 +176,8 @@ def test_coverage_adds_up_to_the_area(shape, share):
 @pytest.mark.parametrize("size,frames", [
     ((50, 38), 5), ((33, 71), 3), ((16, 16), 2), ((1920, 1080), 1)])
 def test_any_size_renders(size, frames):
-  facts = balls.sample(0, size, (frames - 1) / 8)
-  video = balls.render(facts, size, frames, 8)
+  facts = toy_facts.sample("balls", 0, size, frames)
+  video = raster.render(facts)
   assert video.shape == (frames, size[1], size[0], 3)
   assert video.dtype == np.uint8
   assert parse.score(facts, parse.parse(video, 8))["colour"]
@@ -181,7 +185,7 @@ def test_any_size_renders(size, frames):
 
 def test_textures_are_no_finer_than_four_pixels():
   for seed in range(40):
-    facts = balls.sample(seed, (20, 20), 0, plain=False)
+    facts = toy_facts.sample("balls", seed, (20, 20), 1, background="textured")
     if facts.background.kind == "gradient":
       continue
     picture = raster.background(facts.background, (20, 20)).astype(int)
@@ -194,9 +198,9 @@ def test_textures_are_no_finer_than_four_pixels():
 
 def test_boxes_hold_the_objects():
   for seed, size in itertools.product(range(5), ((64, 64), (50, 38))):
-    facts = balls.sample(seed, size, 1.0, objects=1)
-    video = balls.render(facts, size, 9, 8)
-    boxes = parse.boxes(facts, size, 9, 8)
+    facts = toy_facts.sample("balls", seed, size, 9, objects=1)
+    video = raster.render(facts)
+    boxes = parse.boxes(facts)
     assert boxes.shape == (9, 1, 4)
     ground = raster.background(facts.background, size).astype(int)
     for frame, (x0, y0, x1, y1) in zip(video, boxes[:, 0]):
@@ -206,16 +210,16 @@ def test_boxes_hold_the_objects():
 
 
 @pytest.mark.parametrize("call,number", [
-    (lambda: occluder.sample(0, (64, 64), 1.25), "1.25"),
-    (lambda: balls.sample(0, (64, 8), 2.0), "64x8"),
-    (lambda: balls.sample(0, (64, 64), -1.0), "-1.0"),
-    (lambda: balls.sample(-1, (64, 64), 1.0), "-1"),
-    (lambda: balls.sample(0, (64, 64), 2.0, objects=4), "4"),
-    (lambda: balls.sample(0, (64, 64), 0, held_out=True), "0"),
-    (lambda: balls.render(balls.sample(0, (64, 64), 2.0), (96, 56), 17, 8),
-     "96x56"),
-    (lambda: balls.render(balls.sample(0, (64, 64), 2.0), (64, 64), 0, 8),
-     "0 frames"),
+    (lambda: toy_facts.sample("occluder", 0, frames=11), "1.25"),
+    (lambda: toy_facts.sample("balls", 0, (64, 8)), "64x8"),
+    (lambda: toy_facts.sample("balls", 0, frames=0), "0 frames"),
+    (lambda: toy_facts.sample("balls", 0, fps=0), "0 a second"),
+    (lambda: toy_facts.sample("balls", -1), "-1"),
+    (lambda: toy_facts.sample("balls", 0, objects=4), "4"),
+    (lambda: toy_facts.sample("balls", 0, background="pink"), "pink"),
+    (lambda: toy_facts.sample("balls", 0, frames=1, held_out=True), "frames=1"),
+    (lambda: raster.render(dataclasses.replace(
+        toy_facts.sample("balls", 0), size=(96, 56))), "96x56"),
 ])
 def test_errors_name_the_number(call, number):
   with pytest.raises(ValueError, match=re.escape(number)):

@@ -12,7 +12,6 @@ import toy_facts
 
 SIZES = ((64, 64), (96, 56), (56, 96), (128, 72))
 NAMES = tuple(worlds.WORLDS)
-occluder = worlds.WORLDS["occluder"]
 
 
 def _clip(seed):
@@ -25,10 +24,9 @@ def _clip(seed):
     frames = int(rng.choice([17, 33, 49]))
     fps = int(rng.choice([8, 12, 16, 24]))
   frames = 1 if rng.random() < 0.1 else frames
-  facts = worlds.WORLDS[name].sample(
-      seed, size, (frames - 1) / fps,
-      held_out=frames > 1 and bool(rng.integers(2)))
-  return facts, raster.render(facts, size, frames, fps), fps
+  facts = toy_facts.sample(name, seed, size, frames, fps,
+                           held_out=frames > 1 and bool(rng.integers(2)))
+  return facts, raster.render(facts), fps
 
 
 def _degrade(video, sigma, rng):
@@ -74,16 +72,16 @@ def test_other_facts_score_near_chance():
 
 
 def test_nothing_parsed_is_wrong():
-  for world in worlds.WORLDS.values():
-    facts = world.sample(0, (64, 64), 2.0)
+  for name in NAMES:
+    facts = toy_facts.sample(name, 0)
     empty = parse.parse(np.full((17, 64, 64, 3), 90, np.uint8), 8)
     assert empty.count == 0 and not any(parse.score(facts, empty).values())
 
 
 def _behind(seed=3):
   """One object that passes behind a wall, as (facts, video)."""
-  facts = occluder.sample(seed, (64, 64), 2.0, objects=1)
-  return facts, occluder.render(facts, (64, 64), 17, 8)
+  facts = toy_facts.sample("occluder", seed, objects=1)
+  return facts, raster.render(facts)
 
 
 def _survives(facts, video, fps=8):
@@ -100,11 +98,11 @@ def test_only_true_passages_survive():
   assert not _survives(facts, np.concatenate(
       [video[:last], video[first:first + 1].repeat(17 - last, 0)]))
   open_facts = dataclasses.replace(facts, wall=None)
-  unhidden = raster.render(open_facts, (64, 64), 17, 8)
+  unhidden = raster.render(open_facts)
   assert not _survives(facts, unhidden)
   # It blinks where there is no wall: it was not hidden by anything.
-  slow = dataclasses.replace(facts, wall=None, seconds=6.0)
-  blink = raster.render(slow, (64, 64), 17, 24)
+  slow = dataclasses.replace(facts, wall=None, fps=24)
+  blink = raster.render(slow)
   blink[5:8] = raster.background(facts.background, (64, 64))
   assert not _survives(facts, blink)
   # It comes out much too late.
@@ -116,7 +114,7 @@ def test_only_true_passages_survive():
     other = dataclasses.replace(facts, objects=(
         dataclasses.replace(facts.objects[0], **change),))
     assert other != facts
-    swapped = raster.render(other, (64, 64), 17, 8)
+    swapped = raster.render(other)
     assert not _survives(facts, np.concatenate([video[:last], swapped[last:]]))
   there = video[:last]
   assert not _survives(facts, np.concatenate([there, there[::-1]]))
@@ -127,6 +125,6 @@ def test_a_second_object_of_the_same_colour_is_counted():
   two = toy_facts.of(
       *one.objects, toy_facts.thing("straight", (0.3, 0.7), (0.2, 0.0)))
   for facts, count in ((one, 1), (two, 2)):
-    observed = parse.parse(raster.render(facts, (64, 64), 17, 8), 8)
+    observed = parse.parse(raster.render(facts), 8)
     assert observed.count == count
     assert parse.score(one, observed)["count"] == (count == 1)

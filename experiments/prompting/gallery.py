@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from sora_jax import main as program
-from sora_jax.evaluation import statistics
+from sora_jax.evaluation import sheets
 from sora_jax.media import video_io
 
 BALL = '--prompt="a large red ball moves to the right on a plain black background"'
@@ -87,7 +87,7 @@ def strip(paths) -> np.ndarray:
     size = (max(round(video.shape[2] * height / video.shape[1]), 1), height)
     video = np.stack([np.asarray(Image.fromarray(f).resize(size))
                       for f in video])
-    rows.append(statistics.strip(video, f"{len(video)} frames", frames=9))
+    rows.append(sheets.strip(video, f"{len(video)} frames", frames=9))
   width = max(r.shape[1] for r in rows)
   return np.concatenate([np.pad(r, ((0, 0), (0, width - r.shape[1]), (0, 0)),
                                 constant_values=255) for r in rows])

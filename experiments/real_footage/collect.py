@@ -29,7 +29,7 @@ import av
 import numpy as np
 
 from sora_jax import files
-from sora_jax.evaluation import statistics
+from sora_jax.evaluation import sheets
 from sora_jax.media import video_io
 
 FRAMES = 33  # 4 k + 1
@@ -162,7 +162,7 @@ def main() -> None:
   for part, rows in lines.items():
     files.write_json_lines(args.out / part / "captions.jsonl", rows)
   files.write_json(args.out / "sources.json", sources)
-  statistics.sheet(args.out / "sheet.png", *zip(*shown, strict=True), frames=5)
+  sheets.sheet(args.out / "sheet.png", *zip(*shown, strict=True), frames=5)
 
 
 if __name__ == "__main__":

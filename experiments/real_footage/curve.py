@@ -17,7 +17,7 @@ import subprocess
 import sys
 
 from sora_jax import files
-from sora_jax.evaluation import statistics
+from sora_jax.evaluation import report
 
 CONFIG = "configs/vae.py:tiny_cpu"
 # A batch takes no clip twice, and there are fewer than the config's 48.
@@ -67,7 +67,7 @@ def main() -> None:
                           f"to {real[k]['high']:.{n}f})"
                           for k, n in (("psnr", 2), ("ssim", 3))),
                  real["psnr"]["n"]))
-  table = statistics.markdown(("steps", "PSNR, dB", "SSIM", "clips"), rows)
+  table = report.markdown(("steps", "PSNR, dB", "SSIM", "clips"), rows)
   files.write_text(args.out / "curve.md", table)
   print(table)
 

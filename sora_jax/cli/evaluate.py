@@ -1,12 +1,11 @@
 """`sora-jax evaluate`: scores a model against a truth that is known.
 
-  --suite=worlds   does it draw what held-out prompts say (evaluation/worldcheck)
-  --suite=vae      what survives its VAE (evaluation/reconstruction)
+  --suite=worlds   does it draw what held-out prompts say (evaluation/worlds.py)
+  --suite=vae      what survives its VAE (evaluation/vae.py)
   --suite=prompting  does it do what images and videos prompt it to
-                   (evaluation/promptcheck)
+                   (evaluation/prompting.py)
 """
 
-import functools
 import pathlib
 
 from absl import flags
@@ -14,16 +13,10 @@ from absl import flags
 from sora_jax import worlds
 from sora_jax.cli import options
 from sora_jax.cli import sampling
-from sora_jax.encoding import video
 from sora_jax.evaluation import cases
-from sora_jax.evaluation import prompting
 from sora_jax.evaluation import prompting_modes
-from sora_jax.evaluation import vae
-from sora_jax.evaluation import worlds as worlds_lib
-from sora_jax.formats import find
-from sora_jax.formats import pretrained
+from sora_jax.evaluation import suites
 from sora_jax.formats import sampling_defaults
-from sora_jax.generation import pipeline
 
 SIZES = "64x64,96x56,56x96,128x72"
 
@@ -36,62 +29,71 @@ def run(argv: list[str]) -> int:
   number = lambda *a, **k: flags.DEFINE_float(*a, flag_values=f, **k)
   names = lambda *a: flags.DEFINE_list(*a, flag_values=f)
   text("model", "tiny", "A model of this package, or a model folder.")
-  flags.DEFINE_enum("suite", "worlds", ["worlds", "vae", "prompting"],
-                    "What is scored.", flag_values=f)
+  flags.DEFINE_enum("suite", "worlds", list(suites.SUITES), "What is scored.",
+                    flag_values=f)
   text("out", None, "Folder for results.json, tables.md and contact sheets.")
   whole("count", 200, "How many held-out clips of the worlds.", lower_bound=1)
   whole("seed", 0, "Which clips.", lower_bound=0)
-  names("sizes", SIZES, "WxH of the videos, each any.")
+  names("sizes", SIZES, "WxH of the videos in pixels, each any.")
   whole("frames", 17, "Frames of a video.", lower_bound=2)
   number("fps", 8.0, "Frames per second.", lower_bound=1)
-  names("worlds", "balls,occluder", "Which worlds.")
-  names("objects", "1,2,3", "Which numbers of objects.")
-  names("backgrounds", "plain,textured", "Which backgrounds.")
+  names("worlds", ",".join(worlds.DEFAULT), "Which worlds.")
+  known = _options()
+  for name, values in known.items():
+    names(_plural(name), ",".join(values), f"Which {_plural(name)}.")
   whole("steps", None, "Evaluations of the transformer.", lower_bound=1)
   number("guidance", None, "Scale of classifier-free guidance; 1 is none.")
   flags.DEFINE_enum("method", None, sampling_defaults.METHODS, "The solver.",
                     flag_values=f)
   whole("batch", 8, "Videos drawn at a time.", lower_bound=1)
-  names("modes", ",".join(prompting_modes.MODES), "What --suite=prompting asks for.")
+  names("modes", ",".join(prompting_modes.MODES),
+        "What --suite=prompting asks for.")
   text("real", None, "A folder of real clips for --suite=vae.")
   f.read(argv)
   if not f.out:
     raise ValueError("--out=DIR is needed: the folder for the results")
-  for name in ("sizes", "worlds", "objects", "backgrounds", "modes"):
-    if not f[name].value:
-      raise ValueError(f"--{name}= names none: leave it out for all")
+  _check(f, "sizes")
   sizes = [sampling.parse_size(size) for size in f.sizes]
-  unknown = [w for w in f.worlds if w not in worlds.WORLDS]
-  unknown += [b for b in f.backgrounds if b not in cases.BACKGROUNDS]
-  unknown += [o for o in f.objects if o not in map(str, cases.OBJECTS)]
-  if unknown:
-    raise ValueError(
-        f"'{unknown[0]}' cannot be evaluated: --worlds has "
-        f"{', '.join(worlds.WORLDS)}, --backgrounds "
-        f"{', '.join(cases.BACKGROUNDS)}, --objects 1, 2, 3")
-  todo = cases.draw(f.count, f.seed, sizes, f.frames, f.fps, f.worlds,
-                    [int(n) for n in f.objects], f.backgrounds)
-  out = pathlib.Path(f.out)
-  how = {k: f[k].value for k in ("steps", "guidance", "method")}
-  if f.suite == "worlds":
-    model = pipeline.load(f.model)
-    out.mkdir(parents=True, exist_ok=True)
-    worlds_lib.evaluate(model, model.model.digest, todo, out, seed=f.seed,
-                        batch=f.batch, **how)
-  elif f.suite == "prompting":
-    if odd := [m for m in f.modes if m not in prompting_modes.MODES]:
-      raise ValueError(f"'{odd[0]}' cannot be evaluated: --modes has "
-                       f"{', '.join(prompting_modes.MODES)}")
-    model = pipeline.load(f.model)
-    out.mkdir(parents=True, exist_ok=True)
-    prompting.evaluate(model, model.model.digest, todo, out, seed=f.seed,
-                       modes=f.modes, **how)
-  else:
-    model = pretrained.load(find.find(f.model), parts=("vae",))
-    out.mkdir(parents=True, exist_ok=True)
-    vae.evaluate(
-        functools.partial(video.reconstruct, model.vae), model.digest, todo, out,
-        seed=f.seed, real=f.real)
-  print((out / "tables.md").read_text(encoding="utf-8"))
-  print(f"{out}: results.json, tables.md and contact sheets")
+  _check(f, "worlds", worlds.WORLDS)
+  _check(f, "modes", prompting_modes.MODES)
+  only = {}
+  for name, values in known.items():
+    flag = _plural(name)
+    _check(f, flag, values)
+    if f[flag].present:
+      only[name] = [values[text] for text in f[flag].value]
+  request = cases.Request(
+      cases.draw(f.count, f.seed, sizes, f.frames, f.fps, f.worlds, only),
+      pathlib.Path(f.out), f.seed, f.batch,
+      {k: f[k].value for k in ("steps", "guidance", "method")}, f.modes, f.real)
+  suite = suites.SUITES[f.suite]
+  model = suite.load(f.model)
+  request.out.mkdir(parents=True, exist_ok=True)
+  suite.evaluate(model, request)
+  print((request.out / "tables.md").read_text(encoding="utf-8"))
+  print(f"{f.out}: results.json, tables.md and contact sheets")
   return 0
+
+
+def _options() -> dict[str, dict]:
+  """The options of all worlds, {name: {text: value}}."""
+  found: dict[str, dict] = {}
+  for world in worlds.WORLDS.values():
+    for name, values in world.OPTIONS.items():
+      found.setdefault(name, {}).update({str(v): v for v in values})
+  return found
+
+
+def _plural(name: str) -> str:
+  """The flag of an option, which takes several values."""
+  return name if name.endswith("s") else f"{name}s"
+
+
+def _check(f: options.Flags, name: str, known=None) -> None:
+  """Refuses a list without names, or with one that is not known."""
+  if not f[name].value:
+    raise ValueError(f"--{name}= names none: leave it out for all")
+  for value in f[name].value:
+    if known is not None and value not in known:
+      raise ValueError(f"'{value}' cannot be evaluated: --{name} has "
+                       f"{', '.join(known)}")

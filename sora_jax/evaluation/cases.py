@@ -1,35 +1,45 @@
 """Held-out cases of the worlds: facts, the prompt that tells them, the truth.
 
-The attribute combinations of these facts are held out of every training split
-by rule (worlds), so no clip that tells them was ever trained on, whatever its
+A world keeps what `held_out` draws out of every training split by a rule of
+its own, so no clip that tells these facts was ever trained on, whatever its
 seed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 import dataclasses
 import itertools
+import pathlib
+from typing import Any
 
 import numpy as np
 
+from sora_jax import contracts
 from sora_jax import worlds
-from sora_jax.worlds import facts as facts_lib
-
-OBJECTS = (1, 2, 3)
-BACKGROUNDS = ("plain", "textured")
 
 
 @dataclasses.dataclass(frozen=True, order=True)
 class Cell:
-  """A kind of case: scores are also shown for each cell alone."""
+  """A kind of case: scores are also shown for each cell alone.
+
+  Attributes:
+    world: its name.
+    options: (name, value) of each of the world's OPTIONS.
+    size: (W, H) in pixels.
+  """
 
   world: str
-  objects: int
-  background: str
-  size: tuple[int, int]  # (W, H)
+  options: tuple[tuple[str, Any], ...]
+  size: tuple[int, int]
 
-  def __str__(self):
-    return (f"{self.world} {self.objects} {self.background} "
-            f"{self.size[0]}x{self.size[1]}")
+  def __str__(self) -> str:
+    return " ".join([self.world, *(str(value) for _, value in self.options),
+                     f"{self.size[0]}x{self.size[1]}"])
+
+  @property
+  def is_simplest(self) -> bool:
+    """Whether every option has its simplest value, which is its first."""
+    options = worlds.WORLDS[self.world].OPTIONS
+    return all(value == options[name][0] for name, value in self.options)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,24 +47,56 @@ class Case:
   """One prompt with its truth."""
 
   cell: Cell
-  facts: facts_lib.Facts
+  facts: Any  # contracts.Facts of the world
   prompt: str
-  frames: int
-  fps: float
   seed: int
+
+  @property
+  def world(self) -> contracts.World:
+    """The world of the facts."""
+    return worlds.WORLDS[self.cell.world]
 
   def render(self) -> np.ndarray:
     """The truth, uint8 [T, H, W, 3]."""
-    return worlds.WORLDS[self.cell.world].render(
-        self.facts, self.cell.size, self.frames, self.fps)
+    return self.world.render(self.facts)
+
+  def parse(self, video: np.ndarray) -> Any:
+    """What is seen in a video uint8 [T, H, W, 3]."""
+    return self.world.parse(video, self.facts.fps)
+
+  def score(self, observed: Any) -> Mapping[str, bool | float]:
+    """Whether what was seen is what the facts say."""
+    return self.world.score(self.facts, observed)
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+  """What a suite is asked for.
+
+  Attributes:
+    cases: from `draw`.
+    out: the folder for the results.
+    seed: of the cases.
+    batch: videos drawn at a time.
+    how: steps, guidance and method of the sampler; None is the model's default.
+    modes: the ways of prompting, for the suite of prompting.
+    real: a folder of real clips, for the suite of the VAE.
+  """
+
+  cases: Sequence[Case]
+  out: pathlib.Path
+  seed: int = 0
+  batch: int = 8
+  how: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  modes: Sequence[str] = ()
+  real: str | None = None
 
 
 def draw(count: int, seed: int, sizes: Sequence[tuple[int, int]],
          frames: int = 17, fps: float = 8.0,
-         names: Sequence[str] = tuple(worlds.WORLDS),
-         objects: Sequence[int] = OBJECTS,
-         backgrounds: Sequence[str] = BACKGROUNDS) -> list[Case]:
-  """Held-out cases, evenly over the cells world x objects x background x size.
+         names: Sequence[str] = worlds.DEFAULT,
+         only: Mapping[str, Sequence[Any]] | None = None) -> list[Case]:
+  """Held-out cases, evenly over the cells world x options x size.
 
   The first `n` of `count` cases are the cases of `count = n`.
 
@@ -65,14 +107,17 @@ def draw(count: int, seed: int, sizes: Sequence[tuple[int, int]],
     frames: of every video.
     fps: frames per second that the motion is made for.
     names: which worlds.
-    objects: which numbers of objects.
-    backgrounds: "plain", "textured" or both.
+    only: the values of options, where not all are asked for.
 
   Raises:
-    ValueError: a size or duration that a world cannot draw.
+    ValueError: a size or duration that a world cannot draw, or options that
+      none of the worlds has.
   """
-  grid = [Cell(*c) for c in itertools.product(
-      names, objects, backgrounds, sizes)]
+  grid = [Cell(name, options, size) for name in names
+          for options in _options(worlds.WORLDS[name].OPTIONS, only or {})
+          for size in sizes]
+  if not grid:
+    raise ValueError(f"no case of the worlds {', '.join(names)} has {only}")
   made = []
   for i in range(count):
     turn, place = divmod(i, len(grid))
@@ -80,10 +125,17 @@ def draw(count: int, seed: int, sizes: Sequence[tuple[int, int]],
     cell = grid[order[place]]
     one = int(np.random.default_rng((seed, turn, place + 1)).integers(2 ** 31))
     world = worlds.WORLDS[cell.world]
-    facts = world.sample(
-        one, cell.size, (frames - 1) / fps, objects=cell.objects,
-        plain=cell.background == "plain", held_out=True)
+    facts = world.sample(worlds.key(one, cell.world), cell.size, frames, fps,
+                         held_out=True, **dict(cell.options))
     # Short and descriptive captions in turn.
-    prompt = world.describe(facts, one)[i % 2]
-    made.append(Case(cell, facts, prompt, frames, fps, one))
+    prompt = world.describe(
+        facts, worlds.key(one, cell.world, "caption"))[i % 2]
+    made.append(Case(cell, facts, prompt, one))
   return made
+
+
+def _options(known, only):
+  """Every combination of the values of options, as ((name, value), ..)."""
+  return itertools.product(*(
+      [(name, value) for value in only.get(name, values) if value in values]
+      for name, values in known.items()))

@@ -1,4 +1,4 @@
-"""How well a video goes on: seams, passages, drift, and where objects are.
+"""How well a video goes on: seams, crossfades, drift, and where objects are.
 
 A jump is the mean absolute difference of two frames. The seam ratio is the jump
 at a seam over the median jump of the frames around it: 1 where nothing can be
@@ -34,7 +34,7 @@ def loop_ratio(video: np.ndarray) -> float:
   return seam_ratio(np.concatenate([video, video[:1]]), len(video))
 
 
-def passage(video: np.ndarray, first: np.ndarray, last: np.ndarray) -> float:
+def monotone(video: np.ndarray, first: np.ndarray, last: np.ndarray) -> float:
   """Rank correlation of time with the way from one frame to another, -1 to 1.
 
   The way of a frame is its distance to `first` over its distances to both.

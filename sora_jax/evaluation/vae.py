@@ -1,120 +1,75 @@
-"""How much of a video survives the VAE: PSNR, SSIM and the parsed facts.
+"""The suite of the VAE: PSNR, SSIM and the facts that survive it."""
 
-PSNR = 10 log10(255^2 / MSE). SSIM is Wang et al. 2004, "Image quality
-assessment: from error visibility to structural similarity": a Gaussian window
-of 11 x 11 with sigma 1.5, K1 = 0.01, K2 = 0.03, only where the whole window
-fits; here the mean over frames and the three colour channels.
-"""
+from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+import dataclasses
+import functools
 import math
 import os
 import pathlib
+from typing import Any
 
 import numpy as np
 import tqdm
 
-from sora_jax import files
+from sora_jax.encoding import video as video_lib
 from sora_jax.evaluation import cases
+from sora_jax.evaluation import quality
+from sora_jax.evaluation import report
+from sora_jax.evaluation import sheets
 from sora_jax.evaluation import statistics
+from sora_jax.formats import find
+from sora_jax.formats import pretrained
 from sora_jax.media import video_io
+from sora_jax.worlds import facts as facts_lib
 from sora_jax.worlds import parse
 
-WINDOW, SIGMA, K1, K2, PEAK = 11, 1.5, 0.01, 0.03, 255.0
-MAX_DB = 100.0  # PSNR of equal videos, so that means stay finite
 VIDEOS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".gif")
 MAX_FRAMES = 33  # of a real clip
 
 Reconstruct = Callable[[np.ndarray], np.ndarray]  # uint8 [T, H, W, 3] to same
 
 
-def psnr(x: np.ndarray, y: np.ndarray, mask: np.ndarray | None = None) -> float:
-  """Peak signal-to-noise ratio in dB of two uint8 videos [T, H, W, 3].
+@dataclasses.dataclass(frozen=True)
+class Codec:
+  """A VAE there and back, and the digest of the model that it is of."""
+
+  reconstruct: Reconstruct
+  digest: str
+
+
+def load(name: str) -> Codec:
+  """The VAE of a model of this package or of a model folder."""
+  model = pretrained.load(find.find(name), parts=("vae",))
+  assert model.vae is not None
+  return Codec(functools.partial(video_lib.reconstruct, model.vae),
+               model.digest)
+
+
+def evaluate(model: Codec, request: cases.Request) -> dict[str, Any]:
+  """Writes results.json, tables.md and contact sheets.
 
   Args:
-    x: one video.
-    y: the other.
-    mask: bool [T, H, W], the pixels that count; all by default.
-
-  Returns:
-    dB, at most 100 (equal videos); NaN when no pixel counts.
-  """
-  _same_shape(x, y)
-  error = (x.astype(np.float64) - y.astype(np.float64)) ** 2
-  if mask is not None:
-    error = error[mask]
-  if not error.size:
-    return math.nan
-  mse = float(error.mean())
-  return min(10 * math.log10(PEAK ** 2 / mse), MAX_DB) if mse else MAX_DB
-
-
-def ssim(x: np.ndarray, y: np.ndarray) -> float:
-  """Mean structural similarity in [-1, 1] of two uint8 videos [T, H, W, 3].
-
-  Raises:
-    ValueError: unequal shapes, or frames smaller than the 11 x 11 window.
-  """
-  _same_shape(x, y)
-  if min(x.shape[1:3]) < WINDOW:
-    raise ValueError(f"SSIM needs frames of at least {WINDOW}x{WINDOW} pixels, "
-                     f"these have {x.shape[2]}x{x.shape[1]}")
-  return float(np.mean([_ssim_frame(a, b) for a, b in zip(x, y, strict=True)]))
-
-
-def _ssim_frame(x: np.ndarray, y: np.ndarray) -> float:
-  x, y = x.astype(np.float64), y.astype(np.float64)
-  c1, c2 = (K1 * PEAK) ** 2, (K2 * PEAK) ** 2
-  mx, my = _blur(x), _blur(y)
-  vx, vy = _blur(x * x) - mx * mx, _blur(y * y) - my * my
-  vxy = _blur(x * y) - mx * my
-  return float(np.mean((2 * mx * my + c1) * (2 * vxy + c2) /
-                       ((mx * mx + my * my + c1) * (vx + vy + c2))))
-
-
-def _blur(x: np.ndarray) -> np.ndarray:
-  """Gaussian window of [H, W, 3] where it fits: [H - 10, W - 10, 3]."""
-  taps = np.exp(-(np.arange(WINDOW) - WINDOW // 2) ** 2 / (2 * SIGMA ** 2))
-  taps /= taps.sum()
-  for axis in (0, 1):
-    n = x.shape[axis] - WINDOW + 1
-    x = sum(w * np.take(x, range(i, i + n), axis) for i, w in enumerate(taps))
-  return x
-
-
-def _same_shape(x: np.ndarray, y: np.ndarray) -> None:
-  if x.shape != y.shape or x.ndim != 4:
-    raise ValueError(f"two videos [T, H, W, 3] of one shape are needed, these "
-                     f"are {x.shape} and {y.shape}")
-
-
-def evaluate(reconstruct: Reconstruct, digest: str,
-             todo: Sequence[cases.Case], out: pathlib.Path, *, seed: int,
-             real: str | None = None) -> dict:
-  """Runs the suite and writes results.json, tables.md and contact sheets.
-
-  Args:
-    reconstruct: the VAE there and back.
-    digest: of the model, written beside the scores.
-    todo: clips of the worlds, from `cases.draw`.
-    out: the folder for the results.
-    seed: of the clips.
-    real: a folder of real clips, if any.
+    model: the VAE.
+    request: cases, out, seed and real count.
 
   Returns:
     What results.json holds.
   """
-  result = {"suite": "vae", "model_digest": digest, "seed": seed,
+  todo, out = request.cases, request.out
+  result = {"suite": "vae", "model_digest": model.digest, "seed": request.seed,
             "count": len(todo),
-            "metrics": world_report(reconstruct, todo, out / "worlds.png")}
-  if real:
-    result["real"] = folder_report(reconstruct, real, out / "real.png")
-  files.write_json(out / "results.json", result)
-  files.write_text(out / "tables.md", tables(result))
+            "metrics": world_report(model.reconstruct, todo,
+                                    out / "worlds.png")}
+  if request.real:
+    result["real"] = folder_report(model.reconstruct, request.real,
+                                   out / "real.png")
+  report.write(out, result, tables(result))
   return result
 
 
-def tables(result: dict) -> str:
+def tables(result: dict[str, Any]) -> str:
   """The scores as Markdown."""
   text = [f"# VAE on {result['count']} held-out clips, seed {result['seed']}, "
           f"model {result['model_digest'][:12]}\n"]
@@ -126,11 +81,11 @@ def tables(result: dict) -> str:
     rows = []
     for name, m in scores.items():
       if isinstance(m, dict) and "value" in m:
-        form = _FORMS.get(name, statistics.percent)
+        form = _FORMS.get(name, report.percent)
         rows.append((name, form(m["value"]),
                      f"{form(m['low'])} to {form(m['high'])}", m["n"]))
     if rows:
-      text += [f"## {title}\n", statistics.markdown(header, rows)]
+      text += [f"## {title}\n", report.markdown(header, rows)]
   return "\n".join(text)
 
 
@@ -140,7 +95,7 @@ _FORMS = {"psnr": _DB, "psnr_objects": _DB,
 
 
 def world_report(reconstruct: Reconstruct, todo: Sequence[cases.Case],
-                 sheet: pathlib.Path) -> dict:
+                 sheet: pathlib.Path) -> dict[str, Any]:
   """Held-out world clips through the VAE.
 
   Args:
@@ -150,21 +105,25 @@ def world_report(reconstruct: Reconstruct, todo: Sequence[cases.Case],
 
   Returns:
     {psnr, psnr_objects, ssim, truth, through, kept}: means in dB and SSIM with
-    their intervals; `psnr_objects` counts the pixels in the boxes of objects.
+    their intervals; `psnr_objects` counts the pixels in the boxes of objects,
+    in worlds that have such.
     truth and through are the shares of attributes that the parser reads right
     in the truth and in its reconstruction, kept the share of those right in
     the truth that are still right; `through` and `kept` also by attribute.
   """
-  rows, shown = [], []
+  rows: list[dict[str, Any]] = []
+  shown = []
   for case in tqdm.tqdm(todo, desc="worlds", unit="clip"):
     truth = case.render()
     out = reconstruct(truth)
-    before, after = (parse.score(case.facts, parse.parse(v, case.fps))
-                     for v in (truth, out))
+    before, after = (case.score(case.parse(v)) for v in (truth, out))
+    inside = (parse.mask(case.facts) if isinstance(case.facts, facts_lib.Facts)
+              else np.zeros(truth.shape[:3], bool))
     rows.append({
-        "psnr": psnr(truth, out), "ssim": ssim(truth, out),
-        "psnr_objects": psnr(truth, out, _inside(case)),
-        "answers": [(k, before[k], after[k]) for k in before]})
+        "psnr": quality.psnr(truth, out), "ssim": quality.ssim(truth, out),
+        "psnr_objects": quality.psnr(truth, out, inside),
+        "answers": [(k, before[k], after[k]) for k in before
+                    if isinstance(before[k], bool | np.bool_)]})
     shown.append((truth, out, case.prompt))
   answers = [a for row in rows for a in row["answers"]]
   names = sorted({name for name, _, _ in answers})
@@ -182,7 +141,7 @@ def world_report(reconstruct: Reconstruct, todo: Sequence[cases.Case],
 
 
 def folder_report(reconstruct: Reconstruct, folder: str | os.PathLike,
-                  sheet: pathlib.Path) -> dict:
+                  sheet: pathlib.Path) -> dict[str, Any]:
   """Real clips through the VAE: {psnr, ssim} with their intervals.
 
   Raises:
@@ -192,37 +151,21 @@ def folder_report(reconstruct: Reconstruct, folder: str | os.PathLike,
                  if p.suffix.lower() in VIDEOS)
   if not paths:
     raise ValueError(f"{folder} holds no video ({', '.join(VIDEOS)})")
-  rows, shown = [], []
+  rows: list[dict[str, Any]] = []
+  shown = []
   for path in tqdm.tqdm(paths, desc="real clips", unit="clip"):
     truth, _ = video_io.read(path, max_frames=MAX_FRAMES)
     out = reconstruct(truth)
     rows.append({"file": str(path.relative_to(folder)),
-                 "psnr": psnr(truth, out), "ssim": ssim(truth, out)})
+                 "psnr": quality.psnr(truth, out), "ssim": quality.ssim(truth, out)})
     shown.append((truth, out, rows[-1]["file"]))
   _sheet(sheet, shown)
   return {"psnr": statistics.mean([r["psnr"] for r in rows]),
           "ssim": statistics.mean([r["ssim"] for r in rows]), "clips": rows}
 
 
-def _inside(case: cases.Case) -> np.ndarray:
-  """bool [T, H, W]: the boxes of the objects, less what the wall hides whole."""
-  (width, height), facts = case.cell.size, case.facts
-  mask = np.zeros((case.frames, height, width), bool)
-  boxes = parse.boxes(facts, case.cell.size, case.frames, case.fps)
-  for frame, row in zip(mask, boxes, strict=True):
-    for x0, y0, x1, y1 in row:
-      frame[y0:y1, x0:x1] = True
-  if facts.wall:
-    axis = "xy".index(facts.wall.axis)
-    scale = case.cell.size[axis] / facts.aspect[axis]
-    hidden = slice(math.ceil(facts.wall.low * scale),
-                   math.floor(facts.wall.high * scale))
-    mask[(..., hidden) if axis == 0 else (slice(None), hidden)] = False
-  return mask
-
-
 def _sheet(path: pathlib.Path, shown, most: int = 12) -> None:
   """Truth above reconstruction, for clips spread over all."""
   shown = shown[::-(-len(shown) // most)]
   videos = [np.concatenate([truth, out], axis=1) for truth, out, _ in shown]
-  statistics.sheet(path, videos, [caption for *_, caption in shown], frames=5)
+  sheets.sheet(path, videos, [caption for *_, caption in shown], frames=5)

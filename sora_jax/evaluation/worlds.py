@@ -7,22 +7,22 @@ beside its ceiling (the rendered truth through the VAE and back, scored the
 same way) and its floor (the same videos scored against other prompts of the
 same set).
 
-  colour, shape, count, direction    every object has the right one
-  all_three                          colour, shape and direction
-  all_attributes                     these three and the count
-  motion                             balls: straight on, bounce, fall, collide
-  survives                           occluder: it comes out again as it was
+What is asked is what the world scores (contracts.World), such as colour, shape,
+count and direction of its objects, and in all
+
+  all_three         colour, shape and direction, of worlds that have them
+  all_attributes    these three and the count
 
 An object that was not asked for is a mistake of the count alone: all_three does
 not see it, all_attributes does. Specks in noise are parsed as objects, so the
 count is above 0 by chance: read it against its floor.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 import dataclasses
 import itertools
 import pathlib
-from typing import Protocol
+from typing import Any, Protocol
 import zipfile
 
 import numpy as np
@@ -30,17 +30,23 @@ import tqdm
 
 from sora_jax import files
 from sora_jax.evaluation import cases
+from sora_jax.evaluation import report
+from sora_jax.evaluation import sheets as sheets_lib
 from sora_jax.evaluation import statistics
-from sora_jax.worlds import parse
+from sora_jax.generation import pipeline as pipeline_lib
 
 ATTRIBUTES = ("colour", "shape", "count", "direction")
-SOME = ("motion", "survives")  # asked of one of the worlds each
-METRICS = (*ATTRIBUTES, "all_three", "all_attributes", *SOME)
+TOGETHER = {"all_three": ("colour", "shape", "direction"),
+            "all_attributes": ATTRIBUTES}
+TITLES = {"objects": "number of objects"}  # of options, in tables
+Answers = Mapping[str, bool | float]
 SHIFTS = 8  # the floor pairs every video with up to this many other prompts
 
 
 class Pipeline(Protocol):
   """What evaluation asks of a model (generation/pipeline.py has it)."""
+
+  model: Any  # its `digest` is written beside the scores
 
   def generate_batch(self, prompts, size, frames, fps, seeds,
                      **how) -> np.ndarray:
@@ -55,22 +61,29 @@ class Scored:
   """A case with what was seen in its videos."""
 
   case: cases.Case
-  observed: parse.Observed  # in the generated video
-  score: dict[str, bool]
-  ceiling: dict[str, bool]
+  observed: Any  # in the generated video
+  score: Answers
+  ceiling: Answers
 
 
-def judge(facts, observed) -> dict[str, bool]:
-  """The metrics of one video; those of another world are left out."""
-  seen = parse.score(facts, observed)
-  answers = {k: bool(seen[k]) for k in (*ATTRIBUTES, *SOME) if k in seen}
-  three = [answers[k] for k in ATTRIBUTES if k != "count"]
-  return {**answers, "all_three": all(three),
-          "all_attributes": all(three) and answers["count"]}
+def answers(case: cases.Case, observed: Any) -> Answers:
+  """The metrics of what was seen in one video."""
+  seen = {k: bool(v) if isinstance(v, np.bool_) else v
+          for k, v in case.score(observed).items()}
+  return {**seen, **{name: all(seen[k] for k in parts)
+                     for name, parts in TOGETHER.items()
+                     if seen.keys() >= set(parts)}}
 
 
-def generate(pipeline: Pipeline, digest: str, todo: Sequence[cases.Case],
-             folder: pathlib.Path, batch: int, **how) -> list[np.ndarray]:
+def names(some: Iterable[Answers]) -> list[str]:
+  """The metrics of some answers, in the order of the tables."""
+  first = (*ATTRIBUTES, *TOGETHER)
+  return sorted({name for a in some for name in a}, key=lambda name: (
+      first.index(name) if name in first else len(first), name))
+
+
+def generate(pipeline: Pipeline, todo: Sequence[cases.Case],
+             folder: pathlib.Path, batch: int, **how: Any) -> list[np.ndarray]:
   """Draws the video of every case, batched by size, kept in `folder`.
 
   A video that lies in the folder already, drawn by the same model from the
@@ -79,26 +92,26 @@ def generate(pipeline: Pipeline, digest: str, todo: Sequence[cases.Case],
   serves every batch of a size.
   """
   folder.mkdir(parents=True, exist_ok=True)
-  keys = [repr((digest, c.prompt, c.cell.size, c.frames, c.fps, c.seed, how))
-          for c in todo]
+  keys = [repr((pipeline.model.digest, c.prompt, c.cell.size, c.facts.frames,
+                c.facts.fps, c.seed, how)) for c in todo]
   videos = [_read(folder / f"{i:05d}.npz", key) for i, key in enumerate(keys)]
   missing = [i for i, video in enumerate(videos) if video is None]
   missing.sort(key=lambda i: (todo[i].cell.size, i))
   with tqdm.tqdm(total=len(todo), initial=len(todo) - len(missing),
                  desc="generate", unit="video") as bar:
-    for size, group in itertools.groupby(missing, lambda i: todo[i].cell.size):
-      group = list(group)
+    for size, same in itertools.groupby(missing, lambda i: todo[i].cell.size):
+      group = list(same)
       for start in range(0, len(group), batch):
         chunk = group[start:start + batch]
         rows = [todo[i] for i in chunk + chunk[-1:] * (batch - len(chunk))]
         drawn = pipeline.generate_batch(
-            [c.prompt for c in rows], size=size, frames=rows[0].frames,
-            fps=rows[0].fps, seeds=[c.seed for c in rows], **how)
+            [c.prompt for c in rows], size=size, frames=rows[0].facts.frames,
+            fps=rows[0].facts.fps, seeds=[c.seed for c in rows], **how)
         for i, video in zip(chunk, drawn):
           videos[i] = np.asarray(video)
           _write(folder / f"{i:05d}.npz", keys[i], videos[i])
         bar.update(len(chunk))
-  return videos
+  return [video for video in videos if video is not None]
 
 
 def _read(path: pathlib.Path, key: str) -> np.ndarray | None:
@@ -124,90 +137,85 @@ def score(todo: Sequence[cases.Case], videos: Sequence[np.ndarray],
   for case, video in zip(tqdm.tqdm(todo, desc="score", unit="video"), videos,
                          strict=True):
     truth = reconstruct(case.render())
-    seen = parse.parse(video, case.fps)
-    scored.append(Scored(
-        case, seen, judge(case.facts, seen),
-        judge(case.facts, parse.parse(truth, case.fps))))
+    seen = case.parse(video)
+    scored.append(Scored(case, seen, answers(case, seen),
+                         answers(case, case.parse(truth))))
   return scored
 
 
-def floors(scored: Sequence[Scored], seed: int = 0) -> list[dict[str, bool]]:
+def floors(scored: Sequence[Scored], seed: int = 0) -> list[Answers]:
   """The answers of videos judged by other prompts of the same world.
 
   The cases of each world are put in a seeded random order and every video is
   judged by the facts of the 1st to 8th case after it.
   """
-  answers = []
+  found = []
   for world in sorted({s.case.cell.world for s in scored}):
     group = [s for s in scored if s.case.cell.world == world]
     order = np.random.default_rng(seed).permutation(len(group))
     group = [group[i] for i in order]
     for shift in range(1, min(SHIFTS, len(group) - 1) + 1):
       others = group[shift:] + group[:shift]
-      answers += [judge(other.case.facts, s.observed)
-                  for s, other in zip(group, others)]
-  return answers
+      found += [answers(other.case, s.observed)
+                for s, other in zip(group, others)]
+  return found
 
 
 def metrics(scored: Sequence[Scored], seed: int = 0) -> dict[str, dict]:
   """{metric: {value, low, high, ceiling, floor, n}} of a set of cases."""
   low = floors(scored, seed)
   result = {}
-  for name in METRICS:
-    own = statistics.share(s.score[name] for s in scored if name in s.score)
-    if not own["n"]:
-      continue
+  of = lambda some, name: statistics.summary(
+      a[name] for a in some if name in a)
+  for name in names(s.score for s in scored):
     result[name] = {
-        **own,
-        "ceiling": statistics.share(s.ceiling[name] for s in scored
-                                if name in s.ceiling)["value"],
-        "floor": statistics.share(a[name] for a in low if name in a)["value"]}
+        **of([s.score for s in scored], name),
+        "ceiling": of([s.ceiling for s in scored], name)["value"],
+        "floor": of(low, name)["value"]}
   return result
 
 
-def evaluate(pipeline: Pipeline, digest: str, todo: Sequence[cases.Case],
-             out: pathlib.Path, *, seed: int, batch: int = 8, **how) -> dict:
-  """Runs the suite and writes it to a folder.
+load = pipeline_lib.load
+
+
+def evaluate(model: Pipeline, request: cases.Request) -> dict[str, Any]:
+  """Writes results.json, tables.md, sheets/*.png and videos/*.npz.
 
   Args:
-    pipeline: the model.
-    digest: of the model, written beside the scores.
-    todo: the cases, from `cases.draw`.
-    out: gets results.json, tables.md, sheets/*.png and videos/*.npz.
-    seed: of the cases; orders the prompts of the floor.
-    batch: videos drawn at a time.
-    **how: steps, guidance and method of the sampler, where they are not the
-      model's defaults.
+    model: what draws the videos.
+    request: its seed also orders the prompts of the floor.
 
   Returns:
     What results.json holds.
   """
-  videos = generate(pipeline, digest, todo, out / "videos", batch, **how)
-  scored = score(todo, videos, pipeline.reconstruct)
-  simple = [s for s in scored if s.case.cell.objects == 1
-            and s.case.cell.background == "plain"]
+  todo, out, seed = request.cases, request.out, request.seed
+  digest = model.model.digest
+  videos = generate(model, todo, out / "videos", request.batch, **request.how)
+  scored = score(todo, videos, model.reconstruct)
+  simple = [s for s in scored if s.case.cell.is_simplest]
   result = {
       "suite": "worlds", "model_digest": digest, "seed": seed,
-      "count": len(todo), "frames": todo[0].frames, "fps": todo[0].fps,
-      **how, "metrics": metrics(scored, seed),
+      "count": len(todo), "frames": todo[0].facts.frames,
+      "fps": todo[0].facts.fps, **request.how, "metrics": metrics(scored, seed),
       "one_object_plain": metrics(simple, seed),
       "cells": {str(cell): metrics(part, seed)
                 for cell, part in groups(scored, lambda c: c)}}
-  files.write_json(out / "results.json", result)
-  files.write_text(out / "tables.md", tables(scored, result))
-  sheets(out / "sheets", scored, videos)
+  report.write(out, result, tables(scored, result))
+  _sheets(out / "sheets", scored, videos)
   return result
 
 
-def groups(scored: Sequence[Scored], of: Callable) -> list[tuple]:
-  """[(of(cell), the cases of it)], sorted."""
-  found = {}
+def groups(scored: Sequence[Scored], of: Callable[[cases.Cell], Any]
+           ) -> list[tuple[Any, list[Scored]]]:
+  """[(of(cell), the cases of it)], sorted; those of None are left out."""
+  found: dict[Any, list[Scored]] = {}
   for s in scored:
-    found.setdefault(of(s.case.cell), []).append(s)
+    if (key := of(s.case.cell)) is not None:
+      found.setdefault(key, []).append(s)
   return sorted(found.items(), key=lambda item: item[0])
 
 
-def tables(scored: Sequence[Scored], result: dict) -> str:
+def tables(scored: Sequence[Scored], result: dict[str, Any]) -> str:
   """The scores as Markdown: in all, by each property, and cell by cell."""
   text = [f"# {result['count']} held-out prompts, seed {result['seed']}, model "
           f"{result['model_digest'][:12]}\n",
@@ -218,39 +226,43 @@ def tables(scored: Sequence[Scored], result: dict) -> str:
   header = ("metric", "right", "interval", "ceiling", "floor", "n")
   for title, key in (("All", "metrics"),
                      ("One object, plain background", "one_object_plain")):
-    rows = [(name, statistics.percent(m["value"]),
-             f"{statistics.percent(m['low'])} to {statistics.percent(m['high'])}",
-             statistics.percent(m["ceiling"]), statistics.percent(m["floor"]), m["n"])
+    lines = [(name, report.percent(m["value"]),
+             f"{report.percent(m['low'])} to {report.percent(m['high'])}",
+             report.percent(m["ceiling"]), report.percent(m["floor"]), m["n"])
             for name, m in result[key].items()]
-    text += [f"## {title}\n", statistics.markdown(header, rows)]
-  for title, of in (
-      ("By world", lambda c: c.world),
-      ("By number of objects", lambda c: c.objects),
-      ("By background", lambda c: c.background),
-      ("By size (width, height)", lambda c: c.size),
-      ("By cell: world, objects, background, size", lambda c: c)):
+    text += [f"## {title}\n", report.markdown(header, lines)]
+  options = list(dict.fromkeys(
+      name for s in scored for name, _ in s.case.cell.options))
+  asked = names(s.score for s in scored)
+  by: list[tuple[str, Callable]] = [
+      ("world", lambda c: c.world),
+      *((TITLES.get(name, name), lambda c, name=name: dict(c.options).get(name))
+        for name in options),
+      ("size (width, height)", lambda c: c.size),
+      (f"cell: {', '.join(['world', *options, 'size'])}", lambda c: c)]
+  for title, of in by:
     rows = []
     for name, part in groups(scored, of):
       own = metrics(part, result["seed"])
       rows.append((str(name), len(part), *(
-          f"{statistics.percent(own[m]['value'])} "
-          f"({statistics.percent(own[m]['ceiling'])})" if m in own else "-"
-          for m in METRICS)))
-    text += [f"## {title}\n\nPercent right (ceiling).\n",
-             statistics.markdown(("", "n", *METRICS), rows)]
+          f"{report.percent(own[m]['value'])} "
+          f"({report.percent(own[m]['ceiling'])})" if m in own else "-"
+          for m in asked)))
+    text += [f"## By {title}\n\nPercent right (ceiling).\n",
+             report.markdown(("", "n", *asked), rows)]
   return "\n".join(text)
 
 
-def sheets(folder: pathlib.Path, scored: Sequence[Scored],
+def _sheets(folder: pathlib.Path, scored: Sequence[Scored],
            videos: Sequence[np.ndarray], most: int = 12) -> None:
   """Writes one PNG of strips per world and size; what is wrong is named."""
   folder.mkdir(parents=True, exist_ok=True)
   video_of = {id(s): v for s, v in zip(scored, videos, strict=True)}
   for (world, size), part in groups(scored, lambda c: (c.world, c.size)):
     part = part[::-(-len(part) // most)]
-    wrong = [[k for k in (*ATTRIBUTES, *SOME) if s.score.get(k) is False]
-             for s in part]
+    wrong = [[k for k in names([s.score])
+              if s.score[k] is False and k not in TOGETHER] for s in part]
     captions = [f"{s.case.prompt} [{'wrong: ' + ', '.join(w) if w else 'right'}]"
                 for s, w in zip(part, wrong, strict=True)]
-    statistics.sheet(folder / f"{world}_{size[0]}x{size[1]}.png",
+    sheets_lib.sheet(folder / f"{world}_{size[0]}x{size[1]}.png",
                  [video_of[id(s)] for s in part], captions, scale=2)

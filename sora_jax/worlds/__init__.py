@@ -1,16 +1,51 @@
-"""Captioned simulated worlds whose truth is known.
+"""Captioned simulated worlds whose truth is known: contracts.World.
 
-A world is a module with three functions:
-
-  sample(seed, size, seconds, *, objects, plain, held_out) -> Facts
-  render(facts, size, frames, fps) -> video uint8 [T, H, W, 3]
-  describe(facts, seed) -> (short caption, descriptive caption)
-
-and `parse` reads the facts back out of pixels. `seconds` is the time of the
-last frame, (frames - 1) / fps, so that 0 is an image.
+A world is a module with the functions of contracts.World; it becomes one that
+`prepare` and `evaluate` can be asked for by its line in WORLDS. The frozen
+dataclass of its facts is its own. It states the `size`, `frames` and `fps` of
+the clip, so that `render(facts)` needs nothing else, and `broken` if the world
+has twins.
 """
 
+import dataclasses
+import json
+from typing import Any
+import zlib
+
+import numpy as np
+
+from sora_jax import contracts
 from sora_jax.worlds import balls
 from sora_jax.worlds import occluder
 
-WORLDS = {"balls": balls, "occluder": occluder}
+WORLDS: dict[str, contracts.World] = {
+    "balls": balls,
+    "occluder": occluder,
+}
+# What is evaluated by default: the tiny model knows these, and the scores of
+# other models are compared with its own.
+DEFAULT = ("balls", "occluder")
+IN_RECORD = ("size", "frames", "fps")
+
+
+def key(seed: int, *names: str) -> np.random.Generator:
+  """The random numbers of (names, seed): streams do not share numbers.
+
+  The facts of a world are drawn from key(seed, world) and the words of its
+  captions from key(seed, world, "caption").
+
+  Raises:
+    ValueError: a seed below 0.
+  """
+  if seed < 0:
+    raise ValueError(f"seed {seed}: use 0 or more")
+  return np.random.default_rng(
+      [zlib.crc32("/".join(names).encode()), int(seed)])
+
+
+def to_json(facts: Any) -> str:
+  """Facts as one line of JSON, less what a record says by itself."""
+  fields = dataclasses.asdict(facts)
+  if not fields.get("broken"):
+    fields.pop("broken", None)
+  return json.dumps({k: v for k, v in fields.items() if k not in IN_RECORD})

@@ -9,51 +9,58 @@ import numpy as np
 
 from sora_jax.worlds import captions
 from sora_jax.worlds import facts as facts_lib
+from sora_jax.worlds import laws
 from sora_jax.worlds import motion
+from sora_jax.worlds import parse as parse_lib
 from sora_jax.worlds import raster
+from sora_jax.worlds import reading
 
 SPEEDS = (0.12, 0.5)  # short sides per second of straight motion
 TRAVEL = 0.3  # the least way of a straight mover in a clip of 1 s or more
 EDGE = 0.02  # the least distance to the edge of the frame at the start
 GAP = 0.04  # the least distance between objects
 LARGE = (0.5, 0.4, 0.2)  # share of large objects, by the number of objects
+SHORTEST = 0.0  # seconds of the shortest video
 
+OPTIONS = facts_lib.OPTIONS
 render = raster.render
 describe = captions.describe
+read = reading.read
+parse = parse_lib.parse
+score = parse_lib.score
+twin = laws.twin
+what_if = laws.what_if
 
 
-def sample(seed: int, size: tuple[int, int], seconds: float, *,
-           objects: int | None = None, plain: bool | None = None,
-           held_out: bool = False) -> facts_lib.Facts:
+def sample(key: np.random.Generator, size: tuple[int, int], frames: int,
+           fps: float, held_out: bool = False, *, objects: int | None = None,
+           background: str | None = None) -> facts_lib.Facts:
   """Draws the facts of a clip: a pure function of its arguments.
 
   Args:
-    seed: 0 or more.
-    size: (W, H) in pixels, of which only the aspect matters.
-    seconds: the time of the last frame, (frames - 1) / fps; 0 is an image.
-    objects: 1, 2 or 3; drawn (60, 25, 15 %) by default.
-    plain: a plain (True) or textured (False) background; drawn by default.
+    key: the source of what is drawn.
+    size: (W, H) in pixels; what is drawn depends on the aspect alone.
+    frames: the number of frames; 1 is an image.
+    fps: frames per second; what is drawn depends on the duration alone.
     held_out: draws only combinations that the held-out rule keeps out of
       training, for every object; by default it draws none of them.
+    objects: 1, 2 or 3; drawn (60, 25, 15 %) by default.
+    background: "plain" or "textured"; drawn by default.
 
   Raises:
     ValueError: a size, duration or number of objects that cannot be drawn.
   """
   aspect = facts_lib.frame_aspect(size)
-  if seconds < 0:
-    raise ValueError(f"seconds={seconds}: use 0 (an image) or more")
-  if held_out and not seconds:
-    raise ValueError("seconds=0: an image shows no direction, so no image is "
-                     "held out; ask for held_out=False or for more frames")
-  rng = facts_lib.generator(seed, "balls")
-  count = facts_lib.draw_count(rng, objects)
-  background = facts_lib.draw_background(rng, plain)
-  collide = count > 1 and seconds >= 1 and rng.random() < 0.25
+  seconds = facts_lib.duration(frames, fps, held_out)
+  count = facts_lib.draw_count(key, objects)
+  ground = facts_lib.draw_background(key, background)
+  collide = count > 1 and seconds >= 1 and key.random() < 0.25
   large = LARGE[count - 1]
   while True:
-    drawn = _draw_objects(rng, aspect, seconds, count, collide, large, held_out)
+    drawn = _draw_objects(key, aspect, seconds, count, collide, large, held_out)
     if drawn:
-      return facts_lib.Facts("balls", background, drawn, float(seconds), aspect)
+      return facts_lib.Facts("balls", ground, drawn, seconds, aspect, None,
+                             size, frames, fps)
     large *= 0.7  # fewer large objects where they do not fit
 
 
@@ -167,7 +174,8 @@ def _paths(things, aspect, seconds):
     return np.zeros((len(times), 0, 2))
   nothing = facts_lib.Background("plain", ("grey",))
   return motion.positions(
-      facts_lib.Facts("balls", nothing, things, seconds, aspect), times)
+      facts_lib.Facts("balls", nothing, things, seconds, aspect, None,
+                      (1, 1), 1, 1.0), times)
 
 
 def _apart(path, diameter, paths, diameters):

@@ -6,6 +6,8 @@ descriptive caption also gives number, sizes and background. Captions are lower
 case. An image's captions claim no motion.
 """
 
+import numpy as np
+
 from sora_jax.worlds import facts as facts_lib
 from sora_jax.worlds import motion
 
@@ -24,10 +26,10 @@ WORDS = {
 NUMBERS = ("zero", "one", "two", "three")
 
 
-def describe(facts: facts_lib.Facts, seed: int) -> tuple[str, str]:
-  """The (short, descriptive) captions of a clip; `seed` picks the words."""
-  rng = facts_lib.generator(seed, facts.world, "caption")
-  pick = lambda words: facts_lib.pick(rng, words)
+def describe(facts: facts_lib.Facts,
+             key: np.random.Generator) -> tuple[str, str]:
+  """The (short, descriptive) captions of a clip; `key` picks the words."""
+  pick = lambda words: facts_lib.pick(key, words)
   return _short(facts, pick), _descriptive(facts, pick)
 
 

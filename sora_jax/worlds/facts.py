@@ -1,4 +1,4 @@
-"""What is true of a clip: its objects, background and wall, as plain data.
+"""What is true of a clip of objects: they, the background and the wall.
 
 Units: the short side of the frame is 1, x points right and y points down, and
 time is in seconds, so that the same facts hold at every resolution and frame
@@ -12,11 +12,14 @@ That is one combination in seven, and any two of the three values still occur
 together in training.
 """
 
+from collections.abc import Iterable, Sequence
 import dataclasses
 import json
-import zlib
+from typing import Any, TypeVar
 
 import numpy as np
+
+Value = TypeVar("Value")
 
 COLOURS = {
     "red": (225, 25, 60),
@@ -42,6 +45,8 @@ SHAPES = ("disc", "square", "triangle")
 SIZES = {"small": 0.24, "large": 0.36}
 DIRECTIONS = {"right": (1, 0), "left": (-1, 0), "up": (0, -1), "down": (0, 1)}
 MOTIONS = ("still", "straight", "bounce", "fall", "collide", "pass")
+# What `sample` of these worlds can be asked for; the simplest value first.
+OPTIONS = {"objects": (1, 2, 3), "background": ("plain", "textured")}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,6 +73,7 @@ class Object:
 
   @property
   def diameter(self) -> float:
+    """The width and height, in short sides."""
     return SIZES[self.size]
 
 
@@ -103,9 +109,13 @@ class Facts:
     world: the name of the world that drew it.
     background: what is behind the objects.
     objects: one to three objects, no two of one colour.
-    seconds: the time of the last frame; 0 for an image.
-    aspect: (width, height) of the frame in short sides.
+    seconds: the time that the motion is drawn for; 0 for an image.
+    aspect: (width, height) in short sides that it is drawn for.
     wall: the wall in front of the objects, if any.
+    size: (W, H) of the frames in pixels.
+    frames: the number of frames T; frame i shows time i / fps.
+    fps: frames per second.
+    broken: the law that the first object breaks (laws.py), "" if none.
   """
 
   world: str
@@ -113,24 +123,28 @@ class Facts:
   objects: tuple[Object, ...]
   seconds: float
   aspect: tuple[float, float]
-  wall: Wall | None = None
+  wall: Wall | None
+  size: tuple[int, int]
+  frames: int
+  fps: float
+  broken: str = ""
 
 
-def to_json(facts: Facts) -> str:
-  """Facts as one line of JSON."""
-  return json.dumps(dataclasses.asdict(facts))
-
-
-def from_json(text: str) -> Facts:
-  """The inverse of `to_json`."""
+def from_json(text: str, size: tuple[int, int], frames: int,
+              fps: float) -> Facts:
+  """Facts from the JSON of a record and what else the record says."""
   d = json.loads(text)
-  pairs = lambda o: {k: tuple(v) if isinstance(v, list) else v
-                     for k, v in o.items()}
+
+  def pairs(fields: dict) -> dict[str, Any]:
+    return {k: tuple(v) if isinstance(v, list) else v
+            for k, v in fields.items()}
+
   return Facts(
       world=d["world"], background=Background(**pairs(d["background"])),
       objects=tuple(Object(**pairs(o)) for o in d["objects"]),
       seconds=d["seconds"], aspect=tuple(d["aspect"]),
-      wall=Wall(**d["wall"]) if d["wall"] else None)
+      wall=Wall(**d["wall"]) if d["wall"] else None, size=size, frames=frames,
+      fps=fps, broken=d.get("broken", ""))
 
 
 def is_held_out(colour: str, shape: str, direction: str) -> bool:
@@ -147,15 +161,7 @@ def held_out(facts: Facts) -> bool:
              for o in facts.objects)
 
 
-def generator(seed: int, *names: str) -> np.random.Generator:
-  """The random numbers of (names, seed): streams do not share numbers."""
-  if seed < 0:
-    raise ValueError(f"seed {seed}: use 0 or more")
-  return np.random.default_rng(
-      [zlib.crc32("/".join(names).encode()), int(seed)])
-
-
-def pick(rng: np.random.Generator, values):
+def pick(rng: np.random.Generator, values: Iterable[Value]) -> Value:
   """One of some values, each as likely."""
   values = tuple(values)
   return values[rng.integers(len(values))]
@@ -171,22 +177,38 @@ def frame_aspect(size: tuple[int, int]) -> tuple[float, float]:
   return width / short, height / short
 
 
+def duration(frames: int, fps: float, held_out: bool) -> float:
+  """The time of the last frame in seconds, 0 for an image.
+
+  Raises:
+    ValueError: no frames, or an image that is to be held out.
+  """
+  if frames < 1 or fps <= 0:
+    raise ValueError(f"{frames} frames at {fps} a second: both must be above 0")
+  if held_out and frames == 1:
+    raise ValueError("frames=1: an image shows no direction, so no image is "
+                     "held out; ask for held_out=False or for more frames")
+  return (frames - 1) / fps
+
+
 def draw_count(rng: np.random.Generator, objects: int | None,
-               shares=(0.6, 0.25, 0.15)) -> int:
+               shares: Sequence[float] = (0.6, 0.25, 0.15)) -> int:
   """`objects` if given, else one, two or three by `shares`."""
   drawn = 1 + int((rng.random() > np.cumsum(shares)[:2]).sum())
   if objects is None:
     return drawn
-  if objects not in (1, 2, 3):
+  if objects not in OPTIONS["objects"]:
     raise ValueError(f"objects={objects}: a clip has 1, 2 or 3 objects")
   return objects
 
 
 def draw_background(rng: np.random.Generator,
-                    plain: bool | None) -> Background:
-  """A plain (60 %) or textured background; `plain` fixes which."""
+                    asked: str | None) -> Background:
+  """A plain (60 %) or textured background; `asked` fixes which."""
   drawn = rng.random() < 0.6
-  if drawn if plain is None else plain:
+  if asked not in (None, *OPTIONS["background"]):
+    raise ValueError(f"background={asked!r}: there are plain and textured")
+  if drawn if asked is None else asked == "plain":
     return Background("plain", (pick(rng, DULL),))
   pair = pick(rng, TEXTURES)
   return Background(

@@ -12,6 +12,7 @@ diameter; only objects of motion "collide" touch each other.
 """
 
 import numpy as np
+import numpy.typing as npt
 
 from sora_jax.worlds import facts as facts_lib
 
@@ -20,21 +21,19 @@ RESTITUTION = 0.75  # speed kept when a falling object hits the floor
 REST = 0.08  # a falling object slower than this stays on the floor
 
 
-def positions(facts: facts_lib.Facts, times) -> np.ndarray:
+def positions(facts: facts_lib.Facts, times: npt.ArrayLike) -> np.ndarray:
   """Centres of the objects at `times`: [len(times), objects, 2] float64."""
   times = np.asarray(times, np.float64)
-  begins, p, v, a = zip(*_pieces(facts, float(times.max(initial=0.0))))
+  begins, *pieces = zip(*_pieces(facts, float(times.max(initial=0.0))))
   i = np.searchsorted(begins, times, side="right") - 1
   dt = (times - np.asarray(begins)[i])[:, None, None]
-  p, v, a = (np.stack(x)[i] for x in (p, v, a))  # [T, n, 2]
+  p, v, a = (np.stack(x)[i] for x in pieces)  # [T, n, 2]
   return p + v * dt + 0.5 * a * dt * dt
 
 
-def frame_times(frames: int, fps: float) -> np.ndarray:
-  """The times of the frames of a clip: frame i is at i / fps."""
-  if frames < 1 or fps <= 0:
-    raise ValueError(f"{frames} frames at {fps} a second: both must be above 0")
-  return np.arange(frames) / fps
+def frame_times(facts: facts_lib.Facts) -> np.ndarray:
+  """The times of the frames of a clip, [T] seconds: frame i is at i / fps."""
+  return np.arange(facts.frames) / facts.fps
 
 
 def _pieces(facts, until):

@@ -10,9 +10,12 @@ import numpy as np
 
 from sora_jax.worlds import captions
 from sora_jax.worlds import facts as facts_lib
+from sora_jax.worlds import laws
+from sora_jax.worlds import parse as parse_lib
 from sora_jax.worlds import raster
+from sora_jax.worlds import reading
 
-SHORTEST = 1.5  # seconds
+SHORTEST = 1.5  # seconds of the shortest video
 HIDDEN = 0.27  # seconds wholly behind the wall: two frames at 8 a second
 SEEN = 0.14  # seconds wholly before and beyond it, in clips of 2 s and more
 EDGE = 0.02  # the least distance to the edge of the frame
@@ -20,38 +23,41 @@ GAP = 0.04  # the least distance between lanes
 CONTRAST = 60  # the least distance from the wall's colour to the background's
 LARGE = (0.5, 0.4, 0.2)  # share of large objects, by the number of objects
 
+OPTIONS = facts_lib.OPTIONS
 render = raster.render
 describe = captions.describe
+read = reading.read
+parse = parse_lib.parse
+score = parse_lib.score
+twin = laws.twin
+what_if = laws.what_if
 
 
-def sample(seed: int, size: tuple[int, int], seconds: float, *,
-           objects: int | None = None, plain: bool | None = None,
-           held_out: bool = False) -> facts_lib.Facts:
+def sample(key: np.random.Generator, size: tuple[int, int], frames: int,
+           fps: float, held_out: bool = False, *, objects: int | None = None,
+           background: str | None = None) -> facts_lib.Facts:
   """Draws the facts of a clip; arguments and errors as in `balls.sample`.
 
   Raises:
     ValueError: also a clip of less than 1.5 seconds that is no image.
   """
   aspect = facts_lib.frame_aspect(size)
+  seconds = facts_lib.duration(frames, fps, held_out)
   if seconds and seconds < SHORTEST:
     raise ValueError(f"seconds={seconds}: to pass behind the wall takes "
                      f"{SHORTEST} or more; use more frames, or one (an image)")
-  if held_out and not seconds:
-    raise ValueError("seconds=0: an image shows no direction, so no image is "
-                     "held out; ask for held_out=False or for more frames")
-  rng = facts_lib.generator(seed, "occluder")
-  count = facts_lib.draw_count(rng, objects)
-  background = facts_lib.draw_background(rng, plain)
-  colour = _draw_wall_colour(rng, background)
-  axis = int(rng.random() > (0.7 if aspect[0] >= aspect[1] else 0.4))
+  count = facts_lib.draw_count(key, objects)
+  ground = facts_lib.draw_background(key, background)
+  colour = _draw_wall_colour(key, ground)
+  axis = int(key.random() > (0.7 if aspect[0] >= aspect[1] else 0.4))
   large = LARGE[count - 1]
   while True:
-    drawn = _draw(rng, aspect, seconds, axis, count, large, held_out)
+    drawn = _draw(key, aspect, seconds, axis, count, large, held_out)
     if drawn:
       (low, high), things = drawn
       wall = facts_lib.Wall("xy"[axis], low, high, colour)
-      return facts_lib.Facts("occluder", background, things, float(seconds),
-                             aspect, wall)
+      return facts_lib.Facts("occluder", ground, things, seconds, aspect, wall,
+                             size, frames, fps)
     large *= 0.7  # fewer large objects where they do not fit
 
 

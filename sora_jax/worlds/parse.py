@@ -5,6 +5,7 @@ Nothing here knows how a video was made: it may come from a model.
 
 import dataclasses
 import itertools
+import math
 
 import numpy as np
 
@@ -110,21 +111,36 @@ def survives(thing: facts_lib.Object, track: tracks_lib.Track,
   return abs((after[0].frame - before[-1].frame) / fps - due) <= LATE * due
 
 
-def boxes(facts: facts_lib.Facts, size: tuple[int, int], frames: int,
-          fps: float) -> np.ndarray:
+def boxes(facts: facts_lib.Facts) -> np.ndarray:
   """The true boxes of all objects, hidden or not.
 
   Returns:
     int [T, objects, 4]: an object lies in columns x0 to x1 - 1 and rows y0 to
     y1 - 1 of the frame, in the order x0, y0, x1, y1.
   """
-  scale = size[0] / facts.aspect[0], size[1] / facts.aspect[1]
-  centres = motion.positions(facts, motion.frame_times(frames, fps))
+  scale = facts.size[0] / facts.aspect[0], facts.size[1] / facts.aspect[1]
+  centres = motion.positions(facts, motion.frame_times(facts))
   half = np.array([o.diameter / 2 for o in facts.objects])[:, None]
   low = np.floor((centres - half) * scale + 1e-6)
   high = np.ceil((centres + half) * scale - 1e-6)
   both = np.concatenate([low, high], -1).astype(int)
-  return np.clip(both, 0, np.tile(size, 2))
+  return np.clip(both, 0, np.tile(facts.size, 2))
+
+
+def mask(facts: facts_lib.Facts) -> np.ndarray:
+  """bool [T, H, W]: the boxes of the objects, less what the wall hides whole."""
+  width, height = facts.size
+  inside = np.zeros((facts.frames, height, width), bool)
+  for frame, row in zip(inside, boxes(facts), strict=True):
+    for x0, y0, x1, y1 in row:
+      frame[y0:y1, x0:x1] = True
+  if facts.wall:
+    axis = "xy".index(facts.wall.axis)
+    scale = facts.size[axis] / facts.aspect[axis]
+    hidden = slice(math.ceil(facts.wall.low * scale),
+                   math.floor(facts.wall.high * scale))
+    inside[(..., hidden) if axis == 0 else (slice(None), hidden)] = False
+  return inside
 
 
 def _match(objects, tracks):

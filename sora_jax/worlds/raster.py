@@ -8,38 +8,30 @@ outline for discs and triangles), and then with the wall.
 import numpy as np
 
 from sora_jax.worlds import facts as facts_lib
+from sora_jax.worlds import laws
 from sora_jax.worlds import motion
 
 MIN_CELL = 4  # pixels of a stripe or check
 
 
-def render(facts: facts_lib.Facts, size: tuple[int, int], frames: int,
-           fps: float) -> np.ndarray:
-  """Renders a clip.
-
-  Args:
-    facts: what to draw.
-    size: (W, H) in pixels, of the aspect that the facts were drawn for.
-    frames: the number of frames T; frame i shows time i / fps.
-    fps: frames per second.
-
-  Returns:
-    uint8 [T, H, W, 3].
+def render(facts: facts_lib.Facts) -> np.ndarray:
+  """The clip, uint8 [T, H, W, 3].
 
   Raises:
-    ValueError: no frames, or a size of another aspect.
+    ValueError: a size of another aspect than the facts were drawn for.
   """
-  width, height = size
-  aspect = facts_lib.frame_aspect(size)
+  width, height = facts.size
+  aspect = facts_lib.frame_aspect(facts.size)
   if max(abs(a - b) for a, b in zip(aspect, facts.aspect)) > 0.1:
     raise ValueError(
         f"size {width}x{height} is not of the aspect {facts.aspect[0]:.2f}:"
         f"{facts.aspect[1]:.2f} of these facts: sample them for this size")
   scale = width / facts.aspect[0], height / facts.aspect[1]
-  centres = motion.positions(facts, motion.frame_times(frames, fps)) * scale
-  video = np.repeat(background(facts.background, size)[None], frames, 0)
-  for i, thing in enumerate(facts.objects):
-    _draw(video, thing, centres[:, i], thing.diameter * min(scale))
+  centres = motion.positions(facts, motion.frame_times(facts)) * scale
+  ground = background(facts.background, facts.size)
+  video = np.repeat(ground[None], facts.frames, 0)
+  for when, thing, path in laws.seen(facts, centres):
+    _draw(video[when], thing, path, thing.diameter * min(scale))
   if facts.wall:
     _draw_wall(video, facts.wall, scale)
   return video

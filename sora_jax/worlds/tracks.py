@@ -5,6 +5,7 @@ it is whole, so a few bad frames, or an object half behind a wall, decide
 nothing.
 """
 
+from collections.abc import Sequence
 import dataclasses
 
 import numpy as np
@@ -45,7 +46,7 @@ class Track:
 def link(blobs: list[blobs_lib.Blob], fps: float,
          shortest: float) -> list[Track]:
   """Tracks of `shortest` blobs or more, the most seen first."""
-  chains = []
+  chains: list[list[blobs_lib.Blob]] = []
   for blob in blobs:  # by frame, the largest first
     open_ends = [c for c in chains if c[-1].colour == blob.colour
                  and c[-1].frame < blob.frame]
@@ -57,13 +58,13 @@ def link(blobs: list[blobs_lib.Blob], fps: float,
                 key=lambda t: -sum(b.area for b in t.blobs))
 
 
-def whole(blobs) -> list[blobs_lib.Blob]:
+def whole(blobs: Sequence[blobs_lib.Blob]) -> list[blobs_lib.Blob]:
   """The blobs that are not cut off by a wall or an edge."""
   full = max(b.area for b in blobs)
   return [b for b in blobs if b.area >= WHOLE * full]
 
 
-def shape_of(blobs) -> str:
+def shape_of(blobs: Sequence[blobs_lib.Blob]) -> str:
   """The shape that fits best over all blobs."""
   errors = np.mean([b.errors for b in blobs], axis=0)
   return facts_lib.SHAPES[int(errors.argmin())]

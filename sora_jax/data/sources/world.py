@@ -1,16 +1,14 @@
 """world:NAME,..: clips of simulated worlds, rendered as they are asked for."""
 
 import dataclasses
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
+from sora_jax import contracts
 from sora_jax import stations
 from sora_jax import worlds
 from sora_jax.media import video_io
-from sora_jax.worlds import facts as facts_lib
-
-OCCLUDER_SECONDS = 1.5  # time to pass the wall
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,33 +56,39 @@ class World:
     return self.options.count
 
   def __getitem__(self, index: int) -> stations.Item:
-    name, facts, video, fps = self.clip(index)
+    name, facts = self.draw(index)
+    world, (width, height) = worlds.WORLDS[name], facts.size
     return stations.Item(
         key=f"{name}-{self.options.seed}-{index}",
-        data=video_io.pack(video, fps), frames=len(video),
-        height=video.shape[1], width=video.shape[2], fps=fps,
-        captions=tuple(worlds.WORLDS[name].describe(facts, index)),
-        facts=facts_lib.to_json(facts))
+        data=video_io.pack(world.render(facts), facts.fps),
+        frames=facts.frames, height=height, width=width, fps=facts.fps,
+        captions=world.describe(facts, worlds.key(index, name, "caption")),
+        facts=worlds.to_json(facts))
 
-  def clip(self, index: int):
-    """(world name, facts, uint8 [T, H, W, 3], fps) of item `index`."""
+  def draw(self, index: int) -> tuple[str, contracts.Facts]:
+    """The name of the world and the facts of item `index`.
+
+    Raises:
+      ValueError: no clip is as long as the world needs.
+    """
     cfg = self.options
     rng = np.random.default_rng([cfg.seed, index])
     name = self.names[rng.integers(len(self.names))]
     world = worlds.WORLDS[name]
     size = _draw(rng, cfg.sizes)
-    least = OCCLUDER_SECONDS if name == "occluder" else 0
     pairs = [((n, fps), a * b) for n, a in cfg.frames for fps, b in cfg.fps
-             if n == 1 or (n - 1) / fps >= least]
+             if n == 1 or (n - 1) / fps >= world.SHORTEST]
     if not pairs:
-      raise ValueError(f"world:{name} needs clips of {least} s; give more "
-                       "frames or a lower fps")
+      raise ValueError(f"world:{name} needs clips of {world.SHORTEST} s; give "
+                       "more frames or a lower fps")
     frames, fps = _draw(rng, pairs)
-    facts = world.sample(
-        int(rng.integers(2 ** 31)), size, (frames - 1) / fps,
-        objects=int(_draw(rng, cfg.objects)),
-        plain=bool(rng.random() < cfg.plain), held_out=False)
-    return name, facts, world.render(facts, size, frames, fps), float(fps)
+    key = worlds.key(int(rng.integers(2 ** 31)), name)
+    asked: dict[str, Any] = {
+        "objects": int(_draw(rng, cfg.objects)),
+        "background": "plain" if rng.random() < cfg.plain else "textured"}
+    return name, world.sample(
+        key, size, frames, float(fps),
+        **{k: v for k, v in asked.items() if k in world.OPTIONS})
 
 
 def read_worlds(rest: str, options: WorldOptions) -> World:

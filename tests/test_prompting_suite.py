@@ -1,11 +1,12 @@
 """The prompting suite knows a model that does all and one that does nothing."""
 
+import dataclasses
 import json
+import types
 
 import numpy as np
 import pytest
 
-from sora_jax import worlds
 from sora_jax.encoding import video as video_lib
 from sora_jax.evaluation import cases
 from sora_jax.evaluation import continuity
@@ -17,14 +18,15 @@ MODES = ("animate", "extend", "loop", "edit", "connect", "inpaint", "upscale")
 
 
 def draw(case, frames, facts=None):
-  return worlds.WORLDS[case.cell.world].render(
-      facts or case.facts, case.cell.size, frames, case.fps)
+  return case.world.render(
+      dataclasses.replace(facts or case.facts, frames=frames))
 
 
 class Oracle:
   """Draws the truth of the prompts it knows; a perfect VAE."""
 
-  def __init__(self, todo):
+  def __init__(self, todo, digest="d"):
+    self.model = types.SimpleNamespace(digest=digest)
     self.cases, self.calls = {c.prompt: c for c in todo}, 0
 
   def reconstruct(self, video):
@@ -58,8 +60,8 @@ class Oracle:
       if (draw(case, len(video)) == video).all():
         colour = next(c for c in facts_lib.COLOURS if f" {c} " in f" {prompt} ")
         thing, *others = case.facts.objects
-        thing = facts_lib.dataclasses.replace(thing, colour=colour)
-        return draw(case, len(video), facts_lib.dataclasses.replace(
+        thing = dataclasses.replace(thing, colour=colour)
+        return draw(case, len(video), dataclasses.replace(
             case.facts, objects=(thing, *others)))
     raise AssertionError("a video that it was not given")
 
@@ -98,8 +100,8 @@ class Deaf(Oracle):
 
 @pytest.fixture(scope="module")
 def todo():
-  return cases.draw(6, 3, [(48, 48)], names=["balls"], objects=[1],
-                    backgrounds=["plain"])
+  return cases.draw(6, 3, [(48, 48)], names=["balls"],
+                    only={"objects": [1], "background": ["plain"]})
 
 
 @pytest.fixture(scope="module")
@@ -108,8 +110,8 @@ def scores(todo, tmp_path_factory):
   made = []
   for kind in (Oracle, Deaf):
     at = tmp_path_factory.mktemp("suite")
-    made.append((prompting.evaluate(kind(todo), "d", todo, at, seed=3,
-                                      modes=MODES)["modes"], at))
+    made.append((prompting.evaluate(kind(todo), cases.Request(
+        todo, at, seed=3, modes=MODES))["modes"], at))
   return made
 
 
@@ -158,14 +160,14 @@ def test_floors_and_ceilings_stand_apart(scores):
 
 
 def test_a_run_goes_on_and_another_model_starts_anew(todo, tmp_path):
-  again = lambda digest: prompting.evaluate(
-      model, digest, todo[:2], tmp_path, seed=3, modes=("upscale",))
-  model = Oracle(todo)
-  first = again("d")
+  again = lambda model: prompting.evaluate(model, cases.Request(
+      todo[:2], tmp_path, seed=3, modes=("upscale",)))
+  model, other = Oracle(todo), Oracle(todo, "e")
+  first = again(model)
   made = model.calls
-  assert made and again("d") == first and model.calls == made
-  again("e")
-  assert model.calls == 2 * made
+  assert made and again(model) == first and model.calls == made
+  again(other)
+  assert other.calls == made
 
 
 def test_a_seam_is_seen():
@@ -181,8 +183,8 @@ def test_a_seam_is_seen():
   assert continuity.seam_ratio(np.zeros((9, 8, 8, 3), np.uint8), 4) == 0
   fade = np.arange(0, 160, 10, np.uint8)[:, None, None, None] + moving[:1] // 4
   assert continuity.drift(fade) == pytest.approx(140, abs=15)
-  assert continuity.passage(fade, fade[0], fade[-1]) == pytest.approx(1)
-  assert continuity.passage(fade[::-1], fade[0], fade[-1]) == pytest.approx(-1)
+  assert continuity.monotone(fade, fade[0], fade[-1]) == pytest.approx(1)
+  assert continuity.monotone(fade[::-1], fade[0], fade[-1]) == pytest.approx(-1)
   flat = np.concatenate([moving[:8], np.zeros_like(moving[:8])])
   assert continuity.contrast(flat) == 0
   assert prompting_modes.HEAD % 4 == 1 and prompting_modes.NEW % 4 == 0
