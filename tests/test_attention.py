@@ -10,6 +10,7 @@ from sora_jax.models.attention import attend as attend_lib
 from sora_jax.models.attention import cudnn
 from sora_jax.models.attention import flash
 from sora_jax.models.attention import splash
+from sora_jax.models.attention import splash_library
 
 # Several blocks of queries and keys in a few hundred tokens.
 BLOCKS = {"BLOCK_Q": 64, "BLOCK_K": 16, "WHOLE": 64}
@@ -115,30 +116,30 @@ def test_the_block_mask_of_splash(monkeypatch):
   q_seg = np.pad(q_seg, (0, 40))[None].astype(np.int32)  # 990 tokens, 8 blocks
   text = np.repeat([1, 2, 4, 0], (90, 60, 70, 9))[None].astype(np.int32)
   for kv_seg, own in ((q_seg, True), (text, False)):
-    blocks = jax.jit(splash.make_blocks, static_argnums=2)(q_seg, kv_seg, own)
-    meet = np.asarray(blocks.meet[0]) > 0
+    mask = jax.jit(splash.make_block_mask, static_argnums=2)(q_seg, kv_seg, own)
+    meet = np.asarray(mask.visited[0]) > 0
     pair = q_seg[0][:, None] == kv_seg[0]
     pair = np.pad(pair, [(0, -n % 128) for n in pair.shape]).reshape(
         meet.shape[0], 128, meet.shape[1], 128).any((1, 3))
     assert np.all(meet[pair]) and meet.sum() <= pair.sum() + 3 < meet.size
     assert np.all(meet.any(1))
-    for found, order in ((blocks.next_k[0], meet), (blocks.next_q[0].T, meet.T)):
+    for found, order in ((mask.next_k[0], meet), (mask.next_q[0].T, meet.T)):
       places = np.flatnonzero(order)
       after = np.searchsorted(places, np.arange(order.size)) % len(places)
       np.testing.assert_array_equal(np.ravel(found),
                                     places[after] % order.shape[1])
     if own:
-      assert blocks.there is None
+      assert mask.has_key is None
       assert meet.sum() == statistics.visited(lengths, 1024, 128)
     else:
-      np.testing.assert_array_equal(blocks.there, q_seg != 3)
+      np.testing.assert_array_equal(mask.has_key, q_seg != 3)
 
 
 def test_a_long_row_has_no_block_mask(monkeypatch):
   monkeypatch.setattr(splash, "BLOCK", 128)
   monkeypatch.setattr(splash, "MASK_BLOCKS", 9)
   seg = np.ones((1, 512), np.int32)
-  assert splash.make_blocks(seg, seg, True) == splash.Blocks()
+  assert splash.make_block_mask(seg, seg, True) == splash.BlockMask()
 
 
 def test_memory_grows_with_length():
@@ -149,6 +150,13 @@ def test_memory_grows_with_length():
     return compiled.memory_analysis().temp_size_in_bytes
 
   assert temporary(8192) < 3 * temporary(4096)
+
+
+def test_a_jax_without_splash_names_those_that_have_it(monkeypatch):
+  monkeypatch.setattr(splash_library, "missing", AttributeError("no kernel"))
+  q, k, v = values(4, 4)
+  with pytest.raises(ImportError, match="0.10.2 and 0.12.*no kernel.*flash"):
+    attend_lib.attend(q, k, v, backend="splash")
 
 
 def test_bad_arguments():

@@ -130,7 +130,7 @@ def attend(axes, heads, split, backend, length):
   wave = jnp.cos(jnp.arange(q.size)).reshape(q.shape)
 
   def loss(q, k, v):
-    ready = attend_lib.blocks(q_seg, kv_seg, heads, backend, split)
+    ready = attend_lib.make_block_mask(q_seg, kv_seg, heads, backend, split)
     out = attend_lib.attend(q, k, v, q_seg, kv_seg, backend, split, ready)
     return jnp.sum(out * wave), out
 

@@ -51,7 +51,7 @@ def rows_of(clips: int, even: bool, length: int, count: int):
 def measure(clips: int, even: bool, length: int, count: int) -> dict:
   """Visited and needed blocks of the rows."""
   segs, lengths = rows_of(clips, even, length, count)
-  make = jax.jit(lambda seg: splash.make_blocks(seg, seg).meet)
+  make = jax.jit(lambda seg: splash.make_block_mask(seg, seg).visited)
   visited = np.concatenate([
       np.asarray(make(segs[i:i + CHUNK]) > 0).sum((1, 2))
       for i in range(0, len(segs), CHUNK)])

@@ -56,7 +56,7 @@ class SelfAttention(nn.Module):
   backend: str
 
   @nn.compact
-  def __call__(self, x, seg, rope, blocks):
+  def __call__(self, x, seg, rope, block_mask):
     width = x.shape[-1]
     q = QueryKey(self.heads, self.eps, self.dtype, name="q")(x)
     k = QueryKey(self.heads, self.eps, self.dtype, name="k")(x)
@@ -64,7 +64,8 @@ class SelfAttention(nn.Module):
     v = v.reshape(q.shape)  # [B, L, N, K]
     q = layers_lib.rotate(q, rope).astype(self.dtype)
     k = layers_lib.rotate(k, rope).astype(self.dtype)
-    out = attend.attend(q, k, v, seg, seg, self.backend, "all", blocks)
+    out = attend.attend(q, k, v, seg, seg, self.backend, "all",
+                        block_mask)
     return layers_lib.Dense(width, self.dtype, name="out")(out.reshape(x.shape))
 
 
@@ -77,15 +78,15 @@ class CrossAttention(nn.Module):
   backend: str
 
   @nn.compact
-  def __call__(self, x, seg, text, text_seg, blocks):
+  def __call__(self, x, seg, text, text_seg, block_mask):
     width = x.shape[-1]
     seg = _segments(x, seg)
     q = QueryKey(self.heads, self.eps, self.dtype, name="q")(x)
     k = QueryKey(self.heads, self.eps, self.dtype, name="k")(text)
     v = layers_lib.Dense(width, self.dtype, name="v")(text)
     out = attend.attend(q.astype(self.dtype), k.astype(self.dtype),
-                           v.reshape(k.shape), seg, text_seg, self.backend,
-                           "queries", blocks)
+                        v.reshape(k.shape), seg, text_seg, self.backend,
+                        "queries", block_mask)
     # Zero at the start like the gates of the other two branches (as in
     # PixArt-alpha, arXiv:2310.00426).
     return layers_lib.Dense(width, self.dtype, layers_lib.zeros, name="out")(
@@ -127,7 +128,7 @@ class Block(nn.Module):
 
   @nn.compact
   def __call__(self, x, seg, rope, mod, time_index, text, text_seg,
-               blocks=(None, None)):
+               block_masks=(None, None)):
     """x [B, L, D], rope 2 x [B, L, 1, K/2], mod [B, M, 6, D], text [B, S, D]."""
     width = x.shape[-1]
     scale_shift_table = self.param("table", layers_lib.zeros, (6, width))
@@ -139,12 +140,13 @@ class Block(nn.Module):
       y = layers_lib.modulate(
           layers_lib.layer_norm(x, self.eps), shift_1, scale_1)
       y = SelfAttention(self.heads, self.eps, self.dtype, self.backend,
-                        name="self")(y, seg, rope, blocks[0])
+                        name="self")(y, seg, rope, block_masks[0])
       x = (x + y * gate_1).astype(self.dtype)
     with jax.named_scope("cross_attention"):
       y = layers_lib.LayerNorm(self.eps, name="norm")(x)
       x = x + CrossAttention(self.heads, self.eps, self.dtype, self.backend,
-                             name="cross")(y, seg, text, text_seg, blocks[1])
+                             name="cross")(y, seg, text, text_seg,
+                                           block_masks[1])
     with jax.named_scope("mlp"):
       y = layers_lib.modulate(
           layers_lib.layer_norm(x, self.eps), shift_2, scale_2)
@@ -192,7 +194,7 @@ class DiT(nn.Module):
     if self.remat not in ("none", *POLICIES):
       raise ValueError(f"remat is {self.remat!r}: none, "
                        f"{', '.join(POLICIES)}")
-    attend.check(self.attention)
+    attend.require_backend(self.attention)
     width = self.heads * self.head_size
     dense = lambda size, name, init=layers_lib.xavier: layers_lib.Dense(
         size, self.dtype, init, name=name)
@@ -207,16 +209,16 @@ class DiT(nn.Module):
     states = layers_lib.Mlp(width, width, self.dtype, name="text")(text.states)
     rope = layers_lib.rotations(_along(tokens.pos), self.head_size)
     # Made once here and not in every layer.
-    blocks = tuple(
-        attend.blocks(*segs, self.heads, self.attention, split)
-        for *segs, split in (
+    block_masks = tuple(
+        attend.make_block_mask(q_seg, kv_seg, self.heads, self.attention, split)
+        for q_seg, kv_seg, split in (
             (tokens.seg, tokens.seg, "all"),
             (_segments(x, tokens.seg), text.seg, "queries")))
 
     block = Block(self.heads, self.ffn, self.eps, self.dtype, self.attention,
                   parent=None)
     args = (tokens.seg, rope, mod, _along(time.time_index), states, text.seg,
-            blocks)
+            block_masks)
 
     def init_blocks(key):
       init = lambda key: block.init(key, x, *args)["params"]

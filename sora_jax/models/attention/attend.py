@@ -10,7 +10,7 @@ Backends:
   * cudnn: the GPU's kernel, see cudnn.py; memory grows with L.
 
 On a mesh each device runs the backend on its rows and heads. Where the tokens
-of a row are split too (axis context), context.py brings them together.
+of a row are split too (axis context), context_parallel.py exchanges them.
 
 A token without a key in its segment gets zeros. Padding is segment 0 and is
 treated as one more segment, so its content reaches no other token.
@@ -23,6 +23,7 @@ from jax import ad_checkpoint
 import jax.numpy as jnp
 
 from sora_jax import mesh as mesh_lib
+from sora_jax import types
 from sora_jax.models.attention import context_parallel
 from sora_jax.models.attention import cudnn
 from sora_jax.models.attention import flash as flash_lib
@@ -30,11 +31,11 @@ from sora_jax.models.attention import splash
 
 AUTO = "auto"
 BACKENDS = (AUTO, "dense", "flash", "splash", "cudnn")
-# Up to how many keys (on CPU) or scores of a device (elsewhere) goes dense. On
-# CPU flash is 1.2 to 2 times faster from 256 x 256 on, where its tiles stay in
-# cache, and slower for the few keys of a prompt: 14 against 24 ms with gradients
-# at 2,048 x 64, 20 against 26 ms at 640 x 192. It runs the heads one after the
-# other, so an accelerator takes it only to save memory.
+# "auto" takes dense up to so many keys (on CPU) or scores of a device
+# (elsewhere). On CPU flash is 1.2 to 2 times faster from 256 x 256 on, where its
+# tiles stay in cache, and slower for the few keys of a prompt: 24 against 14 ms
+# with gradients at 2,048 x 64, 26 against 20 ms at 640 x 192. It runs the heads
+# one after the other, so an accelerator takes it only to save memory.
 DENSE_KEYS_CPU = 192
 DENSE_SCORES = 2**28
 
@@ -42,20 +43,20 @@ DENSE_SCORES = 2**28
 def attend(q: jax.Array, k: jax.Array, v: jax.Array,
            q_seg: jax.Array | None = None, kv_seg: jax.Array | None = None,
            backend: str = AUTO, split: str = "",
-           blocks=None) -> jax.Array:
+           block_mask: types.PyTree = None) -> jax.Array:
   """Softmax attention within segments.
 
   Args:
     q: [B, L, N, K] queries.
     k: [B, S, N, K] keys.
     v: [B, S, N, K] values.
-    q_seg: [B, L] int32 segments of the queries, or None: all see all.
+    q_seg: [B, L] int32 segments of the queries; None if all see all.
     kv_seg: [B, S] int32 segments of the keys; given when q_seg is.
     backend: one of BACKENDS; "auto" chooses by platform and size.
     split: what lies along the axis context of the mesh: "" nothing, "queries"
-      (and the keys are whole), "all".
-    blocks: of `blocks(q_seg, kv_seg, N, backend, split)`, to make them once for
-      many layers.
+      (the keys are whole), "all".
+    block_mask: of `make_block_mask(q_seg, kv_seg, N, backend, split)`, made
+      once for many layers.
 
   Returns:
     [B, L, N, K] in the dtype of q.
@@ -65,43 +66,49 @@ def attend(q: jax.Array, k: jax.Array, v: jax.Array,
   """
   if (q_seg is None) != (kv_seg is None):
     raise ValueError("attend needs both q_seg and kv_seg, or neither")
-  check(backend)
-  platform = mesh_lib.platform()
-  pair = ((splash.forward, splash.backward) if
-          backend == "splash" or (backend == AUTO and platform == "tpu") else
-          (dense_forward, dense_backward))
-  return context_parallel.attend(functools.partial(_local, backend, platform), pair,
-                        split, q, k, v, q_seg, kv_seg, blocks)
+  require_backend(backend)
+  ring_step = ((splash.forward, splash.backward) if _is_splash(backend) else
+               (dense_forward, dense_backward))
+  local = functools.partial(_local, backend, mesh_lib.platform())
+  return context_parallel.attend(local, ring_step, split, q, k, v, q_seg,
+                                 kv_seg, block_mask)
 
 
-def blocks(q_seg, kv_seg, heads: int, backend: str = AUTO, split: str = ""):
-  """What `attend` can know of the segments before the layers; None if nothing.
+def make_block_mask(q_seg: jax.Array | None, kv_seg: jax.Array | None,
+                    heads: int, backend: str = AUTO,
+                    split: str = "") -> types.PyTree:
+  """What `attend` can compute of the segments alone; None if nothing.
 
   Args:
     q_seg, kv_seg: [B, L] and [B, S] int32, or None.
     heads: N of the attention.
     backend, split: as in `attend`.
   """
-  if q_seg is not None and (backend == "splash" or (
-      backend == AUTO and mesh_lib.platform() == "tpu")):
-    make = functools.partial(splash.make_blocks, own=q_seg is kv_seg)
-    return context_parallel.blocks(make, split, q_seg, kv_seg, heads)
-  return None
+  if q_seg is None or kv_seg is None or not _is_splash(backend):
+    return None
+  make = functools.partial(splash.make_block_mask, own=q_seg is kv_seg)
+  return context_parallel.make_block_mask(make, split, q_seg, kv_seg, heads)
 
 
-def check(backend: str) -> None:
+def _is_splash(backend: str) -> bool:
+  """Whether long rows of this backend take the TPU's kernel."""
+  return backend == "splash" or (
+      backend == AUTO and mesh_lib.platform() == "tpu")
+
+
+def require_backend(backend: str) -> None:
   """Raises ValueError for an unknown backend."""
   if backend not in BACKENDS:
     raise ValueError(f"unknown attention backend {backend!r}: "
                      f"{', '.join(BACKENDS)}")
 
 
-def _local(backend, platform, q, k, v, q_seg, kv_seg, blocks):
+def _local(backend, platform, q, k, v, q_seg, kv_seg, block_mask):
   """The attention of one device."""
   if backend == AUTO:
     backend = _choose(platform, q, k, q_seg)
   if backend == "splash":
-    return splash.attend(q, k, v, q_seg, kv_seg, blocks)
+    return splash.attend(q, k, v, q_seg, kv_seg, block_mask)
   fn = {"dense": dense, "flash": flash_lib.flash, "cudnn": cudnn.attend}
   return fn[backend](q, k, v, q_seg, kv_seg)
 
@@ -119,7 +126,9 @@ def _choose(platform: str, q, k, q_seg) -> str:
   return "splash" if platform == "tpu" else "flash"
 
 
-def dense(q, k, v, q_seg=None, kv_seg=None):
+def dense(q: jax.Array, k: jax.Array, v: jax.Array,
+          q_seg: jax.Array | None = None,
+          kv_seg: jax.Array | None = None) -> jax.Array:
   """All pairs at once: the oracle, and the fastest for short rows."""
   s = _scores(q, k)
   if q_seg is None:
@@ -132,8 +141,9 @@ def dense(q, k, v, q_seg=None, kv_seg=None):
   return ad_checkpoint.checkpoint_name(out, "attention")
 
 
-def dense_forward(q, k, v, q_seg, kv_seg):
-  """`dense` and its log-sum-exp [B, N, L], float32: a hop of a ring."""
+def dense_forward(q: jax.Array, k: jax.Array, v: jax.Array, q_seg: jax.Array,
+                  kv_seg: jax.Array) -> tuple[jax.Array, jax.Array]:
+  """`dense` and its log-sum-exp [B, N, L] float32: one ring step."""
   mask = _mask(q_seg, kv_seg)
   s = jnp.where(mask, _scores(q, k), flash_lib.NEVER)
   lse = jax.nn.logsumexp(s, -1)
@@ -141,7 +151,10 @@ def dense_forward(q, k, v, q_seg, kv_seg):
   return jnp.einsum("bnls,bsnk->blnk", p.astype(v.dtype), v), lse
 
 
-def dense_backward(q, k, v, q_seg, kv_seg, out, lse, grad):
+def dense_backward(
+    q: jax.Array, k: jax.Array, v: jax.Array, q_seg: jax.Array,
+    kv_seg: jax.Array, out: jax.Array, lse: jax.Array, grad: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
   """Gradients of q, k, v, where k and v may be a part of all keys.
 
   Args:

@@ -1,13 +1,13 @@
 """Attention of packed rows in blocks of queries, in plain JAX.
 
-A block of queries meets the keys of its segments in one window, with one
-softmax, so that XLA's CPU backend runs product, maximum and exponential as one
-kernel over a tile. The windows come in few sizes, and there is one loop for
-each: over the blocks whose segments need that much of the row. Keys outside the
-window are never computed; memory grows with L.
+A block of queries attends to one window of keys that holds its segments, with
+one softmax: XLA's CPU backend runs product, maximum and exponential as one
+kernel over this tile. The windows have few sizes, and there is one loop for
+each size, over the blocks that need it. Keys outside the window are never
+computed; memory grows with L.
 
-The backward pass computes a tile again (Dao et al., arXiv:2205.14135). It keeps
-only one over the sum of each row, as the maximum comes with the tile.
+The backward pass computes each tile again (Dao et al., arXiv:2205.14135). Of a
+row it keeps only one over the sum; the maximum is computed with the tile.
 """
 
 import functools
@@ -17,20 +17,22 @@ import jax
 from jax import ad_checkpoint
 import jax.numpy as jnp
 
-# Queries of a block: a larger one is faster, as each product packs the keys anew,
-# but wastes more on other segments. So a row without a mask has twice as many,
-# and a short row with one, which is packed from short clips, half.
+# Queries of a block. Each product packs the keys anew, so a larger block is
+# faster, but it wastes more on other segments. A row without a mask has twice
+# as many, and a short row with a mask, which is packed from short clips, half.
 BLOCK_Q = 512
 SHORT = 1024
 BLOCK_K = 128
-# Up to so many keys the whole row is the one window: smaller tiles save less
-# than they cost.
+# Up to so many keys the window is the whole row: smaller tiles save less than
+# they cost.
 WHOLE = 256
-NEVER = -1e30  # a score that is never reached; finite, so never NaN
-LAST = 2**30  # padding sorts behind every segment
+NEVER = -1e30  # the score of a masked key; finite, so never NaN
+LAST = 2**30  # padding sorts after every segment
 
 
-def flash(q, k, v, q_seg=None, kv_seg=None):
+def flash(q: jax.Array, k: jax.Array, v: jax.Array,
+          q_seg: jax.Array | None = None,
+          kv_seg: jax.Array | None = None) -> jax.Array:
   """Blocks of queries, windows of keys; see the module docstring."""
   b, l, _, _ = q.shape
   s = k.shape[1]
@@ -38,7 +40,7 @@ def flash(q, k, v, q_seg=None, kv_seg=None):
   masked = q_seg is not None or pad_k > 0
   if q_seg is None:
     q_seg, kv_seg = jnp.zeros((b, l), jnp.int32), jnp.zeros((b, s), jnp.int32)
-  pad_q = -l % _block(l, masked)
+  pad_q = -l % _block_size(l, masked)
   order = lambda seg: jnp.where(seg == 0, LAST, seg)
   # Padded queries repeat the last segment (their gradient is zero); padded
   # keys have a segment that no query has.
@@ -52,7 +54,7 @@ def flash(q, k, v, q_seg=None, kv_seg=None):
   return out[:, :, :l].swapaxes(1, 2)
 
 
-def _block(length: int, masked: bool) -> int:
+def _block_size(length: int, masked: bool) -> int:
   """The block of queries: a multiple of 8, little padding."""
   limit = BLOCK_Q // 2 if length <= SHORT else BLOCK_Q
   limit = limit if masked else 2 * BLOCK_Q
@@ -69,12 +71,12 @@ def _forward(masked, q, k, v, q_seg, kv_seg):
   """q [B, N, L, K], segments [B, L] -> out [B, N, L, K], 1 / sum [B, N, L]."""
   q, kt = _scaled(q), k.mT
 
-  def head(carry, at, penalty, meets):
+  def head(carry, tile, penalty, has_key):
     out, inverse = carry
-    p = _tile(at.rows(q), at.columns_t(kt), penalty)
-    one = jnp.where(meets, 1 / p.sum(-1), 0)
-    part = _product(p.astype(v.dtype), at.columns(v)) * one[:, None]
-    return at.put_rows(out, part), at.put_rows(inverse, one[:, None])
+    p = _exp_scores(tile.rows(q), tile.columns_t(kt), penalty)
+    one = jnp.where(has_key, 1 / p.sum(-1), 0)
+    part = _product(p.astype(v.dtype), tile.columns(v)) * one[:, None]
+    return tile.put_rows(out, part), tile.put_rows(inverse, one[:, None])
 
   start = jnp.zeros_like(q), jnp.zeros((*q.shape[:3], 1))
   out, inverse = _loop(masked, head, start, q_seg, kv_seg)
@@ -83,18 +85,19 @@ def _forward(masked, q, k, v, q_seg, kv_seg):
 
 def _flash_fwd(masked, q, k, v, q_seg, kv_seg):
   out, inverse = _forward(masked, q, k, v, q_seg, kv_seg)
-  # Named, so that a remat policy can keep them: without these the backward
-  # pass of a rematerialised layer would run the whole forward again.
+  # A remat policy keeps them by this name. Otherwise the backward pass of a
+  # rematerialised layer would run the whole forward pass again.
   out = ad_checkpoint.checkpoint_name(out, "attention")
   inverse = ad_checkpoint.checkpoint_name(inverse, "attention")
   return out, (q, k, v, q_seg, kv_seg, out, inverse)
 
 
 def _flash_bwd(masked, residuals, grad):
-  """Gradients of q, k, v; those of k and v are summed up transposed, [K, S].
+  """Gradients of q, k, v.
 
-  So no product contracts the rows of its left side, which XLA's CPU backend
-  does twice as slowly. A tile p is not divided by its sum: grad is.
+  Those of k and v are accumulated transposed, [K, S]: then no product contracts
+  the rows of its left side, which takes XLA's CPU backend twice the time. The
+  division by the sum of a row is applied to grad, not to the tile p.
   """
   q, k, v, q_seg, kv_seg, out, inverse = residuals
   delta = jnp.sum((out * grad).astype(jnp.float32), -1, keepdims=True) * inverse
@@ -102,14 +105,14 @@ def _flash_bwd(masked, residuals, grad):
   q, kt, vt = _scaled(q), k.mT, v.mT
   qt, gt = q.mT, grad.mT
 
-  def head(carry, at, penalty, _):
+  def head(carry, tile, penalty, _):
     dq, dkt, dvt = carry
-    p = _tile(at.rows(q), at.columns_t(kt), penalty)
-    ds = p * (_product(at.rows(grad), at.columns_t(vt)) - at.rows(delta))
+    p = _exp_scores(tile.rows(q), tile.columns_t(kt), penalty)
+    ds = p * (_product(tile.rows(grad), tile.columns_t(vt)) - tile.rows(delta))
     p, ds = p.astype(q.dtype), ds.astype(q.dtype)
-    return (at.put_rows(dq, _product(ds, at.columns(k))),
-            at.add_columns_t(dkt, _product(at.rows_t(qt), ds)),
-            at.add_columns_t(dvt, _product(at.rows_t(gt), p)))
+    return (tile.put_rows(dq, _product(ds, tile.columns(k))),
+            tile.add_columns_t(dkt, _product(tile.rows_t(qt), ds)),
+            tile.add_columns_t(dvt, _product(tile.rows_t(gt), p)))
 
   start = jnp.zeros_like(q), jnp.zeros(kt.shape), jnp.zeros(vt.shape)
   dq, dkt, dvt = _loop(masked, head, start, q_seg, kv_seg)
@@ -120,8 +123,8 @@ def _flash_bwd(masked, residuals, grad):
 _flash.defvjp(_flash_fwd, _flash_bwd)
 
 
-class _At:
-  """Where a block of queries of one head meets its window of keys."""
+class _Tile:
+  """The place of one tile: a block of queries of one head, a window of keys."""
 
   def __init__(self, row, head, row_start, rows, column_start, columns):
     self.index = row, head
@@ -157,9 +160,9 @@ def _loop(masked, head, carry, q_seg, kv_seg):
 
   Args:
     masked: whether any key may belong to another segment than the query.
-    head: (carry, _At, penalty [bq, w] or None, meets [bq]) -> carry; the
-      penalty is 0 within a segment, `meets` whether there is any such key.
-    carry: arrays that begin with [B, N]; blocks without keys leave them alone.
+    head: (carry, _Tile, penalty [bq, w] or None, has_key [bq]) -> carry; the
+      penalty is 0 within a segment and NEVER elsewhere.
+    carry: arrays [B, N, ..]; a block without keys leaves them unchanged.
     q_seg: [B, L] segments.
     kv_seg: [B, S] segments.
 
@@ -168,11 +171,11 @@ def _loop(masked, head, carry, q_seg, kv_seg):
   """
   (b, l), s = q_seg.shape, kv_seg.shape[1]
   heads = carry[0].shape[1]
-  bq, bk = _block(l, masked), s if s <= WHOLE else BLOCK_K
+  bq, bk = _block_size(l, masked), s if s <= WHOLE else BLOCK_K
   low, count, same = _ranges(q_seg, kv_seg, bq, bk)  # [B, L / bq]
   sizes = [2**i for i in range((s // bk - 1).bit_length())] + [s // bk]
-  # One kind of block for each size of window, and one more for whole rows of
-  # one segment, which need no mask. Blocks without keys come last, unused.
+  # One kind of block for each size of window, and one for whole rows of one
+  # segment, which need no mask. Blocks without keys sort last and are not run.
   kind = jnp.searchsorted(jnp.array(sizes), count)
   kind = jnp.where(same, len(sizes), kind)
   kind = jnp.where(count == 0, len(sizes) + 1, kind).reshape(-1)
@@ -183,13 +186,13 @@ def _loop(masked, head, carry, q_seg, kv_seg):
     row, i = order[j] // (l // bq), order[j] % (l // bq)
     start = jnp.minimum(low[row, i], s // bk - size) * bk
     seg = jax.lax.dynamic_slice(q_seg, (row, i * bq), (1, bq))[0]
-    penalty, meets = None, jnp.full(bq, True)
+    penalty, has_key = None, jnp.full(bq, True)
     if mask:
       keys = jax.lax.dynamic_slice(kv_seg, (row, start), (1, size * bk))
       equal = seg[:, None] == keys
-      penalty, meets = jnp.where(equal, 0., NEVER), jnp.any(equal, -1)
+      penalty, has_key = jnp.where(equal, 0., NEVER), jnp.any(equal, -1)
     step = lambda h, carry: head(
-        carry, _At(row, h, i * bq, bq, start, size * bk), penalty, meets)
+        carry, _Tile(row, h, i * bq, bq, start, size * bk), penalty, has_key)
     return jax.lax.fori_loop(0, heads, step, carry)
 
   kinds = [(size, True) for size in sizes] if masked else []
@@ -202,8 +205,8 @@ def _loop(masked, head, carry, q_seg, kv_seg):
                            functools.partial(block, s // bk, False), carry)
 
 
-def _tile(q, kt, penalty):
-  """exp(scores - their maximum), [bq, w]."""
+def _exp_scores(q, kt, penalty):
+  """exp(scores - their maximum) [bq, w]."""
   x = _product(q, kt)
   if penalty is not None:
     x = x + penalty
@@ -219,9 +222,12 @@ def _product(a, b):
 
 
 def _ranges(q_seg, kv_seg, bq: int, bk: int):
-  """The first key block that each query block meets, their count, [B, L / bq].
+  """The window of each block of queries, each array [B, L / bq].
 
-  And whether all its queries and all keys are of one segment.
+  Returns:
+    low: the first block of keys that holds one of its segments.
+    count: the blocks from there to the last such block.
+    same: whether all its queries and all keys are of one segment.
   """
   b = q_seg.shape[0]
   q_blocks, k_blocks = q_seg.reshape(b, -1, bq), kv_seg.reshape(b, -1, bk)

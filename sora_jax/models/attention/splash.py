@@ -1,112 +1,112 @@
 """Splash attention on TPU for packed rows.
 
-The kernel is that of jax.experimental.pallas.ops.tpu.splash_attention. Segment
-ids alone make it mask, not skip: a row would cost its square. So it is given a
-small block mask, which says for each block of queries the blocks of keys whose
-ranges of segments meet its own; what a visited block holds of other segments is
-masked by the ids. The block mask is a function of the segments alone: `blocks`
-makes it once for all layers.
+The kernel is jax's, see splash_library.py. Segment ids alone make it mask, not
+skip: a row would cost its square. So it also gets a small block mask, which
+says for each block of queries which blocks of keys it visits: those whose range
+of segments meets its own. The ids mask what a visited block holds of other
+segments. The block mask is a function of the segments alone, so that
+`make_block_mask` serves all layers at once.
 
-On another platform than TPU the kernel runs in the interpreter, for tests.
+On platforms other than TPU the kernel runs in the interpreter, for tests.
 """
 
 import math
 from typing import NamedTuple
 
 import jax
-from jax.experimental.pallas.ops.tpu import splash_attention as lib
-from jax.experimental.pallas.ops.tpu.splash_attention import (
-    splash_attention_kernel as kernels,
-)
-from jax.experimental.pallas.ops.tpu.splash_attention import (
-    splash_attention_mask_info as masks,
-)
 import jax.numpy as jnp
 
 from sora_jax import mesh as mesh_lib
+from sora_jax.models.attention import splash_library as lib
 
 BLOCK = 1024  # tokens of a block at most; see experiments/pods/blocks.py
-COMPUTE = 512  # columns of a block that are worked on at a time
+COMPUTE = 512  # columns of a block that the kernel computes at a time
 LANES = 128  # a block is a multiple of this
-# The kernel that makes all gradients at once keeps a dq for each block of keys:
-# ten times the memory at 32k, little at less than this.
+# From so many keys on the gradients take two kernels. One kernel for all keeps a
+# dq for each block of keys: ten times the memory at 32k, little below.
 FUSED = 16_384
-# The block mask lies in the scalar memory, which is small. Beyond 262,144 tokens
-# a row is one clip, to be sampled, and visits all blocks.
+# The block mask lies in the scalar memory, which is small. A row of more than
+# 262,144 tokens is one clip that is sampled: it visits all blocks.
 MASK_BLOCKS = 256**2
-MASKED = kernels.DEFAULT_MASK_VALUE  # a score that is not counted
-NEVER = -1e30  # above MASKED, below every score
-LAST = 2**30  # padding, and what fills up, sort behind every segment
-NONE, EXTRA = -2, -1  # segments of queries and keys that fill up a block
+NEVER = -1e30  # above lib.MASKED, below every score
+LAST = 2**30  # padding sorts after every segment
+NONE, EXTRA = -2, -1  # segments of the queries and keys that fill a block
 
 
-class Blocks(NamedTuple):
-  """What the kernel has to know of the segments of queries and keys.
+class BlockMask(NamedTuple):
+  """What the kernel must know of the segments of queries and keys.
 
   Attributes:
-    there: [B, L] bool, whether a query has a key at all; None if all have.
-    meet: [B, queries / block, keys / block] int8, 2 where the blocks are
-      visited, else 0; None if all are.
-    next_k: int16 of the same shape, in the order of rows, the block of keys of
-      this pair or of the next that is visited: what is fetched meanwhile.
+    has_key: [B, L] bool, whether a query has any key; None if all have.
+    visited: [B, queries / block, keys / block] int8, 2 where a pair of blocks
+      is visited, else 0; None if all are.
+    next_k: int16 of the same shape, the block of keys of this pair or of the
+      next visited one in the order of rows: what is fetched meanwhile.
     next_q: the same for blocks of queries, in the order of columns.
   """
 
-  there: jax.Array | None = None
-  meet: jax.Array | None = None
+  has_key: jax.Array | None = None
+  visited: jax.Array | None = None
   next_k: jax.Array | None = None
   next_q: jax.Array | None = None
 
 
-def attend(q, k, v, q_seg=None, kv_seg=None, blocks: Blocks | None = None):
+def attend(q: jax.Array, k: jax.Array, v: jax.Array,
+           q_seg: jax.Array | None = None, kv_seg: jax.Array | None = None,
+           block_mask: BlockMask | None = None) -> jax.Array:
   """Softmax attention within segments.
 
   Args:
     q: [B, L, N, K] queries.
     k: [B, S, N, K] keys.
     v: [B, S, N, K] values.
-    q_seg: [B, L] int32, or None: all see all.
-    kv_seg: [B, S] int32, or None.
-    blocks: of `make_blocks(q_seg, kv_seg)`, if it was made before.
+    q_seg: [B, L] int32; None if all see all.
+    kv_seg: [B, S] int32; given when q_seg is.
+    block_mask: of `make_block_mask(q_seg, kv_seg)`, if it was made before.
 
   Returns:
     [B, L, N, K] in the dtype of q.
   """
-  if q_seg is not None and blocks is None:
-    blocks = make_blocks(q_seg, kv_seg)
+  if q_seg is not None and kv_seg is not None and block_mask is None:
+    block_mask = make_block_mask(q_seg, kv_seg)
+  mask = block_mask or BlockMask()
 
-  def row(args, blocks):
+  def row(args, mask):
     q, k, v, q_seg, kv_seg = args
     ids = None if q_seg is None else lib.SegmentIds(q_seg, kv_seg)
-    return _kernel(q.shape[1], k.shape[1], blocks)(q, k, v, ids)
+    return _kernel(q.shape[1], k.shape[1], mask)(q, k, v, ids)
 
-  out = _rows(row, _padded(q, k, v, q_seg, kv_seg), blocks or Blocks())
+  out = _rows(row, _padded(q, k, v, q_seg, kv_seg), mask)
   out = out[:, :, :q.shape[1]].swapaxes(1, 2)
-  if blocks is None or blocks.there is None:
+  if mask.has_key is None:
     return out
-  return jnp.where(blocks.there[..., None, None], out, 0)
+  return jnp.where(mask.has_key[..., None, None], out, 0)
 
 
-def forward(q, k, v, q_seg, kv_seg):
+def forward(q: jax.Array, k: jax.Array, v: jax.Array, q_seg: jax.Array,
+            kv_seg: jax.Array) -> tuple[jax.Array, jax.Array]:
   """`attend`, and the log-sum-exp [B, N, L] float32; not differentiable.
 
   A query without a key has a log-sum-exp of about -1e38.
   """
 
-  def row(args, blocks):
+  def row(args, mask):
     q, k, v, *ids = args
-    kernel = _kernel(q.shape[1], k.shape[1], blocks, save_residuals=True)
+    kernel = _kernel(q.shape[1], k.shape[1], mask, save_residuals=True)
     out, (lse,) = kernel(q, k, v, lib.SegmentIds(*ids))
     return out, lse
 
   args = _padded(q, k, v, q_seg, kv_seg)
-  out, lse = _rows(row, args, _meeting(*args[3:]))
+  out, lse = _rows(row, args, _whole_block_mask(*args[3:]))
   lse = lse[:, :, :q.shape[1]]
   out = jnp.where(lse[..., None] > NEVER, out[:, :, :q.shape[1]], 0)
   return out.swapaxes(1, 2), lse
 
 
-def backward(q, k, v, q_seg, kv_seg, out, lse, grad):
+def backward(
+    q: jax.Array, k: jax.Array, v: jax.Array, q_seg: jax.Array,
+    kv_seg: jax.Array, out: jax.Array, lse: jax.Array, grad: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
   """Gradients of q, k and v, where k and v may be a part of all keys.
 
   Args:
@@ -116,14 +116,12 @@ def backward(q, k, v, q_seg, kv_seg, out, lse, grad):
     grad: [B, L, N, K] of `out`.
   """
 
-  def row(args, blocks):
+  def row(args, mask):
     q, k, v, q_seg, kv_seg, out, lse, grad = args
-    kernel = _kernel(q.shape[1], k.shape[1], blocks)
-    # The library's backward pass, with an output and log-sum-exp that are not
-    # those of these keys alone: it has no public name.
-    found = kernels._splash_attention_bwd(
-        False, MASKED, False, kernel.kwargs["block_sizes"], None, None, None,
-        kernel.kwargs["interpret"],
+    kernel = _kernel(q.shape[1], k.shape[1], mask)
+    found = lib.backward(
+        False, lib.MASKED, False, kernel.kwargs["block_sizes"], None, None,
+        None, kernel.kwargs["interpret"],
         (q, k, v, lib.SegmentIds(q_seg, kv_seg), None, out, lse,
          kernel.dq_mask_info, kernel.dkv_mask_info), grad)
     return found[3:6]
@@ -131,59 +129,61 @@ def backward(q, k, v, q_seg, kv_seg, out, lse, grad):
   args = _padded(q, k, v, q_seg, kv_seg)
   more = (_fill(x, args[0].shape[2], 2) for x in (
       out.swapaxes(1, 2), jnp.maximum(lse, NEVER), grad.swapaxes(1, 2)))
-  dq, dk, dv = _rows(row, (*args, *more), _meeting(*args[3:]))
+  dq, dk, dv = _rows(row, (*args, *more), _whole_block_mask(*args[3:]))
   back = lambda x, like: x[:, :, :like.shape[1]].swapaxes(1, 2)
   return back(dq * q.shape[-1]**-.5, q), back(dk, k), back(dv, v)
 
 
-def make_blocks(q_seg, kv_seg, own: bool = False) -> Blocks:
-  """The `Blocks` of segments [B, L] and [B, S].
+def make_block_mask(q_seg: jax.Array, kv_seg: jax.Array,
+                    own: bool = False) -> BlockMask:
+  """The `BlockMask` of segments [B, L] and [B, S] int32.
 
   Args:
-    q_seg, kv_seg: int32.
+    q_seg, kv_seg: the segments.
     own: queries and keys are of the same tokens, so that each has a key.
   """
-  sizes = _block(q_seg.shape[1]), _block(kv_seg.shape[1])
+  sizes = _block_size(q_seg.shape[1]), _block_size(kv_seg.shape[1])
   filled = (_fill(seg, -(-seg.shape[1] // size) * size, 1, extra)
             for seg, size, extra in zip((q_seg, kv_seg), sizes, (NONE, EXTRA)))
-  blocks = _meeting(*filled)
+  mask = _whole_block_mask(*filled)
   if own:
-    return blocks
-  return blocks._replace(
-      there=jnp.any(q_seg[:, :, None] == kv_seg[:, None], -1))
+    return mask
+  return mask._replace(
+      has_key=jnp.any(q_seg[:, :, None] == kv_seg[:, None], -1))
 
 
-def _meeting(q_seg, kv_seg) -> Blocks:
-  """`make_blocks` of whole blocks, but for `there`."""
-  bq, bk = _block(q_seg.shape[1]), _block(kv_seg.shape[1])
+def _whole_block_mask(q_seg, kv_seg) -> BlockMask:
+  """`make_block_mask` of segments that fill whole blocks, without `has_key`."""
+  bq, bk = _block_size(q_seg.shape[1]), _block_size(kv_seg.shape[1])
   if q_seg.shape[1] // bq * (kv_seg.shape[1] // bk) > MASK_BLOCKS:
-    return Blocks()
+    return BlockMask()
   order = lambda seg, n: jnp.where(seg > 0, seg, LAST - seg).reshape(
       seg.shape[0], -1, n)
   q, k = order(q_seg, bq), order(kv_seg, bk)
-  meet = ((q.max(-1)[:, :, None] >= k.min(-1)[:, None]) &
-          (q.min(-1)[:, :, None] <= k.max(-1)[:, None]))
-  # A block of queries that visited none would divide by zero.
-  first = jnp.arange(meet.shape[2]) == 0
-  meet |= ~meet.any(2, keepdims=True) & first
-  return Blocks(meet=2 * meet.astype(jnp.int8), next_k=_next(meet),
-                next_q=_next(meet.swapaxes(1, 2)).swapaxes(1, 2))
+  visited = ((q.max(-1)[:, :, None] >= k.min(-1)[:, None]) &
+             (q.min(-1)[:, :, None] <= k.max(-1)[:, None]))
+  # A block of queries that visits none would divide by zero.
+  first = jnp.arange(visited.shape[2]) == 0
+  visited |= ~visited.any(2, keepdims=True) & first
+  return BlockMask(visited=2 * visited.astype(jnp.int8), next_k=_next(visited),
+                   next_q=_next(visited.swapaxes(1, 2)).swapaxes(1, 2))
 
 
-def _next(meet) -> jax.Array:
+def _next(visited) -> jax.Array:
   """The column of the first true at or after each place, row after row."""
-  b, rows, columns = meet.shape
-  flat = meet.reshape(b, -1)
+  b, rows, columns = visited.shape
+  flat = visited.reshape(b, -1)
   place = jnp.where(flat, jnp.arange(rows * columns), rows * columns)
   place = jax.lax.cummin(place, axis=1, reverse=True)
   place = jnp.where(place == rows * columns, place[:, :1], place)
-  return (place % columns).astype(jnp.int16).reshape(meet.shape)
+  return (place % columns).astype(jnp.int16).reshape(visited.shape)
 
 
-def _kernel(length: int, keys: int, blocks: Blocks,
+def _kernel(length: int, keys: int, mask: BlockMask,
             save_residuals: bool = False):
-  """The kernel of one row of whole blocks; blocks without the axis B."""
-  bq, bk = _block(length), _block(keys)
+  """The kernel of one row of whole blocks; `mask` without the axis B."""
+  lib.require()
+  bq, bk = _block_size(length), _block_size(keys)
   part = COMPUTE if bk % COMPUTE == 0 else bk
   fused = keys < FUSED
   sizes = lib.BlockSizes(
@@ -192,19 +192,19 @@ def _kernel(length: int, keys: int, blocks: Blocks,
       block_q_dq=None if fused else bq, block_kv_dq=None if fused else bk,
       use_fused_bwd_kernel=fused)
   one = lambda x: None if x is None else x[None]  # a mask for all heads
-  info = lambda x: masks.MaskInfo(one(x), None, one(blocks.meet), None, None)
-  rows = info(blocks.next_k)
-  return kernels.SplashAttentionKernel(
-      rows, None if fused else rows, info(blocks.next_q), is_mqa=False,
-      mask_value=MASKED, block_sizes=sizes, save_residuals=save_residuals,
+  info = lambda x: lib.MaskInfo(one(x), None, one(mask.visited), None, None)
+  rows = info(mask.next_k)
+  return lib.Kernel(
+      rows, None if fused else rows, info(mask.next_q), is_mqa=False,
+      mask_value=lib.MASKED, block_sizes=sizes, save_residuals=save_residuals,
       attn_logits_soft_cap=None, residual_checkpoint_name="attention",
       mask_function=None, interpret=mesh_lib.platform() != "tpu")
 
 
 def _padded(q, k, v, q_seg, kv_seg):
-  """q scaled, all with heads in front and in whole blocks: [B, N, L, K]."""
+  """q scaled, and all as [B, N, L, K] in whole blocks, segments too."""
   l, s = q.shape[1], k.shape[1]
-  up = lambda n: -(-n // _block(n)) * _block(n)
+  up = lambda n: -(-n // _block_size(n)) * _block_size(n)
   if q_seg is None and up(s) > s:
     q_seg, kv_seg = (jnp.ones(x.shape[:2], jnp.int32) for x in (q, k))
   q, k, v = (_fill(x.swapaxes(1, 2), up(n), 2) for x, n in (
@@ -221,16 +221,16 @@ def _fill(x, length: int, axis: int, value=0):
   return jnp.pad(x, pad, constant_values=value)
 
 
-def _rows(fn, args, blocks: Blocks):
-  """fn of each row: the kernel takes one mask."""
-  args = (args, blocks._replace(there=None))
+def _rows(fn, args, mask: BlockMask):
+  """fn of each row, as the kernel takes the mask of one."""
+  args = (args, mask._replace(has_key=None))
   if jax.tree.leaves(args)[0].shape[0] > 1:
     return jax.lax.map(lambda x: fn(*x), args)
   out = fn(*jax.tree.map(lambda x: x[0], args))
   return jax.tree.map(lambda x: x[None], out)
 
 
-def _block(length: int) -> int:
+def _block_size(length: int) -> int:
   """The block length: at most BLOCK, a multiple of LANES, little padding."""
   count = math.ceil(length / BLOCK)
   return -(-math.ceil(length / count) // LANES) * LANES
