@@ -6,10 +6,10 @@ path: every parameter matches exactly one row of a rule table, and the same rows
 serve Adam moments and EMA, whose paths end in the parameter's. All axes are
 Auto, so the compiler places what is not named here.
 
-A function that `on` puts on a mesh may say how its activations lie, by
-`constrain`, and run parts of itself on each device's share, by `sharded`. Both
+A function that `on` puts on a mesh may say how its activations lie
+(`constrain`) and run parts of itself on each device's share (`sharded`). Both
 leave out a mesh axis that does not divide what it should split, and do nothing
-off a mesh: the same code runs on one device.
+without a mesh: the same code runs on one device.
 """
 
 from sora_jax.mesh.activations import constrain

@@ -1,6 +1,6 @@
 """How activations lie on the mesh, and what a device computes of its share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 import contextvars
 import functools
 
@@ -10,8 +10,12 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from sora_jax.mesh import axes as axes_lib
 
-_mesh = contextvars.ContextVar("mesh", default=None)
-_split = contextvars.ContextVar("split", default=None)
+Axis = str | tuple[str, ...] | None  # of one dimension
+
+_mesh: contextvars.ContextVar[Mesh | None] = contextvars.ContextVar(
+    "mesh", default=None)
+_split: contextvars.ContextVar[frozenset | None] = contextvars.ContextVar(
+    "split", default=None)
 
 
 def on(mesh: Mesh, fn: Callable) -> Callable:
@@ -32,7 +36,7 @@ def on(mesh: Mesh, fn: Callable) -> Callable:
 
 
 def current() -> Mesh | None:
-  """The mesh we are on; None off a mesh, and inside of `sharded`."""
+  """The mesh of `on`; None without one, and inside of `sharded`."""
   mesh = _mesh.get()
   if mesh is None or mesh.size == 1 or _split.get() is not None:
     return None
@@ -40,20 +44,20 @@ def current() -> Mesh | None:
 
 
 def platform() -> str:
-  """"cpu", "gpu" or "tpu": what the program is for, were it not for here."""
+  """"cpu", "gpu" or "tpu": where the program will run, if not here."""
   mesh = _mesh.get()
   return mesh.devices.flat[0].platform if mesh else jax.default_backend()
 
 
-def size(axes) -> int:
-  """The devices along a mesh axis, several of them or None; 1 off a mesh."""
+def size(axes: Axis) -> int:
+  """The devices along one mesh axis, several or None; 1 without a mesh."""
   mesh, count = current(), 1
   for axis in axes_lib.names(axes):
     count *= mesh.shape[axis] if mesh else 1
   return count
 
 
-def spec(shape, axes) -> PartitionSpec:
+def spec(shape: Sequence[int], axes: Sequence[Axis]) -> PartitionSpec:
   """How an array of `shape` lies along `axes`, one entry for each dimension.
 
   An entry is a mesh axis, several or None; one that does not divide its
@@ -63,7 +67,7 @@ def spec(shape, axes) -> PartitionSpec:
       a if n % size(a) == 0 else None for n, a in zip(shape, axes)))
 
 
-def constrain(x: jax.Array, *axes) -> jax.Array:
+def constrain(x: jax.Array, *axes: Axis) -> jax.Array:
   """x, told to lie along `axes`; see `spec`."""
   mesh = current()
   if mesh is None:
@@ -72,18 +76,19 @@ def constrain(x: jax.Array, *axes) -> jax.Array:
       x, NamedSharding(mesh, spec(x.shape, axes)))
 
 
-def sharded(fn: Callable, in_axes, out_axes) -> Callable:
+def sharded(fn: Callable, in_axes: Sequence[Sequence[Axis] | None],
+            out_axes: Sequence[Axis]) -> Callable:
   """`fn` run by each device on its share of the arguments.
 
   Args:
     fn: of arrays or trees of arrays.
-    in_axes: for each argument the mesh axis of each of its dimensions, several
-      or None; None for an argument that is whole everywhere. It serves every
-      array of a tree. An axis that does not divide one argument splits none.
-    out_axes: the same for what fn returns, which all lies alike.
+    in_axes: for each argument the mesh axis of each dimension, several or None;
+      None for an argument that every device has whole. All arrays of a tree lie
+      alike. An axis that does not divide one of the arguments splits none.
+    out_axes: the axes of everything that fn returns.
 
   Returns:
-    A function of the same arguments, which off a mesh is `fn`.
+    A function of the same arguments, which is `fn` without a mesh.
   """
 
   def run(*args):
@@ -118,20 +123,20 @@ def _share(fn: Callable, used: frozenset) -> Callable:
 
 
 def splits(axis: str) -> bool:
-  """Whether we are in a `sharded` function whose arguments `axis` splits."""
+  """Whether this is in a `sharded` function whose arguments `axis` splits."""
   return axis in (_split.get() or ())
 
 
 def halo(x: jax.Array, dim: int, axis: str, before: int,
          after: int) -> jax.Array:
-  """x, with what its neighbours along `axis` have next to it.
+  """x, extended by the edges of its neighbours along `axis`.
 
   Args:
     x: a device's share of an array that `axis` splits along `dim`.
     dim: the dimension.
     axis: of the mesh.
-    before, after: how much of the neighbours; the first and the last device
-      have zeros there.
+    before, after: how many entries of each neighbour; the first and the last
+      device get zeros there.
   """
   count, size = jax.lax.axis_size(axis), x.shape[dim]
   cut = lambda *ends: jax.lax.slice_in_dim(x, *ends, axis=dim)

@@ -1,4 +1,4 @@
-"""The axes of the mesh, and the mesh of some devices."""
+"""The axes of the mesh, and a mesh of given devices."""
 
 from collections.abc import Sequence
 import math
@@ -19,7 +19,7 @@ def make_mesh(devices: Sequence[jax.Device] | None = None,
               **sizes: int) -> Mesh:
   """A mesh of all devices.
 
-  Of several slices (TPU pods joined by the data centre's network) each holds a
+  Each of several slices (TPU pods joined by the data centre's network) holds a
   run of the data axis, so that only sums of gradients cross between them.
 
   Args:
@@ -53,17 +53,17 @@ def make_mesh(devices: Sequence[jax.Device] | None = None,
         (data // slices, *others), (slices, *(1 for _ in others)), devices,
         allow_split_physical_axes=True)
   else:
-    # An axis may be a part of a side of the torus: context=2 on 4x8x8 chips.
+    # An axis may be part of a side of the torus: context=2 on 4x8x8 chips.
     grid = mesh_utils.create_device_mesh(shape, devices,
                                          allow_split_physical_axes=True)
   return Mesh(grid, AXES, axis_types=(AxisType.Auto,) * len(AXES))
 
 
 def row_shares(mesh: Mesh) -> int:
-  """Over how many shares the rows of a batch are split."""
+  """The number of shares that the rows of a batch are split into."""
   return math.prod(mesh.shape[name] for name in ROWS)
 
 
-def names(axes) -> tuple[str, ...]:
+def names(axes: str | tuple[str, ...] | None) -> tuple[str, ...]:
   """The mesh axes of one entry of a spec: an axis, several or None."""
   return axes if isinstance(axes, tuple) else () if axes is None else (axes,)

@@ -1,4 +1,4 @@
-"""What chips have: memory, and operations and bytes a second at best."""
+"""Peaks of chips: memory, and operations and bytes a second."""
 
 import dataclasses
 
@@ -10,12 +10,12 @@ class Chip:
   """What one chip has.
 
   Attributes:
-    hbm: bytes of memory that a program may use, as the compiler says.
+    hbm: bytes of memory that the compiler lets a program use.
     flops: bfloat16 operations a second.
     memory: bytes a second to and from its memory.
-    links: bytes a second that it sends to its neighbours, all links together.
+    links: bytes a second that it sends to its neighbours, over all links.
     network: bytes a second that it sends to another slice.
-    options: what the topology of these chips must be told.
+    options: options of jax's topology of these chips.
   """
 
   hbm: float
@@ -26,9 +26,9 @@ class Chip:
   options: dict = dataclasses.field(default_factory=dict)
 
 
-# cloud.google.com/tpu/docs: v4, v5e, v5p, v6e; of the bidirectional bandwidth
-# of the links half is sent. v4's links: Jouppi et al. 2023, arXiv 2304.01433; its
-# network is not stated and taken as v5p's.
+# cloud.google.com/tpu/docs: v4, v5e, v5p, v6e; half of the bidirectional
+# bandwidth of the links is sent. v4's links: Jouppi et al. 2023, arXiv
+# 2304.01433; its network is not stated and taken as v5p's.
 CHIPS = {
     "v4": Chip(30.75 * GIB, 275e12, 1.2e12, 300e9, 6.25e9,
                {"chip_config_name": "megacore"}),

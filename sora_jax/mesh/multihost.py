@@ -1,13 +1,12 @@
 """Several processes that run one program: how they meet, agree and end.
 
 Every host runs the same command, and `init` joins them through
-jax.distributed. Process 0 holds the coordination service, through which all
-`exchange` a few words before each step: that is how they agree to stop at the
-same step, and how one that is late or gone is noticed. With one process all of
-this is nothing.
+jax.distributed. Process 0 runs the coordination service, through which all
+`exchange` a few words before each step. So they agree to stop at the same step,
+and notice a process that is late or gone. One process alone needs none of this.
 
-A process that ends is noticed after HEARTBEAT seconds at the latest, one that is
-alive and does not come to the next step after PATIENCE.
+A process that ended is noticed within HEARTBEAT seconds, one that lives but
+does not reach the next step within PATIENCE.
 """
 
 import ctypes
@@ -17,37 +16,50 @@ import re
 import signal
 import sys
 import tempfile
+from typing import Any
 
 import jax
-from jax._src import distributed  # jax has no public barrier with a time limit
 from jax.experimental import multihost_utils
 import numpy as np
+
+from sora_jax import types
+
+try:  # jax has no public barrier with a time limit
+  from jax._src.distributed import global_state as _state
+except ImportError:
+  _state = None
 
 START = 300  # seconds until all must have met
 HEARTBEAT = 30
 PATIENCE = 600
 
-# What jax says of a peer that is gone, by way of its collectives or its service.
+# What jax's collectives and its service say of a process that is gone.
 _GONE = re.compile("gloo|nccl|coordination|heartbeat|barrier|socket closed",
                    re.IGNORECASE)
 _rounds = itertools.count()
-_kept = []  # what must live as long as the process
+_kept: list[Any] = []  # what must live as long as the process
 
 
 def init(where: str) -> None:
-  """Joins this process to the others; before jax has looked for devices.
+  """Joins this process to the others; call it before jax looks for devices.
 
   Args:
     where: "" for one process alone; "auto" where jax.distributed finds the
-      others by itself: TPU slices, GKE, SLURM, Open MPI; or INDEX/COUNT@HOST:PORT,
-      this process of so many, and an address of process 0 that all can reach.
+      others by itself: TPU slices, GKE, SLURM, Open MPI; or
+      INDEX/COUNT@HOST:PORT: this process, how many there are, and an address of
+      process 0 that all can reach.
 
   Raises:
-    ValueError: anything else, or "auto" where there is nothing to be found.
+    ValueError: anything else, or "auto" where jax.distributed finds nothing.
+    RuntimeError: a jax without what this file uses of it.
   """
   if not where:
     return
-  given = {}
+  if _state is None:
+    raise RuntimeError(
+        f"jax {jax.__version__} has no jax._src.distributed.global_state, "
+        "which --processes needs: 0.10.2 and 0.12, which were tested, have it")
+  given: dict[str, Any] = {}
   if where != "auto":
     match = re.fullmatch(r"(\d+)/(\d+)@([^\s/@]+:\d+)", where)
     if not match or int(match[1]) >= int(match[2]):
@@ -57,24 +69,24 @@ def init(where: str) -> None:
     given = dict(process_id=int(match[1]), num_processes=int(match[2]),
                  coordinator_address=match[3],
                  cluster_detection_method="deactivate")
-  # Its handler of SIGTERM would take the place of the training loop's.
+  # jax's handler of SIGTERM would replace the training loop's.
   jax.config.update("jax_enable_preemption_service", False)
-  told = ["the processes of this run did not find each other within "
-          f"{START} s: start the same command on every host"]
+  report = ["the processes of this run did not find each other within "
+            f"{START} s: start the same command on every host"]
   if not os.environ.get("SORA_JAX_TRACEBACK"):
-    _one_line_on_abort(told)
+    _one_line_on_abort(report)
   try:
     jax.distributed.initialize(
         initialization_timeout=START, heartbeat_timeout_seconds=HEARTBEAT,
         shutdown_timeout_seconds=PATIENCE, **given)
   except ValueError as e:
-    raise ValueError("--processes=auto finds no TPU slice, GKE, SLURM or Open MPI "
-                     f"here ({e}): give INDEX/COUNT@HOST:PORT") from e
-  told[0] = gone()
+    raise ValueError("--processes=auto finds no TPU slice, GKE, SLURM or Open "
+                     f"MPI here ({e}): give INDEX/COUNT@HOST:PORT") from e
+  report[0] = gone()
 
 
 def check_joined() -> None:
-  """Raises ValueError if the devices belong to more processes than were joined."""
+  """Raises ValueError if devices belong to processes that have not joined."""
   if jax.process_count() != count():
     raise ValueError(
         f"the devices here belong to {jax.process_count()} processes: give "
@@ -82,14 +94,14 @@ def check_joined() -> None:
 
 
 def gone() -> str:
-  """What a process says that lost another."""
+  """What a process reports when it has lost another."""
   return ("another process of this run ended or cannot be reached, so this one "
           "stops too: see what the others say; the same command on every host "
           "goes on from the last checkpoint")
 
 
 def explain(error: BaseException) -> BaseException:
-  """The error, or what it means if it comes of a process that is gone."""
+  """The error, or a plain one if a process that is gone caused it."""
   if _GONE.search(str(error)):
     lost = RuntimeError(gone())
     lost.__cause__ = error
@@ -99,18 +111,18 @@ def explain(error: BaseException) -> BaseException:
 
 def count() -> int:
   """How many processes run this program."""
-  return distributed.global_state.num_processes if _client() else 1
+  return _state.num_processes if _client() else 1
 
 
 def first() -> bool:
   """Whether this is the process that writes and prints for all."""
-  return not _client() or distributed.global_state.process_id == 0
+  return not _client() or _state.process_id == 0
 
 
 def exchange(text: str = "") -> list[str]:
-  """What the processes say, in their order; those that say "" are left out.
+  """What all processes say, in their order, without those that say "".
 
-  Every process calls it as often and in the same order.
+  Every process must make the same calls in the same order.
 
   Raises:
     RuntimeError: a process is gone, or late by more than PATIENCE.
@@ -118,13 +130,13 @@ def exchange(text: str = "") -> list[str]:
   client = _client()
   if not client:
     return [text] if text else []
-  at, index = next(_rounds), distributed.global_state.process_id
+  turn, index = next(_rounds), _state.process_id
   folder = lambda n: f"sora_jax/{n}/"
   if text:
-    client.key_value_set(f"{folder(at)}{index:06d}", text)
+    client.key_value_set(f"{folder(turn)}{index:06d}", text)
   try:
     client.wait_at_barrier("sora_jax", PATIENCE * 1000)
-    found = sorted(client.key_value_dir_get(folder(at)))
+    found = sorted(client.key_value_dir_get(folder(turn)))
   except jax.errors.JaxRuntimeError as e:
     if "DEADLINE_EXCEEDED" in str(e):
       raise RuntimeError(
@@ -132,34 +144,34 @@ def exchange(text: str = "") -> list[str]:
           f"{PATIENCE} s, so this one stops: see what the others say; the same "
           "command on every host goes on from the last checkpoint") from e
     raise RuntimeError(gone()) from e
-  if index == 0 and at:  # who is here has read what was said before
-    client.key_value_delete(folder(at - 1))
-  return [said for _, said in found]
+  if index == 0 and turn:  # all that are here have read the turn before
+    client.key_value_delete(folder(turn - 1))
+  return [value for _, value in found]
 
 
-def gather(tree):
-  """A tree of arrays as numpy, on every process."""
+def gather(tree: types.PyTree) -> types.PyTree:
+  """A tree of arrays as whole numpy arrays, on every process."""
   return jax.tree.map(
       lambda x: np.asarray(x) if getattr(x, "is_fully_addressable", True)
       else multihost_utils.process_allgather(x, tiled=True), tree)
 
 
 def stderr() -> int:
-  """The descriptor of what the user sees as stderr."""
+  """The file descriptor that the user sees as stderr."""
   return _kept[0].fileno() if _kept else 2
 
 
 def _client():
-  return distributed.global_state.client
+  return _state and _state.client
 
 
-def _one_line_on_abort(told: list[str]) -> None:
-  """Makes of the abort of jax's coordination client one line and exit code 1.
+def _one_line_on_abort(report: list[str]) -> None:
+  """Turns the abort of jax's coordination client into one line and exit code 1.
 
-  That client ends a process that lost the service or was told of a lost peer,
-  by a report and abort(), and takes no handler of ours. So the libraries' stderr
-  becomes a file, and SIGABRT has a handler, which shows this file if the abort
-  was another one.
+  That client ends a process that lost the service or another process, by a
+  report and abort(), and accepts no handler of ours. So the libraries' stderr
+  becomes a file, and a handler of SIGABRT prints report[0] instead, or the file
+  if the abort had another cause.
   """
   seen = os.fdopen(os.dup(2), "w", buffering=1)
   log = tempfile.TemporaryFile()  # noqa: SIM115
@@ -168,10 +180,10 @@ def _one_line_on_abort(told: list[str]) -> None:
   sys.stderr = seen
 
   def handle(number):
-    report = os.pread(log.fileno(), 2**20, 0)
-    if b"distributed service detected fatal" in report:
-      report = f"sora-jax: {told[0]}\n".encode()
-    os.write(seen.fileno(), report)
+    text = os.pread(log.fileno(), 2**20, 0)
+    if b"distributed service detected fatal" in text:
+      text = f"sora-jax: {report[0]}\n".encode()
+    os.write(seen.fileno(), text)
     os._exit(1)
 
   handler = ctypes.CFUNCTYPE(None, ctypes.c_int)(handle)

@@ -1,19 +1,24 @@
 """How parameters lie on the mesh: the rule tables."""
 
+from collections.abc import Sequence
 import math
 import re
 
 import jax
+import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from sora_jax import types
 from sora_jax.mesh import activations
 from sora_jax.mesh import axes as axes_lib
 
-# path regex -> one entry per dimension of the parameter, None is replicated.
-# Parameters inside a scanned stack have a leading layer dimension; its rows say
-# so with a first None.
-# Vectors (biases, norm scales, modulation tables) are replicated.
-DIT_RULES = (
+Rules = Sequence[tuple[str, tuple[str | None, ...]]]
+
+# Path regex -> one entry for each dimension of the parameter, None is
+# replicated. Parameters of a scanned stack have a leading layer dimension: the
+# first None of their rows. Vectors (biases, norm scales, modulation tables) are
+# replicated.
+DIT_RULES: Rules = (
     (r"blocks/((self|cross)/[qkv]|mlp/linear_1)/kernel$",
      (None, "fsdp", "tensor")),
     (r"blocks/((self|cross)/out|mlp/linear_2)/kernel$",
@@ -22,23 +27,23 @@ DIT_RULES = (
     (r"(head|time_2|text/linear_2)/kernel$", ("fsdp", None)),
     (r"(bias|scale|table)$", ()),
 )
-TEXT_RULES = (  # of our own encoder and of T5
+TEXT_RULES: Rules = (  # of our own encoder and of T5
     (r"blocks/([qkv]|mlp/(gate|linear_1))/kernel$", (None, "fsdp", "tensor")),
     (r"blocks/(out|mlp/linear_2)/kernel$", (None, "tensor", "fsdp")),
     (r"embed/embedding$", (None, "fsdp")),
     (r"(bias|scale)$", ()),
 )
-VAE_RULES = ((r".*", ()),)  # replicated: small beside its activations
+VAE_RULES: Rules = ((r".*", ()),)  # replicated: small beside its activations
 
 
-def path_name(path) -> str:
+def path_name(path: Sequence) -> str:
   """'blocks/attn1/to_q/kernel' for a jax tree path."""
   return "/".join(str(getattr(k, "key", getattr(k, "name", getattr(
       k, "idx", k)))) for k in path)
 
 
-def param_specs(params, rules):
-  """PartitionSpecs of a parameter tree, by the one rule that each path matches.
+def param_specs(params: types.PyTree, rules: Rules) -> types.PyTree:
+  """PartitionSpecs of a parameter tree, by the one rule each path matches.
 
   Raises:
     ValueError: a parameter that no rule or more than one rule matches, or
@@ -59,14 +64,15 @@ def param_specs(params, rules):
   return jax.tree_util.tree_map_with_path(leaf, params)
 
 
-def gathered(params, rules, prefix: str, dtype):
+def gathered(params: types.PyTree, rules: Rules, prefix: str,
+             dtype: jnp.dtype) -> types.PyTree:
   """A layer's parameters as it computes with them: whole along fsdp.
 
   Args:
-    params: of one layer of a scanned stack, cut out of its leading axis.
+    params: of one layer of a scanned stack, without its leading axis.
     rules: of the stack's parameters.
     prefix: of the stack's path.
-    dtype: of the computation, which the matrices are cast to.
+    dtype: of the computation; the matrices are cast to it.
   """
   if activations.current() is None:
     return params
@@ -82,7 +88,8 @@ def gathered(params, rules, prefix: str, dtype):
   return jax.tree_util.tree_map_with_path(leaf, params)
 
 
-def check_division(mesh: Mesh, params, specs) -> None:
+def check_division(mesh: Mesh, params: types.PyTree,
+                   specs: types.PyTree) -> None:
   """Raises ValueError for a parameter that its mesh axes do not divide."""
 
   def leaf(path, value, spec):
@@ -96,7 +103,7 @@ def check_division(mesh: Mesh, params, specs) -> None:
   jax.tree_util.tree_map_with_path(leaf, params, specs)
 
 
-def shardings(mesh: Mesh, specs):
+def shardings(mesh: Mesh, specs: types.PyTree) -> types.PyTree:
   """NamedShardings of a tree of PartitionSpecs."""
   return jax.tree.map(lambda s: NamedSharding(mesh, s), specs,
                       is_leaf=lambda s: isinstance(s, PartitionSpec))

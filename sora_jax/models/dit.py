@@ -12,7 +12,8 @@ The layers are those of Wan 2.x (arXiv:2503.20314), so its open weights load:
 
 with shifts, scales and gates from one time MLP plus a learned table per block,
 RMS norm of queries and keys over all heads, and 3D RoPE at given positions.
-Time is per token, as a table of the few distinct times of a row.
+Every token has its own time: a row has few distinct times, and each token the
+index of one.
 
 Modules are used as pure functions: `init(dit, key)` makes a plain dict in
 which the parameters of the blocks are stacked along a leading layer axis, and
@@ -34,12 +35,12 @@ from sora_jax.models import layers as layers_lib
 from sora_jax.models.attention import attend
 
 POLICIES = {
-    # Keep the results of the dense layers and of attention, compute norms,
-    # rotations and modulation again: the fastest on CPU too.
+    # Keep the results of dense layers and attention, compute norms, rotations
+    # and modulation again: the fastest, on CPU too.
     "dots": jax.checkpoint_policies.save_only_these_names("dense", "attention"),
     # Keep only the input of each block and its attention.
     "full": jax.checkpoint_policies.save_only_these_names("attention"),
-    # The same, with the inputs in the memory of the host.
+    # The same, with the inputs in the host's memory.
     "offload": jax.checkpoint_policies.save_and_offload_only_these_names(
         names_which_can_be_saved=["attention"],
         names_which_can_be_offloaded=["layer"],
@@ -56,7 +57,8 @@ class SelfAttention(nn.Module):
   backend: str
 
   @nn.compact
-  def __call__(self, x, seg, rope, block_mask):
+  def __call__(self, x: jax.Array, seg: jax.Array | None, rope: layers_lib.Rope,
+               block_mask: types.PyTree) -> jax.Array:
     width = x.shape[-1]
     q = QueryKey(self.heads, self.eps, self.dtype, name="q")(x)
     k = QueryKey(self.heads, self.eps, self.dtype, name="k")(x)
@@ -78,7 +80,8 @@ class CrossAttention(nn.Module):
   backend: str
 
   @nn.compact
-  def __call__(self, x, seg, text, text_seg, block_mask):
+  def __call__(self, x: jax.Array, seg: jax.Array | None, text: jax.Array,
+               text_seg: jax.Array, block_mask: types.PyTree) -> jax.Array:
     width = x.shape[-1]
     seg = _segments(x, seg)
     q = QueryKey(self.heads, self.eps, self.dtype, name="q")(x)
@@ -87,8 +90,8 @@ class CrossAttention(nn.Module):
     out = attend.attend(q.astype(self.dtype), k.astype(self.dtype),
                         v.reshape(k.shape), seg, text_seg, self.backend,
                         "queries", block_mask)
-    # Zero at the start like the gates of the other two branches (as in
-    # PixArt-alpha, arXiv:2310.00426).
+    # Starts at zero, like the gates of the other two branches (PixArt-alpha,
+    # arXiv:2310.00426).
     return layers_lib.Dense(width, self.dtype, layers_lib.zeros, name="out")(
         out.reshape(x.shape))
 
@@ -96,8 +99,8 @@ class CrossAttention(nn.Module):
 class QueryKey(nn.Module):
   """Projection with RMS norm over all heads: [B, L, D] to [B, L, N, K] float32.
 
-  The result is in the order that `layers.rotate` wants; the parameters are in
-  the reference's.
+  The result has the order of `layers.rotate`, the parameters have the
+  reference's.
   """
 
   heads: int
@@ -105,7 +108,7 @@ class QueryKey(nn.Module):
   dtype: jnp.dtype
 
   @nn.compact
-  def __call__(self, x):
+  def __call__(self, x: jax.Array) -> jax.Array:
     width = x.shape[-1]
     param = lambda name, init, *shape: layers_lib.halves(
         self.param(name, init, shape), self.heads)
@@ -127,9 +130,12 @@ class Block(nn.Module):
   backend: str = attend.AUTO
 
   @nn.compact
-  def __call__(self, x, seg, rope, mod, time_index, text, text_seg,
-               block_masks=(None, None)):
-    """x [B, L, D], rope 2 x [B, L, 1, K/2], mod [B, M, 6, D], text [B, S, D]."""
+  def __call__(self, x: jax.Array, seg: jax.Array | None, rope: layers_lib.Rope,
+               mod: jax.Array, time_index: jax.Array, text: jax.Array,
+               text_seg: jax.Array,
+               block_masks: tuple[types.PyTree, types.PyTree] = (None, None)
+               ) -> jax.Array:
+    """x [B, L, D], mod [B, M, 6, D], text [B, S, D] -> [B, L, D]."""
     width = x.shape[-1]
     scale_shift_table = self.param("table", layers_lib.zeros, (6, width))
     shift_1, scale_1, gate_1, shift_2, scale_2, gate_2 = (
@@ -236,13 +242,15 @@ class DiT(nn.Module):
         jnp.float32)
 
 
-def scan(block: Block, stack, x: jax.Array, args, remat: str) -> jax.Array:
-  """x after all blocks, whose parameters are stacked, as one scan."""
+def scan(block: Block, stack: types.PyTree, x: jax.Array, args: tuple,
+         remat: str) -> jax.Array:
+  """x after all blocks, in one scan over their stacked parameters."""
 
   def layer(x, params):
     x = ad_checkpoint.checkpoint_name(x, "layer")
-    # Cast first: what is gathered over fsdp is then half as large in bfloat16.
-    params = mesh_lib.gathered(params, mesh_lib.DIT_RULES, "blocks", block.dtype)
+    # Casts before it gathers over fsdp: half the bytes in bfloat16.
+    params = mesh_lib.gathered(params, mesh_lib.DIT_RULES, "blocks",
+                               block.dtype)
     return _along(block.apply({"params": params}, x, *args)), None
 
   if remat != "none":
@@ -251,19 +259,19 @@ def scan(block: Block, stack, x: jax.Array, args, remat: str) -> jax.Array:
 
 
 def _segments(x: jax.Array, seg: jax.Array | None) -> jax.Array:
-  """seg, or the segments of rows x [B, L, ..] of one clip without padding."""
+  """seg; where it is None, ones: each row of x [B, L, ..] is one clip."""
   return jnp.ones(x.shape[:2], jnp.int32) if seg is None else seg
 
 
 def _along(x: jax.Array) -> jax.Array:
-  """x [B, L, ..], told to lie along rows and tokens."""
+  """x [B, L, ..], split over the mesh along rows and tokens."""
   return mesh_lib.constrain(x, mesh_lib.ROWS, mesh_lib.TOKENS,
                             *(None,) * (x.ndim - 2))
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def init(dit: DiT, key: jax.Array):
-  """Fresh parameters, float32: the model predicts zero until it is trained."""
+def init(dit: DiT, key: jax.Array) -> types.PyTree:
+  """Fresh parameters, float32; with them the model predicts zero."""
   tokens = types.Tokens(x=jnp.zeros((1, 1, dit.patch_channels)),
                         pos=jnp.zeros((1, 1, 3)),
                         seg=jnp.ones((1, 1), jnp.int32))
@@ -274,15 +282,15 @@ def init(dit: DiT, key: jax.Array):
   return dit.init(key, tokens, time, text)["params"]
 
 
-def denoise(dit: DiT, params, tokens: types.Tokens, time: types.Times,
-            text: types.TextStates) -> jax.Array:
+def denoise(dit: DiT, params: types.PyTree, tokens: types.Tokens,
+            time: types.Times, text: types.TextStates) -> jax.Array:
   """The prediction for noisy tokens.
 
   Args:
     dit: the module.
     params: its parameters, from `init` or from a model folder.
-    tokens: noisy tokens, L of them in each row.
-    time: the time of each token, as columns and indices into them.
+    tokens: noisy tokens, L in each row.
+    time: the time of each token.
     text: the encoded prompts.
 
   Returns:
@@ -291,7 +299,7 @@ def denoise(dit: DiT, params, tokens: types.Tokens, time: types.Times,
   """
   length = tokens.x.shape[1]
   extra = -length % mesh_lib.size(mesh_lib.TOKENS)
-  if extra:  # padding, so that any length divides over any mesh
+  if extra:  # padding: then any length divides over any mesh
     fill = lambda x: jnp.pad(x, [(0, 0), (0, extra)] + [(0, 0)] * (x.ndim - 2))
     tokens = tokens.replace(seg=_segments(tokens.x, tokens.seg))
     tokens = jax.tree.map(fill, tokens)
@@ -299,6 +307,6 @@ def denoise(dit: DiT, params, tokens: types.Tokens, time: types.Times,
   return dit.apply({"params": params}, tokens, time, text)[:, :length]
 
 
-def count(params) -> int:
+def count(params: types.PyTree) -> int:
   """The number of parameters."""
   return sum(math.prod(p.shape) for p in jax.tree.leaves(params))

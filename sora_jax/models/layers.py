@@ -15,7 +15,8 @@ import numpy as np
 
 from sora_jax import mesh as mesh_lib
 
-FEW = 64  # up to so many times of a row, a product beats a scatter
+FEW = 64  # up to so many times of a row a product is faster than a scatter
+Rope = tuple[jax.Array, jax.Array]  # cosine and sine [B, L, 1, K / 2]
 
 xavier = nn.initializers.xavier_uniform()
 zeros = nn.initializers.zeros_init()
@@ -40,14 +41,15 @@ class Dense(nn.Module):
     return dense(x, kernel, bias, self.dtype)
 
 
-def dense(x, kernel, bias, dtype):
+def dense(x: jax.Array, kernel: jax.Array, bias: jax.Array,
+          dtype: jnp.dtype) -> jax.Array:
   """x [.., D] times kernel [D, F] plus bias [F], in `dtype`."""
   x, kernel = x.astype(dtype), kernel.astype(dtype)
-  if mesh_lib.size(mesh_lib.TOKENS) > 1:  # tokens that are split stay an axis
+  if mesh_lib.size(mesh_lib.TOKENS) > 1:  # an axis that is split stays an axis
     return ad_checkpoint.checkpoint_name(x @ kernel + bias.astype(dtype),
                                          "dense")
   y = _matmul(x.reshape(-1, x.shape[-1]), kernel)
-  # The bias goes in before the name, so that what is kept is what is used.
+  # Named after the bias, so that what is kept is what is used.
   y = ad_checkpoint.checkpoint_name(y + bias.astype(dtype), "dense")
   return y.reshape(*x.shape[:-1], -1)
 
@@ -62,8 +64,8 @@ def _matmul_bwd(residuals, grad):
   x, w = residuals
   if w.shape[0] <= w.shape[1]:
     return grad @ w.T, x.T @ grad
-  # XLA on CPU transposes the left side of a product, 1.4 times slower when it
-  # is the wide one; the barrier keeps it from undoing the order.
+  # XLA on CPU transposes the left side of a product, which takes 1.4 times as
+  # long if that is the wide one. The barrier keeps it from undoing this order.
   return grad @ w.T, jax.lax.optimization_barrier(grad.T @ x).T
 
 
@@ -71,7 +73,7 @@ _matmul.defvjp(lambda x, w: (x @ w, (x, w)), _matmul_bwd)
 
 
 class Mlp(nn.Module):
-  """Two dense layers with GELU (tanh form) between."""
+  """Two dense layers, with GELU (tanh form) between."""
 
   hidden: int
   features: int
@@ -112,9 +114,9 @@ def rms_norm(x: jax.Array, scale: jax.Array, eps: float) -> jax.Array:
 
 
 def _rows(x: jax.Array) -> jax.Array:
-  """x [.., D] in float32 and two-dimensional, unless its tokens are split.
+  """x [.., D] in float32, two-dimensional unless its tokens are split.
 
-  XLA on CPU sums a product over the last axis of three several times slower.
+  XLA on CPU takes several times as long to sum over the last of three axes.
   """
   x = x.astype(jnp.float32)
   if mesh_lib.size(mesh_lib.TOKENS) > 1:
@@ -127,23 +129,22 @@ def modulate(x: jax.Array, shift: jax.Array, scale: jax.Array) -> jax.Array:
   return x * (1 + scale) + shift
 
 
-def rotations(pos: jax.Array, head_size: int,
-              theta: float = 10000.) -> tuple[jax.Array, jax.Array]:
+def rotations(pos: jax.Array, head_size: int, theta: float = 10000.) -> Rope:
   """Cosine and sine [B, L, 1, K / 2] of 3D RoPE at float positions [B, L, 3].
 
   The K / 2 planes of a head are split over (t, y, x) as in Wan 2.x: a third
   each for y and x, rounded down to whole planes, and the rest for t.
   """
   space = 2 * (head_size // 6)
-  angles = []
+  parts = []
   for axis, size in enumerate((head_size - 2 * space, space, space)):
     freq = theta**(-np.arange(0, size, 2) / size)  # [size / 2]
-    angles.append(pos[..., axis, None] * freq.astype(np.float32))
-  angles = jnp.concatenate(angles, -1)[:, :, None]
+    parts.append(pos[..., axis, None] * freq.astype(np.float32))
+  angles = jnp.concatenate(parts, -1)[:, :, None]
   return jnp.cos(angles), jnp.sin(angles)
 
 
-def rotate(x: jax.Array, rope: tuple[jax.Array, jax.Array]) -> jax.Array:
+def rotate(x: jax.Array, rope: Rope) -> jax.Array:
   """Rotates x [B, L, N, K], whose planes are (x_i, x_{i + K/2})."""
   cos, sin = rope
   a, b = jnp.split(x, 2, -1)
@@ -153,8 +154,8 @@ def rotate(x: jax.Array, rope: tuple[jax.Array, jax.Array]) -> jax.Array:
 def halves(w: jax.Array, heads: int) -> jax.Array:
   """Reorders the last axis [.., N K] of a query or key weight for `rotate`.
 
-  Wan's planes are neighbours (x_2i, x_2i+1). A product q . k does not change
-  when both are reordered alike, and reordering the weights is free beside
+  Wan's planes are neighbours (x_2i, x_2i+1). The product q . k stays the same
+  when both are reordered alike, and reordering the weights costs nothing beside
   reordering every token.
   """
   w = w.reshape(*w.shape[:-1], heads, -1, 2)

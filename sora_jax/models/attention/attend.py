@@ -32,10 +32,10 @@ from sora_jax.models.attention import splash
 AUTO = "auto"
 BACKENDS = (AUTO, "dense", "flash", "splash", "cudnn")
 # "auto" takes dense up to so many keys (on CPU) or scores of a device
-# (elsewhere). On CPU flash is 1.2 to 2 times faster from 256 x 256 on, where its
-# tiles stay in cache, and slower for the few keys of a prompt: 24 against 14 ms
-# with gradients at 2,048 x 64, 26 against 20 ms at 640 x 192. It runs the heads
-# one after the other, so an accelerator takes it only to save memory.
+# (elsewhere). On CPU flash is 1.2 to 2 times faster from 256 x 256 on, where
+# its tiles stay in cache, and slower for the few keys of a prompt: 24 against 14
+# ms with gradients at 2,048 x 64, 26 against 20 ms at 640 x 192. It runs the
+# heads one after the other, so an accelerator takes it only to save memory.
 DENSE_KEYS_CPU = 192
 DENSE_SCORES = 2**28
 

@@ -22,8 +22,8 @@ from sora_jax.models.attention import splash_library as lib
 BLOCK = 1024  # tokens of a block at most; see experiments/pods/blocks.py
 COMPUTE = 512  # columns of a block that the kernel computes at a time
 LANES = 128  # a block is a multiple of this
-# From so many keys on the gradients take two kernels. One kernel for all keeps a
-# dq for each block of keys: ten times the memory at 32k, little below.
+# From so many keys on the gradients take two kernels. One kernel for all keeps
+# a dq for each block of keys: ten times the memory at 32k, little below.
 FUSED = 16_384
 # The block mask lies in the scalar memory, which is small. A row of more than
 # 262,144 tokens is one clip that is sampled: it visits all blocks.

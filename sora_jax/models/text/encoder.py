@@ -1,8 +1,8 @@
 """A small text encoder that is trained together with the diffusion transformer.
 
 A pre-norm transformer over packed prompts. Every prompt is a segment that
-attends only to itself and whose positions start at 0, so a prompt is encoded
-alike wherever it stands in a row.
+attends only to itself and whose positions start at 0: where a prompt stands in
+its row changes nothing.
 """
 
 import functools
@@ -17,14 +17,15 @@ from sora_jax.models.attention import attend
 
 
 class TextBlock(nn.Module):
-  """Self-attention and MLP, each behind a layer norm."""
+  """Self-attention and MLP, each after a layer norm."""
 
   heads: int
   ffn: int
   dtype: jnp.dtype
 
   @nn.compact
-  def __call__(self, x, seg, rope):
+  def __call__(self, x: jax.Array, seg: jax.Array,
+               rope: layers_lib.Rope) -> jax.Array:
     width = x.shape[-1]
     dense = lambda name: layers_lib.Dense(width, self.dtype, name=name)
     y = layers_lib.LayerNorm(name="norm_1")(x)
@@ -77,19 +78,20 @@ class TextEncoder(nn.Module):
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def init(encoder: TextEncoder, key: jax.Array):
+def init(encoder: TextEncoder, key: jax.Array) -> types.PyTree:
   """Fresh parameters, float32."""
   ids = jnp.ones((1, 1), jnp.int32)
   return encoder.init(key, types.Text(ids=ids, seg=ids))["params"]
 
 
-def encode(encoder: TextEncoder, params, text: types.Text) -> types.TextStates:
-  """States [B, S, width] float32 of packed prompts; segments stay theirs."""
+def encode(encoder: TextEncoder, params: types.PyTree,
+           text: types.Text) -> types.TextStates:
+  """States [B, S, width] float32 of packed prompts, and their segments."""
   return encoder.apply({"params": params}, text)
 
 
 def positions(seg: jax.Array) -> jax.Array:
-  """[B, S] the place of each token in its run of equal segments, from 0."""
+  """The place [B, S] of each token in its run of equal segments, from 0."""
   index = jnp.broadcast_to(jnp.arange(seg.shape[1]), seg.shape)
   first = jnp.pad(seg[:, 1:] != seg[:, :-1], ((0, 0), (1, 0)),
                   constant_values=True)
@@ -101,5 +103,3 @@ def _rotations(seg, head_size: int):
   freq = 10000.**(-jnp.arange(0, head_size, 2) / head_size)
   angles = positions(seg)[:, :, None, None] * freq
   return jnp.cos(angles), jnp.sin(angles)
-
-

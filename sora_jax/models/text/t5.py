@@ -2,13 +2,13 @@
 
   x = x + attention(rms_norm(x)),  x = x + gated_mlp(rms_norm(x))
 
-Scores are q . k + bias[bucket(j - i)], not divided by sqrt(K): the weights
-carry that scale. A bucket is a range of distances: half of them for keys behind
-the query and half for keys ahead, of each half the first are single distances
-and the rest grow in powers up to `max_distance`. T5 has one bias table for all
-layers, UMT5 one for each. No dense layer has a bias.
+Scores are q . k + bias[bucket(j - i)], not divided by sqrt(K): the weights hold
+that scale. A bucket is a range of distances. Half of the buckets are for keys
+before the query, half for keys after it; in each half the first buckets are
+single distances and the others grow in powers up to `max_distance`. T5 has one
+bias table for all layers, UMT5 one for each. No dense layer has a bias.
 
-A prompt is a segment that attends only to itself; seg == 0 is padding, whose
+A prompt is a segment that attends only to itself. seg == 0 is padding; its
 states are zeros.
 """
 
@@ -23,17 +23,17 @@ import numpy as np
 from sora_jax import types
 from sora_jax.models import layers as layers_lib
 
-NEVER = -1e30  # a score that is never reached; finite, so never NaN
+NEVER = -1e30  # the score of a masked key; finite, so never NaN
 # "gated-gelu" is the tanh form in every open checkpoint.
 ACTS = {"gelu": functools.partial(nn.gelu, approximate=True),
         "silu": nn.silu, "relu": nn.relu}
-# The reference's names of the sizes, and ours.
+# The sizes: the reference's names and ours.
 SIZES = {"vocab_size": "vocab", "d_model": "width", "d_kv": "head_size",
          "num_heads": "heads", "d_ff": "ffn", "num_layers": "layers",
          "relative_attention_num_buckets": "buckets",
          "relative_attention_max_distance": "max_distance"}
-# What the reference assumes where a config.json of that time is silent.
-SILENT = {"relative_attention_num_buckets": 32,
+# The reference's defaults of keys that older config.json files do not have.
+DEFAULTS = {"relative_attention_num_buckets": 32,
           "relative_attention_max_distance": 128, "layer_norm_epsilon": 1e-6}
 
 normal = nn.initializers.normal
@@ -47,7 +47,7 @@ class Linear(nn.Module):
   stddev: float
 
   @nn.compact
-  def __call__(self, x):
+  def __call__(self, x: jax.Array) -> jax.Array:
     kernel = self.param("kernel", normal(self.stddev),
                         (x.shape[-1], self.features))
     return x.astype(self.dtype) @ kernel.astype(self.dtype)
@@ -59,7 +59,7 @@ class RmsNorm(nn.Module):
   eps: float
 
   @nn.compact
-  def __call__(self, x):
+  def __call__(self, x: jax.Array) -> jax.Array:
     scale = self.param("scale", nn.initializers.ones_init(), x.shape[-1:])
     return layers_lib.rms_norm(x, scale, self.eps)
 
@@ -72,7 +72,7 @@ class GatedMlp(nn.Module):
   dtype: jnp.dtype
 
   @nn.compact
-  def __call__(self, x):
+  def __call__(self, x: jax.Array) -> jax.Array:
     width = x.shape[-1]
     wide = lambda name: Linear(self.hidden, self.dtype, width**-.5, name=name)
     y = ACTS[self.act](wide("gate")(x)) * wide("linear_1")(x)
@@ -93,8 +93,9 @@ class T5Block(nn.Module):
   dtype: jnp.dtype
 
   @nn.compact
-  def __call__(self, x, seg, bias):
-    """x [B, S, D], seg [B, S], bias [N, S, S] or None where it is our own."""
+  def __call__(self, x: jax.Array, seg: jax.Array,
+               bias: jax.Array | None) -> jax.Array:
+    """x [B, S, D], seg [B, S], bias [N, S, S]; None with `per_layer_bias`."""
     width, inner = x.shape[-1], self.heads * self.head_size
     if self.per_layer_bias:
       table = self.param("bias", normal(width**-.5),
@@ -126,11 +127,11 @@ class T5Encoder(nn.Module):
     ffn: hidden units of each MLP.
     layers: number of blocks.
     buckets: of relative distances.
-    max_distance: from which on all distances share a bucket.
+    max_distance: all distances from here on share a bucket.
     eps: of every norm.
     act: of the MLP's gate: "gelu" (tanh form), "silu" or "relu".
-    per_layer_bias: True for UMT5: every block has its own bias table; False for
-      T5: one table serves all.
+    per_layer_bias: True for UMT5, where every block has its own bias table;
+      False for T5, where one table serves all.
     dtype: compute dtype; norms, scores and softmax are float32. float16
       overflows with the open weights: use bfloat16 or float32.
   """
@@ -175,18 +176,19 @@ class T5Encoder(nn.Module):
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def init(module: T5Encoder, key: jax.Array):
+def init(module: T5Encoder, key: jax.Array) -> types.PyTree:
   """Fresh parameters, float32."""
   ids = jnp.ones((1, 1), jnp.int32)
   return module.init(key, types.Text(ids=ids, seg=ids))["params"]
 
 
-def encode(module: T5Encoder, params, text: types.Text) -> types.TextStates:
+def encode(module: T5Encoder, params: types.PyTree,
+           text: types.Text) -> types.TextStates:
   """States of prompts, float32.
 
   Args:
     module: the encoder.
-    params: its parameters, from `init` or from t5_names.to_flax.
+    params: its parameters, from `init` or from t5_mapping.to_flax.
     text: ids and segments [B, S]; a segment is one run of positions.
 
   Returns:
@@ -199,14 +201,14 @@ def fields(config: dict) -> dict:
   """The fields of a `T5Encoder` from a config.json of `transformers`.
 
   Raises:
-    ValueError: a key that is missing, or has a value that is not supported.
+    ValueError: a key that is missing, or a value that is not supported.
   """
-  config = SILENT | config
+  config = DEFAULTS | config
   if config.get("model_type") not in ("t5", "umt5"):
     raise ValueError(f"model_type is {config.get('model_type')!r}: only t5 and "
                      "umt5 text encoders are supported")
   per_layer_bias = config["model_type"] == "umt5"
-  # The reference's default is T5's first form for t5, and gated for umt5.
+  # The reference's default is T5's first form for t5 and gated for umt5.
   form = str(config.get("feed_forward_proj",
                         "gated-gelu" if per_layer_bias else "relu"))
   act = form.removeprefix("gated-")
@@ -227,8 +229,9 @@ def fields(config: dict) -> dict:
       eps=config["layer_norm_epsilon"], act=act, per_layer_bias=per_layer_bias)
 
 
-def attend(q, k, v, bias, seg):
-  """Attention within segments, scores q . k + bias; all pairs at once.
+def attend(q: jax.Array, k: jax.Array, v: jax.Array, bias: jax.Array,
+           seg: jax.Array) -> jax.Array:
+  """Attention within segments with scores q . k + bias, all pairs at once.
 
   Args:
     q: [B, S, N, K] queries.
@@ -261,8 +264,8 @@ def bucket(distance: np.ndarray, buckets: int,
            max_distance: int) -> np.ndarray:
   """The bucket of distances j - i from query i to key j, int32.
 
-  In float32, in the order of the reference: at the border of two buckets the
-  rounding decides.
+  Computed in float32 and in the reference's order, because rounding decides at
+  the border of two buckets.
   """
   half = buckets // 2
   exact = half // 2  # distances below have a bucket each
