@@ -12,6 +12,8 @@ import pytest
 
 import bad_files
 from sora_jax import stations
+from sora_jax.data.prepare import filters
+from sora_jax.data.prepare import job as job_lib
 from sora_jax.data.prepare import prepare
 from sora_jax.data.prepare import runners
 from sora_jax.data.prepare import scan
@@ -121,13 +123,14 @@ def test_a_header_of_gigabytes_is_not_read(tmp_path):
 
 
 
-def survey_or_die(out, task):
-  """A part of the survey, in a process that dies of item 3."""
+def scan_or_die(out, task):
+  """A part of the scan, in a process that dies of item 3."""
   import os
   true = scan.scan
   scan.scan = lambda raw, i, *a: os._exit(9) if i == 3 else true(raw, i, *a)
-  job = prepare.Job(f"folder:{out}/../in", world.WorldOptions())
-  return scans._part(out, job, 1, task)
+  job = job_lib.Job(f"folder:{out}/../in", world.WorldOptions(), 0, 0, 9, 99,
+                    filters.Rules(), False, 0.0)
+  return scans._scan_part(out, job, 1, task)
 
 
 def test_a_file_that_kills_its_reader_is_rejected(tmp_path):
@@ -139,10 +142,10 @@ def test_a_file_that_kills_its_reader_is_rejected(tmp_path):
         bad_files.picture("RGB", (40 * i, 90, 90)))
     (tmp_path / "in" / f"{i}.txt").write_text("red")
   done = []
-  runners.run(functools.partial(survey_or_die, str(tmp_path / "out")),
+  runners.run(functools.partial(scan_or_die, str(tmp_path / "out")),
               [(0, [0, 1, 2]), (1, [3, 4, 5])], 2, done.append)
   rows = [json.loads(line) for part in (0, 1) for line in (
-      tmp_path / "out" / "parts" / f"survey-{part:05d}.jsonl"
+      tmp_path / "out" / "parts" / f"scan-{part:05d}.jsonl"
       ).read_text().splitlines()]
   assert sum(done) == 6
   assert [r.get("reason") for r in rows] == [

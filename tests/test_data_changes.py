@@ -104,3 +104,52 @@ def test_nothing_is_written_into_the_source(source, tmp_path, capsys, out):
   error = capsys.readouterr().err
   assert error.count("\n") == 1 and f"lies in folder:{source}" in error
   assert sorted(os.listdir(source)) == before
+
+
+def aged(path):
+  """Rewrites a dataset.json or job.json as the version before wrote it."""
+  info = json.loads(path.read_text())
+  info["piece_seconds"] = info.pop("chunk_seconds")
+  info["rules"]["near"] = info["rules"].pop("phash_distance")
+  path.write_text(json.dumps(info))
+
+
+def test_a_finished_set_of_an_older_version_is_left_alone(source, tmp_path,
+                                                          capsys):
+  out = tmp_path / "out"
+  assert run(source, out) == 0
+  aged(out / "dataset.json")
+  digest = manifest_lib.open_manifest(out).digest
+  state = {n: os.stat(out / n).st_mtime_ns for n in os.listdir(out)}
+  assert run(source, out) == 0
+  assert state == {n: os.stat(out / n).st_mtime_ns for n in os.listdir(out)}
+  assert manifest_lib.open_manifest(out).digest == digest
+  assert main.main(["prepare", f"folder:{source}", f"--out={out}", "--shard=3",
+                    "--workers=0", "--phash_distance=2"]) == 2
+  assert "holds another data set (rules" in capsys.readouterr().err
+
+
+def test_a_stopped_run_of_an_older_version_goes_on(source, tmp_path,
+                                                   monkeypatch):
+  out, parts = tmp_path / "out", tmp_path / "out" / "parts"
+  stopped(lambda: run(source, out), monkeypatch, shards, "write_shard", 2)
+  aged(parts / "job.json")
+  for path in parts.glob("scan*"):  # other names, and lines of other fields
+    path.rename(parts / path.name.replace("scan", "survey"))
+  (parts / "survey-00000.jsonl").write_text('{"item": 0, "look": "00"}\n')
+  written = []
+  monkeypatch.setattr(shards, "write_shard", lambda *a, true=shards.write_shard:
+                      written.append(a[2]) or true(*a))
+  assert run(source, out) == 0 and len(written) == 3  # of five
+  assert run(source, tmp_path / "fresh") == 0
+  assert captions(out) == captions(tmp_path / "fresh")
+
+
+@pytest.mark.parametrize("old, new", [
+    ("--near=3", "--phash_distance"), ("--piece_seconds=5", "--chunk_seconds")])
+def test_flags_of_an_older_version_are_refused_with_the_new_name(
+    source, tmp_path, capsys, old, new):
+  assert main.main(["prepare", f"folder:{source}", f"--out={tmp_path}/out",
+                    old]) == 2
+  error = capsys.readouterr().err
+  assert error.count("\n") == 1 and new in error

@@ -1,5 +1,6 @@
 """Tars, TFDS, shards, mixtures and shots become data sets; thresholds decide."""
 
+import dataclasses
 import functools
 import json
 import os
@@ -13,11 +14,13 @@ import tensorflow_datasets as tfds
 
 import bad_files
 from sora_jax import main
+from sora_jax import stations
 from sora_jax.data.prepare import beam_runner
 from sora_jax.data.prepare import filters
 from sora_jax.data.prepare import prepare
 from sora_jax.data.prepare import report_page
 from sora_jax.data.prepare import transcode
+from sora_jax.data.sources import mixture
 from sora_jax.data.sources import world
 from sora_jax.data.store import manifest as manifest_lib
 from sora_jax.data.store import records
@@ -65,6 +68,27 @@ def test_a_weighted_mixture_repeats_rows_and_not_records(tmp_path):
       run(bad, tmp_path / "bad")
 
 
+class Toy:
+  """A source as small as the contract allows."""
+
+  fingerprint = "two discs"
+
+  def __len__(self):
+    return 2
+
+  def __getitem__(self, index):
+    return stations.Raw(f"disc-{index}", bad_files.mp4(index), ("a disc",))
+
+
+def test_a_source_is_a_line_of_the_table(tmp_path, monkeypatch):
+  monkeypatch.setitem(mixture.SOURCES, "toy", lambda rest, options: Toy())
+  source = folder(tmp_path / "a", (3, 4))
+  info = run(("2*toy:discs", source), tmp_path / "out")
+  assert info["clips"] == {"train": 6} and not info["rejected"]
+  stored = json.loads((tmp_path / "out" / "source.json").read_text())["files"]
+  assert stored[0] == "two discs" and len(stored) == 2
+
+
 def write_tfds(root, features, examples):
   """A TFDS data set as others write it."""
   from array_record.python import array_record_module
@@ -108,9 +132,11 @@ def test_tfds_sets_are_read_without_building_them(tmp_path, monkeypatch):
       run(bad, tmp_path / "bad")
 
 
-CLIP = {"frames": 33, "fps": 10.0, "height": 90, "width": 160, "shape": 1.0,
-        "brightness": 0.5, "motion": 2.0, "static": 0.5, "words": 4,
-        "start": 0, "key": "a", "file": "f", "look": "00" * 24}
+CLIP = stations.ScannedClip(
+    item=0, key="a", file="f", start=0, stop=33, pts=0, whole=True, frames=33,
+    fps=10.0, height=90, width=160, pixel_aspect=1.0, constant_fps=True,
+    brightness=0.5, motion=2.0, static=0.5, words=4, captions_cut=0,
+    phash="00" * 24)
 
 
 @pytest.mark.parametrize("rule, change, word", [
@@ -129,8 +155,8 @@ CLIP = {"frames": 33, "fps": 10.0, "height": 90, "width": 160, "shape": 1.0,
 def test_every_threshold_rejects_with_its_number(rule, change, word):
   rules = filters.Rules(**rule)
   assert filters.why_not(CLIP, filters.Rules()) is None
-  assert word in filters.why_not({**CLIP, **change}, rules)
-  image = {**CLIP, "frames": 1, "static": 0.0, "motion": 0.0}
+  assert word in filters.why_not(dataclasses.replace(CLIP, **change), rules)
+  image = dataclasses.replace(CLIP, frames=1, static=0.0, motion=0.0)
   video_only = {"min_seconds", "max_seconds", "min_fps", "min_motion",
                 "max_motion", "max_static"}
   if set(rule) <= video_only and not change:
@@ -138,19 +164,20 @@ def test_every_threshold_rejects_with_its_number(rule, change, word):
 
 
 def test_duplicates_by_file_and_by_picture():
-  other = {**CLIP, "key": "b", "file": "g", "look": "00" * 23 + "07"}
+  clip = functools.partial(dataclasses.replace, CLIP)
   rules = functools.partial(filters.keep, [
-      CLIP, {**CLIP, "key": "c"}, other, {**CLIP, "key": "a#1", "start": 9}])
+      CLIP, clip(key="c"), clip(key="b", file="g", phash="00" * 23 + "07"),
+      clip(key="a#1", start=9)])
   kept, rejects = rules(filters.Rules())
-  assert [c["key"] for c in kept] == ["a", "b", "a#1"]
-  assert rejects[0]["reason"] == "is a duplicate of a"
-  kept, _ = rules(filters.Rules(duplicates=False, near=2))
-  assert [c["key"] for c in kept] == ["a", "b"]  # three bits apart
-  kept, rejects = rules(filters.Rules(near=3))
-  assert [c["key"] for c in kept] == ["a"]
-  assert "looks like a" in rejects[1]["reason"]
-  with pytest.raises(ValueError, match="near is 12"):
-    filters.Rules(near=12)
+  assert [c.key for c in kept] == ["a", "b", "a#1"]
+  assert rejects[0].reason == "is a duplicate of a"
+  kept, _ = rules(filters.Rules(duplicates=False, phash_distance=2))
+  assert [c.key for c in kept] == ["a", "b"]  # three bits apart
+  kept, rejects = rules(filters.Rules(phash_distance=3))
+  assert [c.key for c in kept] == ["a"]
+  assert "looks like a" in rejects[1].reason
+  with pytest.raises(ValueError, match="phash_distance is 12"):
+    filters.Rules(phash_distance=12)
 
 
 def test_only_what_exceeds_the_limit_is_reduced(tmp_path):
@@ -190,13 +217,13 @@ def test_shots_are_cut_where_the_picture_changes(tmp_path):
     assert np.abs(video.astype(int) - true).mean() < 4
 
 
-def test_long_videos_become_equal_pieces(tmp_path):
+def test_long_videos_become_equal_chunks(tmp_path):
   whole = bad_files.moving(41, 48, 64, seed=2)
   (tmp_path / "in").mkdir()
   for name, frames in (("long", 41), ("short", 16), ("image", 1)):
     video_io.write(tmp_path / "in" / f"{name}.mp4", whole[:frames], 8)
     (tmp_path / "in" / f"{name}.txt").write_text(f"a {name} one")
-  info = run(f"folder:{tmp_path}/in", tmp_path / "out", piece_seconds=2.,
+  info = run(f"folder:{tmp_path}/in", tmp_path / "out", chunk_seconds=2.,
              rules=filters.Rules(max_static=1))
   assert info["recoded"] == {"cut out": 3}
   manifest = manifest_lib.open_manifest(tmp_path / "out")
@@ -235,19 +262,18 @@ def test_a_dry_run_writes_no_shard_and_other_thresholds_decode_nothing(
   assert main.main([*flags, f"--out={tmp_path}/new"]) == 0
 
 
-def test_a_file_that_changes_after_the_survey_is_rejected(tmp_path,
-                                                          monkeypatch):
+def test_a_file_that_changes_after_the_scan_is_rejected(tmp_path, monkeypatch):
   source = folder(tmp_path / "in", range(3))
-  true = transcode.make
+  true = transcode.transcode
 
-  def make(raw, clip, rules):
+  def change(raw, clip, rules):
     if raw.key == "1.mp4":
       (tmp_path / "in" / "1.mp4").write_bytes(bad_files.mp4(9))
     if raw.key == "2.mp4":
       os.unlink(tmp_path / "in" / "2.mp4")
     return true(raw, clip, rules)
 
-  monkeypatch.setattr(transcode, "make", make)
+  monkeypatch.setattr(transcode, "transcode", change)
   info = run(source, tmp_path / "out")
   lines = (tmp_path / "out" / "rejects.jsonl").read_text().splitlines()
   reasons = {r["key"]: r["reason"] for r in map(json.loads, lines)}
@@ -264,8 +290,8 @@ def test_the_page_escapes_what_comes_from_the_data():
       {"source": evil, "items": 5, "clips": {"train": 3}, "rejected": 2,
        "shards": {"train": 1}, "ignored": {evil: 1}}, columns,
       [("AAAA", evil, evil)],
-      [{"key": evil, "reason": evil, "thumb": "AAAA\" onload=\"x"}, {
-          "key": "b", "reason": "has 3 words; the least is 4"}])
+      [stations.Rejected(0, evil, evil, "AAAA\" onload=\"x"),
+       stations.Rejected(1, "has 3 words; the least is 4", "b")])
   assert "<script" not in text and "onload=\"" not in text
   for word in ("16:9", "9:16", "160x90", "has N words", "Left out: 2"):
     assert word in text

@@ -8,7 +8,10 @@ from absl import flags
 HELP = {"-h", "-help", "--help"}
 WIDTH = 80
 # Old name -> new name. The old one is refused with the new one.
-RENAMED_FLAGS: dict[str, str] = {}
+RENAMED_FLAGS: dict[str, str] = {
+    "piece_seconds": "chunk_seconds",
+    "near": "phash_distance",
+}
 
 
 class Help(Exception):

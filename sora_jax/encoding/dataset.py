@@ -21,6 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sora_jax import stations
 from sora_jax.data.loading import conditioning
 from sora_jax.data.store import latents
 from sora_jax.data.store import manifest as manifest_lib
@@ -231,7 +232,7 @@ def _records(run: Encoder, found, tokenizer, info: dict, rejects: list):
   stride, patch = vae.stride(run.model.vae.module), run.model.patch
   st, clips, jobs = stride[0], [], []
   for clip in found:
-    if isinstance(clip, dict):
+    if isinstance(clip, stations.Rejected):
       rejects.append(clip)
       continue
     item, video, times = clip

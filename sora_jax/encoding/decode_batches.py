@@ -8,6 +8,7 @@ import functools
 
 import numpy as np
 
+from sora_jax import stations
 from sora_jax.data.store import manifest as manifest_lib
 from sora_jax.data.store import records
 from sora_jax.geometry import sizes
@@ -58,7 +59,7 @@ def decoded(pool, groups, fit: sizes.ResizePolicy, stride, patch):
 
   Yields:
     For each group a list of (item, video uint8 [T, H, W, 3], how often it is
-    there), or of the reject where a clip cannot be read.
+    there), or of the Rejected where a clip cannot be read.
   """
 
   def one(manifest, row, times):
@@ -67,7 +68,7 @@ def decoded(pool, groups, fit: sizes.ResizePolicy, stride, patch):
       video = video_io.read(item.data)[0]
       return item, sizes.resize(video, fit, stride, patch), times
     except ValueError as e:
-      return {"item": row, "reason": str(e)}
+      return stations.Rejected(row, str(e))
 
   def begin(manifest, rows, times):
     return pool.map(functools.partial(one, manifest), rows.tolist(),

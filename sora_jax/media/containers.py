@@ -48,22 +48,22 @@ class Info:
 
 
 @dataclasses.dataclass(frozen=True)
-class Head:
+class Header:
   """What a file says before it is decoded.
 
   Attributes:
     image: an image or animation, not a video.
     fps: frames per second, on average.
     frames: as the header counts them, 0 where it does not.
-    shape: width of a pixel / its height.
-    tick: seconds of one unit of `Frame.pts`.
+    pixel_aspect: the width of a pixel / its height.
+    time_base: seconds of one unit of `Frame.pts`; 0 where there is none.
   """
 
   image: bool
   fps: float
   frames: int
-  shape: float = 1.0
-  tick: float = 0.0
+  pixel_aspect: float = 1.0
+  time_base: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Frame:
   """A decoded frame, converted when it is asked for.
 
   Attributes:
-    pts: its time in ticks, None where the file does not say.
+    pts: its time in units of the time base, None where the file does not say.
     rgb: () -> uint8 [H, W, 3], upright.
     small: (side) -> the same, reduced so that its long side is `side`.
     damaged: whether the decoder had to guess.
@@ -193,7 +193,7 @@ def _each(image, info: Info):
 
 def frames_of(source, start: int = 0, pts: int | None = None,
               max_frames: int | None = None):
-  """Yields the `Head` of a file, then every `Frame` from `start` on.
+  """Yields the `Header` of a file, then every `Frame` from `start` on.
 
   Args:
     source: a path, or the bytes of a file.
@@ -206,15 +206,15 @@ def frames_of(source, start: int = 0, pts: int | None = None,
   with opened(source) as (kind, file):
     if kind == "image":
       info = image_info(file)
-      yield Head(True, info.fps, info.frames)
+      yield Header(True, info.fps, info.frames)
       for _ in itertools.islice(_each(file, info), start, None):
         yield Frame(None, functools.partial(_image_rgb, file),
                     lambda side: _reduced(_image_rgb(file), side))
       return
     stream = stream_of(file, max_frames)
-    shape = stream.sample_aspect_ratio or 1
-    yield Head(False, fps_of(stream), stream.frames, float(shape),
-               float(stream.time_base or 0))
+    yield Header(False, fps_of(stream), stream.frames,
+                 float(stream.sample_aspect_ratio or 1),
+                 float(stream.time_base or 0))
     if pts is None and start >= SEEK:
       pts = _pts_of(file, stream, start)
     if pts is not None:

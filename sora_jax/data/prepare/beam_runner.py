@@ -1,6 +1,6 @@
 """Runs tasks on Apache Beam (the extra `beam`).
 
-The unit of work is the same as without Beam, a part of the survey or a shard,
+The unit of work is the same as without Beam, a part of the scan or a shard,
 each written aside and renamed, so that Beam may run a task twice. All workers
 must see the source and the output under the same paths, on a file system that
 they share; Beam only decides who does what.

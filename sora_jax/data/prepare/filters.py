@@ -1,15 +1,19 @@
 """Which clips are kept: thresholds, duplicates, and the size they are kept at.
 
-Every function is pure; a clip is a row of survey.py. What is left out comes
-with a reason that names the number and the limit.
+Every function is pure. What is left out comes with a reason that names the
+number and the limit.
 """
 
+from collections.abc import Iterable
 import dataclasses
 
+from sora_jax import stations
 from sora_jax.geometry import sizes
 from sora_jax.media import containers
 
-TILES = 12  # parts of a picture hash; two hashes closer than this share one
+TILES = 12  # parts of a phash; two hashes closer than this share one
+# (Number of a part, its bits) -> (hash, key) of the clips that have it.
+Seen = dict[tuple[int, int], list[tuple[int, str]]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,8 +29,8 @@ class Rules:
     min_brightness, max_brightness: mean level in [0, 1].
     min_words: of the first caption.
     duplicates: leaves out files that are equal, byte for byte.
-    near: leaves out clips whose picture hashes of 192 bits differ in at most
-      this many, 11 or fewer; -1 is off.
+    phash_distance: leaves out clips whose perceptual hashes of 192 bits differ
+      in at most this many, 11 or fewer; -1 is off.
     max_tokens: of a clip; a larger one is reduced, keeping its aspect.
     token: (frames, height, width) that one token covers.
   """
@@ -44,13 +48,14 @@ class Rules:
   max_brightness: float = 0.99
   min_words: int = 1
   duplicates: bool = True
-  near: int = -1
+  phash_distance: int = -1
   max_tokens: int = 262_144
   token: tuple[int, int, int] = (4, 32, 32)
 
   def __post_init__(self):
-    if not -1 <= self.near < TILES:
-      raise ValueError(f"near is {self.near}; it must be in -1 .. {TILES - 1}")
+    if not -1 <= self.phash_distance < TILES:
+      raise ValueError(f"phash_distance is {self.phash_distance}; it must be in "
+                       f"-1 .. {TILES - 1}")
     if len(self.token) != 3 or min(self.token) < 1:
       raise ValueError(f"token is {self.token}; it must be three numbers above "
                        "0, such as 4x32x32")
@@ -58,26 +63,26 @@ class Rules:
       raise ValueError(f"max_tokens is {self.max_tokens}: give at least 64")
 
 
-def why_not(clip: dict, rules: Rules) -> str | None:
+def why_not(clip: stations.ScannedClip, rules: Rules) -> str | None:
   """The reason to leave a clip out, None to keep it."""
-  frames, fps = clip["frames"], clip["fps"]
-  low, high = sorted((clip["height"], clip["width"]))
+  low, high = sorted((clip.height, clip.width))
   tests = [
-      ("words", clip["words"], rules.min_words, 0),
+      ("words", clip.words, rules.min_words, 0),
       ("pixels on its short side", low, rules.min_side, 0),
       ("its aspect is", high / low, 0, rules.max_aspect),
-      ("its brightness is", clip["brightness"], rules.min_brightness,
+      ("its brightness is", clip.brightness, rules.min_brightness,
        rules.max_brightness)]
-  if frames > 1 or rules.min_frames > 1:
-    tests.insert(1, ("frames", frames, rules.min_frames, 0))
-  if frames > 1:
+  if clip.frames > 1 or rules.min_frames > 1:
+    tests.insert(1, ("frames", clip.frames, rules.min_frames, 0))
+  if clip.frames > 1:
     tests[2:2] = [
-        ("seconds", frames / fps, rules.min_seconds, rules.max_seconds),
-        ("frames a second", fps, rules.min_fps, 0)]
+        ("seconds", clip.frames / clip.fps, rules.min_seconds,
+         rules.max_seconds),
+        ("frames a second", clip.fps, rules.min_fps, 0)]
     tests += [
-        ("its share of still frames is", clip["static"], 0,
+        ("its share of still frames is", clip.static, 0,
          rules.max_static if rules.max_static < 1 else 0),
-        ("its motion is", clip["motion"], rules.min_motion, rules.max_motion)]
+        ("its motion is", clip.motion, rules.min_motion, rules.max_motion)]
   for name, value, least, most in tests:
     text = (f"{name} {value:.4g}" if name.startswith("its") else
             f"has {value:.4g} {name}")
@@ -86,45 +91,53 @@ def why_not(clip: dict, rules: Rules) -> str | None:
     if most and value > most:
       return f"{text}; the most is {most:g}"
   try:
-    target(frames, clip["height"], clip["width"], clip["shape"], rules)
+    target(clip.frames, clip.height, clip.width, clip.pixel_aspect, rules)
   except ValueError as e:
     return str(e)
   return None
 
 
-def keep(clips: list[dict], rules: Rules) -> tuple[list[dict], list[dict]]:
+def keep(scanned: Iterable[stations.ScannedClip | stations.Rejected],
+         rules: Rules
+         ) -> tuple[list[stations.ScannedClip], list[stations.Rejected]]:
   """(the clips that pass, rejects), the first of equal clips being kept."""
-  kept, rejects, files, near = [], [], {}, {}
-  for clip in clips:
-    reason = clip.get("reason") or why_not(clip, rules)
+  kept, rejects = [], []
+  files: dict[tuple[str, int], str] = {}
+  seen: Seen = {}
+  for clip in scanned:
+    if isinstance(clip, stations.Rejected):
+      rejects.append(clip)
+      continue
+    reason = why_not(clip, rules)
     if reason is None and rules.duplicates:
-      first = files.setdefault((clip["file"], clip["start"]), clip["key"])
-      if first != clip["key"]:
+      first = files.setdefault((clip.file, clip.start), clip.key)
+      if first != clip.key:
         reason = f"is a duplicate of {first}"
-    if reason is None and rules.near >= 0:
-      reason = _near(clip, near, rules.near)
+    if reason is None and rules.phash_distance >= 0:
+      reason = _lookalike(clip, seen, rules.phash_distance)
     if reason is None:
       kept.append(clip)
     else:
-      rejects.append({**clip, "reason": reason})
+      rejects.append(stations.Rejected(clip.item, reason, clip.key, clip.thumb))
   return kept, rejects
 
 
-def _near(clip: dict, seen: dict, limit: int) -> str | None:
-  """Looks a picture hash up, by parts, and remembers it."""
-  bits = int(clip["look"], 16)
-  width = len(clip["look"]) * 4 // TILES
+def _lookalike(clip: stations.ScannedClip, seen: Seen,
+               limit: int) -> str | None:
+  """Finds a clip of a near hash, by parts of it, and remembers this one."""
+  bits = int(clip.phash, 16)
+  width = len(clip.phash) * 4 // TILES
   tiles = [(i, bits >> i * width & (1 << width) - 1) for i in range(TILES)]
   for tile in tiles:
     for other, key in seen.get(tile, ()):
       if (bits ^ other).bit_count() <= limit:
         return f"looks like {key}"
   for tile in tiles:
-    seen.setdefault(tile, []).append((bits, clip["key"]))
+    seen.setdefault(tile, []).append((bits, clip.key))
   return None
 
 
-def target(frames: int, height: int, width: int, shape: float,
+def target(frames: int, height: int, width: int, pixel_aspect: float,
            rules: Rules) -> tuple[int, int]:
   """(height, width) at which a clip is kept: its own, unless that cannot be.
 
@@ -134,11 +147,11 @@ def target(frames: int, height: int, width: int, shape: float,
   Raises:
     ValueError: more frames than `max_tokens` allows at any size.
   """
-  if abs(shape - 1) > 0.01 and 0.1 < shape < 10:
-    if shape > 1:
-      width = max(2, round(width * shape / 2) * 2)
+  if abs(pixel_aspect - 1) > 0.01 and 0.1 < pixel_aspect < 10:
+    if pixel_aspect > 1:
+      width = max(2, round(width * pixel_aspect / 2) * 2)
     else:
-      height = max(2, round(height / shape / 2) * 2)
+      height = max(2, round(height / pixel_aspect / 2) * 2)
   limit, size = rules.max_tokens, (frames, height, width)
   over = 3 * frames * height * width / containers.MAX_BYTES
   if over > 1:

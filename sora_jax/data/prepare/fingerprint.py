@@ -15,7 +15,7 @@ from sora_jax.data.store import shards
 FILE = "source.json"
 
 
-def check(out: str, fingerprint: list) -> None:
+def check(out: str, fingerprint: list[str]) -> None:
   """Looks at the source of a finished data set; changes nothing.
 
   Raises:
@@ -28,7 +28,7 @@ def check(out: str, fingerprint: list) -> None:
         "times of files): give another --out to prepare it anew")
 
 
-def begin(out: str, fingerprint: list) -> None:
+def begin(out: str, fingerprint: list[str]) -> None:
   """Forgets the shards of an unfinished data set if its source has changed."""
   path, parts = os.path.join(out, FILE), os.path.join(out, shards.PARTS)
   if files.find_json(path) == {"files": fingerprint}:

@@ -6,24 +6,27 @@ forbids scripts and anything from elsewhere.
 
 import base64
 import collections
+from collections.abc import Iterable, Sequence
 import html
 import io
 import os
 import re
+from typing import Any
 
 import numpy as np
 import PIL.Image
 
 from sora_jax import files
+from sora_jax import stations
+from sora_jax.data.prepare import histograms
 from sora_jax.data.store import manifest as manifest_lib
 from sora_jax.data.store import records
 from sora_jax.media import video_io
 
 PICTURES = 48  # of kept clips; half as many of rejected ones
-BARS = 14  # of a histogram
 SIDE = 128
-ASPECTS = {"9:21": 9 / 21, "9:16": 9 / 16, "2:3": 2 / 3, "3:4": 3 / 4, "1:1": 1,
-           "4:3": 4 / 3, "3:2": 3 / 2, "16:9": 16 / 9, "21:9": 21 / 9}
+Columns = dict[str, np.ndarray]  # of the manifest, [N] each
+Pictures = list[tuple[str, str, str]]  # (JPEG in base64, title, text) ..
 HEAD = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title>
 <meta http-equiv="Content-Security-Policy"
@@ -48,27 +51,31 @@ small {{ color: #777 }}
 """
 
 
-def write(out, info: dict, clips: list[dict], rejects: list[dict]) -> None:
+def write(out: str, info: dict[str, Any], clips: Sequence[stations.KeptClip],
+          rejects: Sequence[stations.Rejected]) -> None:
   """Writes OUT/report.html.
 
   Args:
     out: the data set, or what a dry run leaves.
     info: of dataset.json; with "shards" if shards are written.
-    clips, rejects: of the survey.
+    clips: what is kept.
+    rejects: what the scan and the filters left out.
   """
-  text = render(info, _columns(out, info, clips), _pictures(out, info, clips),
-                rejects)
-  files.write_bytes(os.path.join(out, "report.html"), text.encode())
+  scanned = [c.scanned for c in clips if c.scanned]
+  files.write_text(os.path.join(out, "report.html"), render(
+      info, _columns(out, info, scanned), _pictures(out, info, scanned),
+      rejects))
 
 
-def render(info: dict, columns: dict, pictures: list, rejects: list) -> str:
+def render(info: dict[str, Any], columns: Columns, pictures: Pictures,
+           rejects: Sequence[stations.Rejected]) -> str:
   """The page.
 
   Args:
     info: of dataset.json.
     columns: of the kept clips: frames, height, width, fps, words.
-    pictures: (JPEG in base64, title, text) ..
-    rejects: dicts with key and reason, some with a thumb.
+    pictures: of some clips.
+    rejects: what was left out.
   """
   source = info["source"]
   source = source if isinstance(source, str) else " + ".join(source)
@@ -78,26 +85,26 @@ def render(info: dict, columns: dict, pictures: list, rejects: list) -> str:
            "" if done else "<p>A dry run: no shards are written.</p>",
            _table(_facts(info, columns)),
            '<h2>What it holds</h2><div class="charts">',
-           *(_chart(name, bars) for name, bars in _histograms(columns)),
+           *(_chart(name, bars) for name, bars in histograms.histograms(columns)),
            "</div>"]
   if pictures:
     parts += ['<h2>Some of the clips</h2><div class="clips">',
               *(_picture(*p) for p in pictures), "</div>"]
   if rejects:
     kinds = collections.Counter(re.sub(r"[\d.e+-]*\d", "N", re.sub(
-        r"(duplicate of|looks like) .*", r"\1 another", r["reason"]))
+        r"(duplicate of|looks like) .*", r"\1 another", r.reason))
                                 for r in rejects)
     parts += [f"<h2>Left out: {len(rejects)}</h2>",
               _table([(k, n) for k, n in kinds.most_common(40)]),
               "<p><small>rejects.jsonl lists each of them.</small></p>",
               '<div class="clips">',
-              *(_picture(r["thumb"], r["key"], r["reason"]) for r in [
-                  r for r in rejects if "thumb" in r][:PICTURES // 2]),
+              *(_picture(r.thumb or "", r.key or "", r.reason) for r in [
+                  r for r in rejects if r.thumb][:PICTURES // 2]),
               "</div>"]
   return "\n".join([*parts, "</body></html>\n"])
 
 
-def _facts(info: dict, columns: dict) -> list[tuple]:
+def _facts(info: dict[str, Any], columns: Columns) -> list[tuple[str, Any]]:
   """(what, number) .. at the head of the page."""
   seconds = columns["frames"] / columns["fps"]
   video = columns["frames"] > 1
@@ -115,65 +122,27 @@ def _facts(info: dict, columns: dict) -> list[tuple]:
   return found
 
 
-def _columns(out, info: dict, clips: list[dict]) -> dict:
-  """The manifest's columns, of all splits; a dry run's are the survey's."""
+def _columns(out: str, info: dict[str, Any],
+             scanned: Sequence[stations.ScannedClip]) -> Columns:
+  """The manifest's columns, of all splits; a dry run's are the scan's."""
   names = ("frames", "height", "width", "fps", "words")
   if "shards" not in info:
-    clips = [c for c in clips if "frames" in c]
-    return {k: np.array([c[k] for c in clips], float) for k in names}
+    return {k: np.array([getattr(c, k) for c in scanned], float) for k in names}
   rows = np.concatenate([np.load(os.path.join(out, f"{s}.npy"),
                                  allow_pickle=False) for s in info["shards"]])
   return {k: rows[k].astype(float) for k in names}
 
 
-def _histograms(columns: dict):
-  """(name, [(label, count) ..]) of each histogram."""
-  height, width = columns["height"], columns["width"]
-  video = columns["frames"] > 1
-  names, ratios = list(ASPECTS), np.log(list(ASPECTS.values()))
-  nearest = np.abs(np.log(width / height)[:, None] - ratios).argmin(1)
-  counts = np.bincount(nearest, minlength=len(names)) if len(nearest) else []
-  yield "size", _common(f"{w:.0f}x{h:.0f}" for w, h in zip(width, height))
-  yield "aspect (nearest)", [(n, int(c)) for n, c in zip(names, counts) if c]
-  yield "length of videos (seconds)", _bins(
-      (columns["frames"] / columns["fps"])[video])
-  yield "frames a second of videos", _common(
-      f"{f:.4g}" for f in columns["fps"][video])
-  yield "words of the first caption", _bins(columns["words"], whole=True)
-
-
-def _common(values) -> list[tuple[str, int]]:
-  """The most common values, and how many are others."""
-  counts = collections.Counter(values)
-  bars = counts.most_common(BARS)
-  rest = sum(counts.values()) - sum(n for _, n in bars)
-  return bars + [(f"{len(counts) - len(bars)} others", rest)] * (rest > 0)
-
-
-def _bins(values: np.ndarray, whole: bool = False) -> list[tuple[str, int]]:
-  """Counts of values between edges 1, 2, 5 times a power of ten apart."""
-  if not len(values):
-    return []
-  low, high = float(values.min()), float(values.max())
-  step = 10.0 ** np.floor(np.log10(max((high - low) / BARS, 1e-3)))
-  step *= next(m for m in (1, 2, 5, 10) if (high - low) / (m * step) <= BARS)
-  step = max(step, 1) if whole else step
-  first = np.floor(low / step)
-  index = (np.floor(values / step) - first).astype(int)
-  return [(f"{(first + i) * step:.4g}" + ("" if whole and step == 1 else
-                                          f" - {(first + i + 1) * step:.4g}"),
-           int(n)) for i, n in enumerate(np.bincount(index))]
-
-
-def _pictures(out, info: dict, clips: list[dict]) -> list[tuple]:
-  """Thumbnails of the survey, else of clips read back from the shards."""
-  found = [c for c in clips if "thumb" in c][:PICTURES]
+def _pictures(out: str, info: dict[str, Any],
+              scanned: Sequence[stations.ScannedClip]) -> Pictures:
+  """Thumbnails of the scan, else of clips read back from the shards."""
+  found = [c for c in scanned if c.thumb][:PICTURES]
   if found or "train" not in info.get("shards", {}):
-    return [(c["thumb"], c["caption"], f"{c['key']}, {_about(c)}")
+    return [(c.thumb or "", c.caption or "", f"{c.key}, {_about(c)}")
             for c in found]
   manifest = manifest_lib.Manifest(out, "train", np.load(
       os.path.join(out, "train.npy"), allow_pickle=False), info)
-  pictures = []
+  pictures: Pictures = []
   for i in np.unique(np.linspace(0, len(manifest) - 1, PICTURES // 2).astype(
       int)):
     item = records.read(manifest, int(i))
@@ -182,18 +151,17 @@ def _pictures(out, info: dict, clips: list[dict]) -> list[tuple]:
     image = PIL.Image.fromarray(video[0])
     image.thumbnail((SIDE, SIDE))
     image.save(buffer, "JPEG", quality=75)
-    about = f"{item.key}, {_about(manifest.entries[i])}"
     pictures.append((base64.b64encode(buffer.getvalue()).decode(),
-                     item.captions[0], about))
+                     item.captions[0], f"{item.key}, {_about(item)}"))
   return pictures
 
 
-def _about(clip) -> str:
+def _about(clip: stations.ScannedClip | stations.Item) -> str:
   """'160x90, 33 frames at 25 a second'."""
-  size = f"{clip['width']}x{clip['height']}"
-  if clip["frames"] == 1:
+  size = f"{clip.width}x{clip.height}"
+  if clip.frames == 1:
     return f"{size}, image"
-  return f"{size}, {clip['frames']} frames at {clip['fps']:.4g} a second"
+  return f"{size}, {clip.frames} frames at {clip.fps:.4g} a second"
 
 
 def _picture(jpeg: str, title: str, text: str) -> str:
@@ -202,13 +170,13 @@ def _picture(jpeg: str, title: str, text: str) -> str:
           f"<small>{html.escape(text[:200])}</small></figure>")
 
 
-def _table(rows) -> str:
+def _table(rows: Iterable[tuple[str, Any]]) -> str:
   cells = "".join(f'<tr><td>{html.escape(str(k))}</td><td class="n">'
                   f"{html.escape(str(v))}</td></tr>\n" for k, v in rows)
   return f"<table>{cells}</table>"
 
 
-def _chart(name: str, bars) -> str:
+def _chart(name: str, bars: histograms.Bars) -> str:
   most = max((n for _, n in bars), default=1)
   rows = "".join(
       f'<tr><td>{html.escape(label)}</td><td><div class="bar" style="width:'

@@ -11,11 +11,13 @@ import multiprocessing
 from multiprocessing import connection
 import os
 import threading
+from typing import Any
 
 DEATHS = 100  # of worker processes, after which the run gives up
 
 
-def run(call: Callable, tasks: list, workers: int | None, report: Callable,
+def run(call: Callable[[Any], int], tasks: list, workers: int | None,
+        report: Callable[[int | None], object],
         beam: tuple[str, ...] | None = None) -> None:
   """Calls `call(task)` for every task.
 
@@ -24,7 +26,7 @@ def run(call: Callable, tasks: list, workers: int | None, report: Callable,
       task again that a dying process left half done.
     tasks: picklable.
     workers: processes; 0 works in this one; None is all cores.
-    report: called with the result of each task.
+    report: called with the result of each task; of Beam once, with None.
     beam: flags of Apache Beam, which then runs the tasks; None is off.
 
   Raises:
@@ -53,7 +55,8 @@ def run(call: Callable, tasks: list, workers: int | None, report: Callable,
                          "enough memory? Give fewer --workers")
 
 
-def _pool(call, tasks, workers, report) -> list:
+def _pool(call: Callable[[Any], int], tasks: list, workers: int,
+          report: Callable[[int | None], object]) -> list:
   """Runs tasks in processes; those that are left when one of them dies."""
   context = multiprocessing.get_context("spawn")
   with futures.ProcessPoolExecutor(min(workers, len(tasks)), context,

@@ -1,11 +1,13 @@
-"""A surveyed clip becomes an Item: its file as it is, or cut out and re-coded.
+"""A scanned clip becomes an Item: its file as it is, or cut out and re-coded.
 
-A file is kept byte for byte unless it must be changed: a shot or a piece is cut
-out of a longer file, frames come at uneven times, pixels are not square, or the clip is
-larger than filters.target allows.
+A file is kept byte for byte unless it must be changed: a shot or a chunk is cut
+out of a longer file, frames come at uneven times, pixels are not square, or the
+clip is larger than filters.target allows.
 """
 
+from collections.abc import Iterator
 import contextlib
+import itertools
 
 import numpy as np
 import PIL.Image
@@ -18,76 +20,89 @@ from sora_jax.media import containers
 from sora_jax.media import video_io
 
 
-def changes(clip: dict, rules: filters.Rules) -> list[str]:
-  """Why a clip cannot be kept as it is; nothing if it can."""
-  size = filters.target(clip["frames"], clip["height"], clip["width"],
-                        clip["shape"], rules)
-  square = filters.target(1, clip["height"], clip["width"], clip["shape"],
+def changes(clip: stations.ScannedClip, rules: filters.Rules
+            ) -> tuple[str, ...]:
+  """Why a clip cannot be kept as it is; () if it can."""
+  own = clip.height, clip.width
+  size = filters.target(clip.frames, *own, clip.pixel_aspect, rules)
+  square = filters.target(1, *own, clip.pixel_aspect,
                           filters.Rules(max_tokens=0))
-  found = [] if clip["whole"] else ["cut out"]
-  if not clip["even"]:
-    found.append("uneven times")
-  if square != (clip["height"], clip["width"]):
-    found.append("pixels not square")
-  if size != square:
-    found.append("reduced")
-  return found
+  found = {"cut out": not clip.whole, "uneven times": not clip.constant_fps,
+           "pixels not square": square != own, "reduced": size != square}
+  return tuple(why for why, needed in found.items() if needed)
 
 
-def make(raw: stations.Raw, clip: dict, rules: filters.Rules) -> stations.Item:
-  """The Item of a surveyed clip.
+def transcode(raw: stations.Raw, clip: stations.ScannedClip,
+              rules: filters.Rules) -> stations.Item:
+  """The Item of a scanned clip.
 
   Raises:
-    stations.Reject: the file changed since it was surveyed.
+    stations.Reject: the file changed since it was scanned.
     ValueError: it cannot be read.
   """
   with containers.errors(raw.file):
-    changed = scan.digest_of(raw.file) != clip["file"]
+    changed = scan.digest_of(raw.file) != clip.file
   if changed:
     raise stations.Reject("changed while the data set was prepared")
-  size = clip["height"], clip["width"]
-  frames, fps = clip["frames"], clip["fps"]
+  size = clip.height, clip.width
   if changes(clip, rules):
-    size = filters.target(frames, *size, clip["shape"], rules)
+    size = filters.target(clip.frames, *size, clip.pixel_aspect, rules)
     with containers.errors(raw.file):
-      data = video_io.encode(_frames(raw.file, clip, size), fps,
-                             still=frames == 1)
+      data = video_io.encode(_frames(raw.file, clip, size), clip.fps,
+                             still=clip.frames == 1)
   else:
     data = scan.read(raw.file)
   if len(data) > items.MAX_FILE:
     raise stations.Reject(f"{len(data) >> 20} MiB after cutting; the limit is "
-                       f"{items.MAX_FILE >> 20}")
+                          f"{items.MAX_FILE >> 20}")
   return stations.Item(
-      key=clip["key"], data=data, frames=frames, height=size[0], width=size[1],
-      fps=fps, facts=raw.facts,
+      key=clip.key, data=data, frames=clip.frames, height=size[0],
+      width=size[1], fps=clip.fps, facts=raw.facts,
       captions=tuple(c[:items.MAX_CAPTION] for c in raw.captions))
 
 
-def _frames(file, clip: dict, size):
-  """Yields the frames of a clip, at even times and of `size`."""
+def _frames(file: str | bytes, clip: stations.ScannedClip,
+            size: tuple[int, int]) -> Iterator[np.ndarray]:
+  """Yields the frames of a clip, uint8 [H, W, 3], at a constant rate."""
+  timed, sent = _timed(file, clip, size), 0
+  for frame in ((rgb for _, rgb in timed) if clip.constant_fps else
+                _held(timed, clip.frames)):
+    yield frame
+    sent += 1
+  if sent != clip.frames:
+    raise ValueError(f"gave {sent} of {clip.frames} frames the second time")
+
+
+def _timed(file: str | bytes, clip: stations.ScannedClip,
+           size: tuple[int, int]) -> Iterator[tuple[float, np.ndarray]]:
+  """Yields (time in frames of the clip, picture of `size`) as they are stored.
+
+  Of a clip of constant_fps all times are 0.
+  """
   height, width = size
-  count, last, sent = clip["stop"] - clip["start"], None, 0
   with contextlib.closing(containers.frames_of(
-      file, clip["start"], clip["pts"] if clip["start"] else None,
+      file, clip.start, clip.pts if clip.start else None,
       scan.LONG)) as stream:
-    head = next(stream)
-    for i, frame in enumerate(stream):
-      if i == count:
-        break
-      if not clip["even"]:  # the frame before stands until this one comes
-        due = (frame.pts - clip["pts"]) * head.tick * clip["fps"] - 0.5
-        while last is not None and sent < min(due, clip["frames"]):
-          yield last
-          sent += 1
-      last = frame.rgb()
-      if last.shape[:2] != (height, width):
-        last = np.asarray(PIL.Image.fromarray(last).resize(
+    header = next(stream)
+    for frame in itertools.islice(stream, clip.stop - clip.start):
+      time = 0.0 if clip.constant_fps else (
+          (frame.pts - clip.pts) * header.time_base * clip.fps)
+      rgb = frame.rgb()
+      if rgb.shape[:2] != size:
+        rgb = np.asarray(PIL.Image.fromarray(rgb).resize(
             (width, height), PIL.Image.Resampling.LANCZOS))
-      if clip["even"]:
-        yield last
-        sent += 1
-  while last is not None and sent < clip["frames"] and not clip["even"]:
+      yield time, rgb
+
+
+def _held(timed: Iterator[tuple[float, np.ndarray]], frames: int
+          ) -> Iterator[np.ndarray]:
+  """Puts pictures on a constant clock: each stands until the next one comes."""
+  last, sent = None, 0
+  for time, rgb in timed:
+    while last is not None and sent < min(time - 0.5, frames):
+      yield last
+      sent += 1
+    last = rgb
+  while last is not None and sent < frames:
     yield last
     sent += 1
-  if sent != clip["frames"]:
-    raise ValueError(f"gave {sent} of {clip['frames']} frames the second time")

@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 import json
 import os
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +15,8 @@ from sora_jax import files
 from sora_jax.data.store import record_file
 
 CHUNK = 2**20  # entries that are hashed at once
+# What dataset.json said before -> says now.
+RENAMED = {"piece_seconds": "chunk_seconds", "near": "phash_distance"}
 PIXELS = np.dtype([
     ("shard", np.int32), ("record", np.int32), ("frames", np.int32),
     ("height", np.int32), ("width", np.int32), ("fps", np.float32),
@@ -89,6 +92,13 @@ def read_info(root) -> dict | None:
     if info is not None and not isinstance(info.get(key), dict):
       raise ValueError(f"{path} is damaged: key {key} is missing")
   return info
+
+
+def renamed(value: Any) -> Any:
+  """What an older version wrote, by the names of today."""
+  if isinstance(value, dict):
+    return {RENAMED.get(k, k): renamed(v) for k, v in value.items()}
+  return value
 
 
 def shard_name(split: str, shard: int, shards: int) -> str:

@@ -5,7 +5,7 @@ A data set is a folder:
   sora-SPLIT.array_record-00000-of-00007   the records of a shard
   SPLIT.npy                                the manifest, one row per record
   dataset.json                             what the folder holds
-  source.json                              the state of its source, origin.py
+  source.json                              the state of its source
   tokenizer.model                          sentencepiece, of the train captions
   rejects.jsonl                            what was left out, and why
 
@@ -14,6 +14,7 @@ unit of work: `write_shard` leaves either a whole shard with its rows or
 nothing, and `collect` gives the shards of a finished run their final names.
 """
 
+from collections.abc import Iterable, Sequence
 import json
 import os
 import shutil
@@ -22,6 +23,7 @@ from array_record.python import array_record_module
 import numpy as np
 
 from sora_jax import files
+from sora_jax import stations
 from sora_jax.data.store import manifest
 
 PARTS = "parts"
@@ -53,6 +55,7 @@ def check(root, info: dict) -> dict | None:
   info = json.loads(json.dumps(info))
   done = manifest.read_info(root)
   for old in (done, files.find_json(os.path.join(root, PARTS, "job.json"))):
+    old = manifest.renamed(old)
     changed = [k for k, v in info.items() if old and old.get(k) != v]
     if changed:
       raise ValueError(
@@ -63,7 +66,7 @@ def check(root, info: dict) -> dict | None:
 
 
 def write_shard(root, split: str, shard: int, records, dtype: np.dtype,
-                rejects=()) -> int:
+                rejects: Sequence[stations.Rejected] = ()) -> int:
   """Writes one shard aside and commits it with its manifest rows.
 
   Args:
@@ -74,7 +77,7 @@ def write_shard(root, split: str, shard: int, records, dtype: np.dtype,
       fields of `dtype` after shard and record, which the manifest then lists
       so many times.
     dtype: of the manifest.
-    rejects: list of dicts that grows while `records` is read.
+    rejects: a list that grows while `records` is read.
 
   Returns:
     The number of rows.
@@ -88,7 +91,7 @@ def write_shard(root, split: str, shard: int, records, dtype: np.dtype,
       writer.write(data)
       rows += [(shard, record, *row)] * (times[0] if times else 1)
     writer.close()
-  files.write_json_lines(f"{stem}.jsonl", rejects)
+  files.write_json_lines(f"{stem}.jsonl", (r.to_json() for r in rejects))
   with files.atomic(f"{stem}.npy") as f:  # last: the shard is whole
     np.save(f, np.array(rows, dtype), allow_pickle=False)
   return len(rows)
@@ -104,7 +107,8 @@ def is_written(root, split: str, shard: int) -> bool:
   return os.path.isfile(part(root, split, shard) + ".npy")
 
 
-def collect(root, counts: dict[str, int], info: dict, rejects=()) -> dict:
+def collect(root: str | os.PathLike, counts: dict[str, int], info: dict,
+            rejects: Sequence[stations.Rejected] = ()) -> dict:
   """Names the shards finally, writes the manifests and rejects.jsonl.
 
   Shards without a record are left out. Can be repeated after a crash; `finish`
@@ -114,7 +118,7 @@ def collect(root, counts: dict[str, int], info: dict, rejects=()) -> dict:
     root: the data set.
     counts: shards written per split.
     info: for dataset.json.
-    rejects: dicts, of what was left out before shards were written.
+    rejects: what was left out before shards were written.
 
   Returns:
     info with "shards" and "clips" per split, and the number "rejected".
@@ -125,7 +129,7 @@ def collect(root, counts: dict[str, int], info: dict, rejects=()) -> dict:
     for i in range(count):
       rows.append(np.load(part(root, split, i) + ".npy", allow_pickle=False))
       with open(part(root, split, i) + ".jsonl", encoding="utf-8") as f:
-        late += [json.loads(line) for line in f]
+        late += [stations.Rejected(**json.loads(line)) for line in f]
     full = [i for i in range(count) if len(rows[i])]
     if not full:
       continue
@@ -144,10 +148,11 @@ def collect(root, counts: dict[str, int], info: dict, rejects=()) -> dict:
           "rejected": len(rejects) + len(late)}
 
 
-def write_rejects(root, rejects) -> None:
+def write_rejects(root: str | os.PathLike,
+                  rejects: Iterable[stations.Rejected]) -> None:
   """Writes rejects.jsonl: number, key and reason of each."""
-  files.write_json_lines(os.path.join(root, "rejects.jsonl"), (
-      {k: r[k] for k in ("item", "key", "reason") if k in r} for r in rejects))
+  files.write_json_lines(os.path.join(root, "rejects.jsonl"),
+                         (r.to_json() for r in rejects))
 
 
 def finish(root, info: dict) -> dict:

@@ -1,0 +1,75 @@
+"""The second pass of `prepare`: kept clips become shards."""
+
+import collections
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from sora_jax import stations
+from sora_jax.data.prepare import job as job_lib
+from sora_jax.data.prepare import scans
+from sora_jax.data.prepare import transcode
+from sora_jax.data.sources import mixture
+from sora_jax.data.store import manifest
+from sora_jax.data.store import records
+from sora_jax.data.store import shards
+
+
+def divide(clips: Sequence[stations.KeptClip], job: job_lib.Job
+           ) -> dict[tuple[str, int], list[stations.KeptClip]]:
+  """The clips of each (split, shard), in a seeded order.
+
+  All clips of a file go into the same split.
+  """
+  by_item = collections.defaultdict(list)
+  for clip in clips:
+    by_item[clip.item].append(clip.without_pictures())
+  units = list(by_item.values())
+  order = np.random.default_rng([job.seed, 7]).permutation(len(units))
+  test = round(len(units) * job.test_share)
+  if job.test_share and len(units) > 1:
+    test = min(max(test, 1), len(units) - 1)
+  parts = {}
+  for split, indices in (("train", order[test:]), ("test", order[:test])):
+    found = [clip for i in indices for clip in units[i]]
+    for i in range(-(-len(found) // job.shard)):
+      parts[split, i] = found[i * job.shard:(i + 1) * job.shard]
+  return parts
+
+
+def write_shard(out: str, job: job_lib.Job,
+                task: tuple[str, int, list[stations.KeptClip]]) -> int:
+  """Writes one shard; runs in a worker process.
+
+  Args:
+    out: the data set.
+    job: what decides it.
+    task: (split, shard, its clips).
+
+  Returns:
+    The number of clips.
+  """
+  split, shard, clips = task
+  source = mixture.mix(job.source, job.options)
+  rejects: list[stations.Rejected] = []
+
+  def each() -> Iterator[tuple[bytes, tuple, int]]:
+    for clip in clips:
+      file: str | bytes = b""
+      try:
+        found = source[clip.item]
+        if isinstance(found, stations.Raw):
+          file = found.file
+          if not clip.scanned or not clip.key.startswith(found.key):
+            raise stations.Reject("the source changed while the data set was "
+                                  "prepared")
+          found = transcode.transcode(found, clip.scanned, job.rules)
+      except (ValueError, OSError) as e:
+        rejects.append(stations.Rejected(
+            clip.item, scans.reason_of(e, file), clip.key))
+        continue
+      yield (records.encode(found), records.row(found),
+             clip.times if split == "train" else 1)
+
+  shards.write_shard(out, split, shard, each(), manifest.PIXELS, rejects)
+  return len(clips)
