@@ -31,8 +31,8 @@ setuptools.setup(
     install_requires=[
         "jax>=0.10", "flax", "optax", "orbax-checkpoint", "grain",
         "array_record", "tensorflow-datasets", "ml-collections", "absl-py",
-        "etils", "numpy", "sentencepiece", "av", "safetensors", "pillow",
-        "tqdm"],
+        "etils", "numpy", "scipy", "sentencepiece", "av", "safetensors",
+        "pillow", "tqdm"],
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["sora-jax = sora_jax.main:run"]},
 )

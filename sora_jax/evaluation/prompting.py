@@ -81,10 +81,10 @@ def summary(scores: Sequence[prompting_modes.Scores]
     rows = [s.values[name] for s in scores if name in s.values]
     whole = np.median if name.endswith("ratio") else np.mean
     own, best, least = zip(*rows)
-    other = lambda v, of=whole: None if v[0] is None else float(
-        of(np.array(v, float)))
+    known = lambda v: [x for x in v if x is not None]
     found[name] = {**statistics.summary(own, of=whole),
-                   "ceiling": other(best), "floor": other(least)}
+                   "ceiling": statistics.average(known(best), whole),
+                   "floor": statistics.average(known(least), whole)}
   return found
 
 

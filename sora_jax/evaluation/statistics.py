@@ -63,6 +63,12 @@ def mean(values: Iterable[float], seed: int = 0,
           "n": len(values)}
 
 
+def average(values: Sequence[float],
+            of: Callable[..., Any] = np.mean) -> float | None:
+  """The mean of numbers, or the share of answers, without an interval."""
+  return float(of(np.array(values, float))) if values else None
+
+
 def summary(values: Iterable[Any], of: Callable[..., Any] = np.mean
             ) -> dict[str, Any]:
   """The share of answers, if the values are such, or the mean of numbers."""

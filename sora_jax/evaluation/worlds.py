@@ -165,13 +165,12 @@ def metrics(scored: Sequence[Scored], seed: int = 0) -> dict[str, dict]:
   """{metric: {value, low, high, ceiling, floor, n}} of a set of cases."""
   low = floors(scored, seed)
   result = {}
-  of = lambda some, name: statistics.summary(
-      a[name] for a in some if name in a)
   for name in names(s.score for s in scored):
+    of = lambda some, name=name: [a[name] for a in some if name in a]
     result[name] = {
-        **of([s.score for s in scored], name),
-        "ceiling": of([s.ceiling for s in scored], name)["value"],
-        "floor": of(low, name)["value"]}
+        **statistics.summary(of(s.score for s in scored)),
+        "ceiling": statistics.average(of(s.ceiling for s in scored)),
+        "floor": statistics.average(of(low))}
   return result
 
 

@@ -10,6 +10,7 @@ brightness matters.
 import dataclasses
 
 import numpy as np
+from scipy import ndimage
 
 from sora_jax.worlds import facts as facts_lib
 from sora_jax.worlds import raster
@@ -18,6 +19,9 @@ SHORT_SIDE = 64  # larger videos are averaged down to 64 .. 127 pixels
 SHARE = 0.45  # the least share of a pixel that is part of an object
 FAINT = 12  # chroma that is taken for grey
 SMALLEST = 0.004  # the least area of a blob, in squared short sides
+# Pixels touch at their sides, and never from frame to frame.
+WITHIN_FRAMES = ndimage.generate_binary_structure(2, 1)[None] & np.array(
+    [False, True, False])[:, None, None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,31 +111,16 @@ def _connect(where, colour, shape):
   Returns:
     [n] labels: the least index into `where` of each pixel's region.
   """
-  _, h, w = shape
-  index = np.full(np.prod(shape) + w, -1)
-  index[where] = np.arange(len(where))
-  right = np.where((where + 1) % w > 0, index[where + 1], -1)
-  below = np.where(where // w % h < h - 1, index[where + w], -1)
-  a = np.tile(np.arange(len(where)), 2)
-  b = np.concatenate([right, below])
-  keep = b >= 0
-  a, b = a[keep], b[keep]
-  keep = colour[a] == colour[b]
-  a, b = a[keep], b[keep]
-  label = np.arange(len(where))
-  while True:
-    # Hook the larger root of each unequal pair onto the smaller, then flatten.
-    la, lb = label[a], label[b]
-    differ = la != lb
-    if not differ.any():
-      return label
-    a, b, la, lb = a[differ], b[differ], la[differ], lb[differ]
-    np.minimum.at(label, np.maximum(la, lb), np.minimum(la, lb))
-    while True:
-      root = label[label]
-      if (root == label).all():
-        break
-      label = root
+  label, known = np.zeros(len(where), np.int32), 0
+  for one in np.unique(colour):
+    of = colour == one
+    image = np.zeros(shape, bool)
+    image.ravel()[where[of]] = True
+    found, count = ndimage.label(image, WITHIN_FRAMES)
+    label[of] = found.ravel()[where[of]] + known
+    known += count
+  _, first, which = np.unique(label, return_index=True, return_inverse=True)
+  return first[which]
 
 
 def _measure(pixels, colour, share, short):
