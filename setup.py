@@ -32,7 +32,7 @@ setuptools.setup(
         "jax>=0.10", "flax", "optax", "orbax-checkpoint", "grain",
         "array_record", "tensorflow-datasets", "ml-collections", "absl-py",
         "etils", "numpy", "scipy", "sentencepiece", "av", "safetensors",
-        "pillow", "tqdm"],
+        "pillow", "tqdm", "cachetools"],
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["sora-jax = sora_jax.main:run"]},
 )

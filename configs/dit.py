@@ -126,11 +126,11 @@ def _wan(cfg, variant: str) -> None:
                      max_shift=shift)
   cfg.optimizer = dict(name="adamw", learning_rate=1e-5, warmup=200, decay=0.2,
                        clip=1.0, ema=0.999, weight_decay=0.01)
-  # Views that begin at an interior latent are not drawn: the open models have
-  # no <continues>.
+  # Examples that begin at an interior latent are not drawn: the open models
+  # have no <continues>.
   cfg.data = dict(shapes=((1, length),), text_length=2048, text_limit=512,
                   text_pad=True, max_segments=4, f_ref=fps, dropout=0.1,
-                  masks=(("interior", 0.0), ("loop", 0.0)))
+                  conditioning=(("interior", 0.0), ("loop", 0.0)))
   cfg.sampling = dict(size=(832, 480), frames=81, fps=fps, steps=50,
                       method="folder", guidance=5.0,
                       guidance_interval=(0.0, 1.0), window=121 if new else 81,

@@ -48,7 +48,7 @@ def mixture(count, **columns):
 
 
 def planned(count, cfg=LONG, **columns):
-  """A plan over the predicted latents of `mixture`."""
+  """A plan over the estimated latents of `mixture`."""
   policy = sizes_lib.ResizePolicy(cfg.shapes[-1][1])
   return plan_lib.token_plan(
       estimate.manifest(mixture(count, **columns), policy, STRIDE), cfg)
@@ -96,19 +96,19 @@ def test_long_clips_fill_rows_of_three_lengths():
   pixels = mixture(20_000)
   plan = planned(20_000)
   found = statistics.report(plan)
-  print({k: v for k, v in found.items() if k not in ("lengths", "views")})
-  size = np.stack([pixels.entries[k] for k in ("frames", "height", "width")], 1)
+  print({k: v for k, v in found.items() if k not in ("lengths", "conditionings")})
+  size = manifest.sizes(pixels.entries)
   lost = sizes_lib.resize_report(size, sizes_lib.ResizePolicy(262_144), STRIDE, PATCH)
   assert 0 < lost["reduced"] <= .02 * 20_000 and lost["tokens_lost"] > 0
   assert found["fill"] >= .97 and found["visited_over_ideal"] <= 1.1
   # The 262,144 tokens are taken by one clip or by several.
   assert found["shapes"][2]["segments_per_row"] > 1.2
   assert found["cut"] == found["dropped"] == 0
-  block = plan_lib.block_at(plan, 0)
+  chunk = plan.chunk(0)
   assert {(len(rows) % 16, len(rows) * LONG.shapes[s][1])
-          for s, rows in block.batches} == {(0, 4_194_304)}
-  used = np.concatenate([rows for _, rows in block.batches])
-  assert sorted(used[used >= 0]) == list(range(len(block.bounds) - 1))
+          for s, rows in chunk.batches} == {(0, 4_194_304)}
+  used = np.concatenate([rows for _, rows in chunk.batches])
+  assert sorted(used[used >= 0]) == list(range(len(chunk.bounds) - 1))
 
 
 def test_shards_wait_less_for_each_other_when_rows_are_evened():
@@ -119,9 +119,9 @@ def test_shards_wait_less_for_each_other_when_rows_are_evened():
   assert found[0]["shard_balance"] < 1.3 < found[1]["shard_balance"]
   assert found[0]["fill"] == found[1]["fill"]
   # The same rows in another order, and another digest.
-  a, b = (plan_lib.block_at(p, 0) for p in (even, plain))
+  a, b = (p.chunk(0) for p in (even, plain))
   assert np.array_equal(a.order, b.order)
-  count = lambda block: sorted(np.concatenate([r for _, r in block.batches]))
+  count = lambda chunk: sorted(np.concatenate([r for _, r in chunk.batches]))
   assert count(a) == count(b) and even.digest != plain.digest
   with pytest.raises(ValueError, match="16 rows do not divide over 5 shards"):
     planned(100, dataclasses.replace(LONG, shards=5, shapes=((16, 262_144),)))
@@ -142,12 +142,12 @@ def test_visited_blocks_are_those_that_meet():
 
 
 def test_images_have_the_share_that_is_asked_for():
-  plans = [planned(5000, dataclasses.replace(LONG, images=x, block=8000))
+  plans = [planned(5000, dataclasses.replace(LONG, images=x, chunk=8000))
            for x in (.5, 0., 1.)]
   t = plans[0].manifest.entries["t"]
   for plan, share in zip(plans, (.5, 0., 1.)):
     for index in (0, 7):
-      clips = plan_lib.block_at(plan, index).clips
+      clips = plan.chunk(index).clips
       assert abs((t[clips] == 1).mean() - share) < 1e-3
       # Each kind goes through epochs of its own.
       for kind in (t[clips] == 1, t[clips] > 1):
@@ -156,7 +156,7 @@ def test_images_have_the_share_that_is_asked_for():
         assert not kind.any() or np.ptp(times[pool]) <= 2
   assert len({p.digest for p in plans}) == 3
   assert plans[0].digest != planned(5000, dataclasses.replace(
-      LONG, block=8000)).digest
+      LONG, chunk=8000)).digest
   with pytest.raises(ValueError, match="50% images .* has 0"):
     planned(5000, dataclasses.replace(LONG, images=.5), frames=9)
 
@@ -164,10 +164,10 @@ def test_images_have_the_share_that_is_asked_for():
 def test_a_step_of_a_large_manifest_costs_one_block():
   base = estimate.manifest(mixture(5000), sizes_lib.ResizePolicy(262_144), STRIDE)
   many = dataclasses.replace(base, entries=np.tile(base.entries, 200))
-  plan = plan_lib.token_plan(many, dataclasses.replace(LONG, block=5000))
+  plan = plan_lib.token_plan(many, dataclasses.replace(LONG, chunk=5000))
   step = 150 * plan.steps + 3
-  block, length, members = plan.place(step)
-  assert len(block.clips) == 5000 and len(plan.memory.entries) == 2
+  chunk, length, members = plan.place(step)
+  assert len(chunk.clips) == 5000 and len(plan.chunks.entries) == 2
   assert sum(map(len, members)) == len({int(i) for m in members for i in m})
   fresh = plan_lib.token_plan(many, plan.cfg)
   again = fresh.place(step)
@@ -226,17 +226,17 @@ def test_latents_of_reduced_clips(tmp_path):
       jax.eval_shape(lambda key: vae.init(module, key), jax.random.key(0)))
   model = pretrained.Model(pretrained.Component(module, params), np.zeros(4),
                            np.ones(4))
-  info = dataset.encode(model, data, tmp_path / "small", tails=0, stills=0,
-                      batch=6, fit=sizes_lib.ResizePolicy(limit=4))
+  info = dataset.encode(model, data, tmp_path / "small", suffixes=0, keyframes=0,
+                      batch=6, policy=sizes_lib.ResizePolicy(limit=4))
   found = manifest.open_manifest(tmp_path / "small")
   assert {(r["t"], r["height"], r["width"]) for r in found.entries} == {
       (2, 16, 24)}
   # Two latents of 2 x 3 tokens before, of 1 x 2 after.
-  assert info["fit"] == {"limit": 4, "square": 0, "clips": 6, "reduced": 6,
+  assert info["resized"] == {"limit": 4, "square": 0, "clips": 6, "reduced": 6,
                          "too_long": 0, "tokens": 72, "tokens_lost": 48}
   assert statistics.lengths(found).sum() == 24
-  with pytest.raises(ValueError, match="another data set .fit"):
-    dataset.encode(model, data, tmp_path / "small", tails=0, stills=0)
+  with pytest.raises(ValueError, match="another data set .resized"):
+    dataset.encode(model, data, tmp_path / "small", suffixes=0, keyframes=0)
 
 
 def test_shapes_are_chosen_for_the_data():
@@ -266,8 +266,8 @@ def test_the_verb_reports_and_refuses_with_numbers(tmp_path, capsys):
   found = json.loads((tmp_path / "r.json").read_text())
   assert [s["rows"] for s in found["shapes"]] == [64, 32, 16]
   for said in ("3,000 clips; 7 were rejected", "4,194,304 tokens a step",
-               f"reduced, keeping their aspect: {found['fit']['reduced']:,}",
-               f"{found['fit']['tokens_lost']:,} tokens lost", "64 x  65,536"):
+               f"reduced, keeping their aspect: {found['resized']['reduced']:,}",
+               f"{found['resized']['tokens_lost']:,} tokens lost", "64 x  65,536"):
     assert said in out, said
   assert main.main(verb) == 2
   assert "--stride=TxHxW" in capsys.readouterr().err

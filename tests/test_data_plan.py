@@ -61,7 +61,7 @@ from sora_jax.data.loading import pipeline, plan
 from sora_jax.data.store import manifest as store
 manifest = store.open_manifest(sys.argv[1])
 made = plan.token_plan(manifest, plan.TokenConfig(
-    shapes=((8, 64), (4, 128)), text_length=160, block=4000))
+    shapes=((8, 64), (4, 128)), text_length=160, chunk=4000))
 streams = [pipeline.batches(made, int(sys.argv[2]), (i, 4), 1) for i in range(4)]
 for got in list(zip(*streams, range(3)))[:3]:
   whole = jax.tree.map(lambda *x: np.concatenate(x), *(b for _, b in got[:4]))
@@ -111,19 +111,19 @@ def test_too_little_data_is_refused_with_numbers(pixels, cached):
     plan_lib.token_plan(pixels, toy_data.CONFIG)
 
 
-def test_blocks_of_a_large_manifest_are_packed_alone(cached):
+def test_chunks_of_a_large_manifest_are_packed_alone(cached):
   many = dataclasses.replace(cached, entries=np.tile(cached.entries, 30))  # 1200
   plan = plan_lib.token_plan(many, dataclasses.replace(
-      toy_data.CONFIG, block=500))
-  parts = [plan_lib.block_at(plan, i).clips for i in range(6)]
+      toy_data.CONFIG, chunk=500))
+  parts = [plan.chunk(i).clips for i in range(6)]
   assert [len(p) for p in parts] == [400] * 6
   for epoch in (parts[:3], parts[3:]):
     assert sorted(np.concatenate(epoch)) == list(range(1200))
   assert not np.array_equal(parts[0], parts[3])
-  lengths = [len(plan_lib.block_at(plan, i).batches) for i in range(6)]
+  lengths = [len(plan.chunk(i).batches) for i in range(6)]
   print(lengths, plan.steps)
   assert max(lengths) - min(lengths) <= 0.1 * plan.steps + 2
-  assert len(plan.memory.entries) <= plan_lib.BLOCKS
+  assert len(plan.chunks.entries) <= plan_lib.CHUNKS
 
 
 def test_a_small_memory_only_costs_time(cached):
@@ -131,7 +131,7 @@ def test_a_small_memory_only_costs_time(cached):
       toy_data.CONFIG, cache_bytes=20_000))
   large = plan_lib.token_plan(cached, toy_data.CONFIG)
   assert all(toy_data.equal(small.batch(s), large.batch(s)) for s in range(10))
-  assert small.loader.clips.total[0] <= 20_000
+  assert small.loader.clips.weight <= 20_000
 
 
 @pytest.mark.parametrize("kind", [0, 1])

@@ -299,14 +299,15 @@ def test_latents_are_written_and_read(worlds):
   back = latents.decode(latents.encode(record))
   assert back.captions == record.captions and back.fps == 12
   assert back.size == record.size and np.array_equal(back.z, record.z)
-  assert all(np.array_equal(back.tails[c], record.tails[c]) for c in (1, 2))
-  assert np.array_equal(back.stills[5], record.stills[5])
-  assert back.box == record.box and np.array_equal(back.blind, record.blind)
+  assert all(np.array_equal(back.suffixes[c], record.suffixes[c]) for c in (1, 2))
+  assert np.array_equal(back.keyframes[5], record.keyframes[5])
+  assert back.region == record.region and np.array_equal(
+      back.masked, record.masked)
   tok = tokenizer.of(manifest_lib.open_manifest(worlds))
-  row = np.array([(0, 0, *latents.row(record, tok))], latents.LATENTS)[0]
-  assert row["cuts"].tolist() == [1, 2, -1, -1] and row["t"] == 3
-  assert row["box"].tolist() == [0, 3, 1, 2, 0, 3]
-  assert row["text"].tolist() == [len(tok.encode(c, 64)) for c in ("a", "é")]
+  row = np.array([(0, 0, *latents.entry(record, tok))], latents.LATENTS)[0]
+  assert row["suffix_starts"].tolist() == [1, 2, -1, -1] and row["t"] == 3
+  assert row["region"].tolist() == [0, 3, 1, 2, 0, 3]
+  assert row["text_tokens"].tolist() == [len(tok.encode(c, 64)) for c in ("a", "é")]
   for data in (b"", b"12345678", latents.encode(record)[:-40]):
     with pytest.raises(ValueError, match="no record"):
       latents.decode(data)

@@ -1,4 +1,4 @@
-"""Clips and views in packed rows of latents."""
+"""Clips and examples in packed rows of latents."""
 
 import dataclasses
 import functools
@@ -13,6 +13,7 @@ from sora_jax.data.loading import conditioning
 from sora_jax.data.loading import epoch_chunks
 from sora_jax.data.loading import packing
 from sora_jax.data.loading import pipeline
+from sora_jax.data.loading import placement
 from sora_jax.data.loading import plan as plan_lib
 from sora_jax.data.loading import statistics
 from sora_jax.data.store import latents
@@ -77,22 +78,22 @@ def _front(index, x):
   return np.concatenate([x[:, index], np.zeros_like(x[:, len(index):])], 1)
 
 
-def test_every_view_is_packed_whole_and_once(cached):
+def test_every_example_is_packed_whole_and_once(cached):
   plan = plan_lib.token_plan(cached, toy_data.CONFIG)
-  block, report = plan_lib.block_at(plan, 0), statistics.report(plan)
+  chunk, report = plan.chunk(0), statistics.report(plan)
   print(report)
   assert report["fill"] > 0.95 and report["dropped"] == report["cut"] == 0
-  packed = np.concatenate([block.order[block.bounds[r]:block.bounds[r + 1]]
-                           for _, rows in block.batches for r in rows if r >= 0])
-  assert sorted(packed) == list(range(len(block.clips)))
+  packed = np.concatenate([chunk.order[chunk.bounds[r]:chunk.bounds[r + 1]]
+                           for _, rows in chunk.batches for r in rows if r >= 0])
+  assert sorted(packed) == list(range(len(chunk.clips)))
   # 4000 // 40 epochs: every clip as often as any other.
-  assert set(np.bincount(block.clips)) == {100}
-  for shape, rows in block.batches:
+  assert set(np.bincount(chunk.clips)) == {100}
+  for shape, rows in chunk.batches:
     assert len(rows) == toy_data.CONFIG.shapes[shape][0]
     for r in rows[rows >= 0]:
-      inside = block.order[block.bounds[r]:block.bounds[r + 1]]
-      assert block.tokens[inside].sum() <= toy_data.CONFIG.shapes[shape][1]
-      assert block.text_tokens[inside].sum() <= toy_data.CONFIG.text_length
+      inside = chunk.order[chunk.bounds[r]:chunk.bounds[r + 1]]
+      assert chunk.tokens[inside].sum() <= toy_data.CONFIG.shapes[shape][1]
+      assert chunk.text_tokens[inside].sum() <= toy_data.CONFIG.text_length
       assert 0 < len(inside) <= toy_data.CONFIG.max_segments
 
 
@@ -119,33 +120,33 @@ def test_the_rows_hold_what_the_plan_says(cached, shapes):
   """
   plan = plan_lib.token_plan(cached, dataclasses.replace(toy_data.CONFIG,
                                                          shapes=shapes))
-  block, tok = plan_lib.block_at(plan, 0), tokenizer.of(cached)
-  views, seen = block.views, set()
+  chunk, tok = plan.chunk(0), tokenizer.of(cached)
+  examples, seen = chunk.examples, set()
   for step in range(60):
     batch = pipeline.batch_at(plan, step)
     assert batch.tokens.x.dtype == batch.tokens.pos.dtype == np.float32
-    for r, name in enumerate(block.batches[step][1]):
+    for r, name in enumerate(chunk.batches[step][1]):
       seg = batch.tokens.seg[r]
       assert not batch.known[r][seg == 0].any()
       assert not batch.tokens.x[r][seg == 0].any()
-      members = [] if name < 0 else block.order[
-          block.bounds[name]:block.bounds[name + 1]]
+      members = chunk.members(name)
       assert seg.max(initial=0) == len(members)
       for s, i in enumerate(members, 1):
         here = np.flatnonzero(seg == s)
-        assert len(here) == block.tokens[i]
+        assert len(here) == chunk.tokens[i]
         assert np.array_equal(here, np.arange(here[0], here[-1] + 1))
-        clip, row = int(block.clips[i]), cached.entries[block.clips[i]]
+        clip, row = int(chunk.clips[i]), cached.entries[chunk.clips[i]]
         values = batch.tokens.x[r, here].reshape(len(here), 4, toy_data.C)
         pos, known = batch.tokens.pos[r, here], batch.known[r, here]
         assert (values[..., 0] == clip).all()
         what = values[:, 0, 1]
         assert (values[..., 1] == what[:, None]).all()
-        start, stop = int(views.start[i]), int(views.stop[i])
+        start, stop = int(examples.start[i]), int(examples.stop[i])
         per = int(row["h"] * row["w"]) // 4
         n = (stop - start) * per
         latent = np.repeat(np.arange(start, stop), per)
-        kind, cut = conditioning.KINDS[views.kind[i]], int(views.cut[i])
+        kind = conditioning.CONDITIONINGS[examples.conditioning[i]]
+        suffix_start = int(examples.suffix_start[i])
         seen.add((kind, start > 0))
         first = int(start > 0)
         time = (latent - start + first) * 8.0 / row["fps"]
@@ -154,80 +155,81 @@ def test_the_rows_hold_what_the_plan_says(cached, shapes):
         assert np.array_equal(pos[:n, 1], np.tile(y.ravel(), stop - start))
         assert np.array_equal(pos[:n, 2], np.tile(x.ravel(), stop - start))
         expected = latent.astype(float)
-        if cut >= 0:  # the tail that has not seen its past, not the clip's own
-          expected[latent >= cut] += 100
+        if suffix_start >= 0:  # without its past, not the clip's own latents
+          expected[latent >= suffix_start] += 100
         given = np.zeros(n, bool)
-        given[:int(views.head[i]) * per] = True
-        if cut >= 0:
-          given[latent >= cut] = True
-        if kind == "box":  # all around it, as the clip looks without the box
-          t0, t1, y0, y1, x0, x1 = row["box"]
+        given[:int(examples.head[i]) * per] = True
+        if suffix_start >= 0:
+          given[latent >= suffix_start] = True
+        if kind == "region":  # all around it, as the clip looks without it
+          t0, t1, y0, y1, x0, x1 = row["region"]
           given = ~((latent >= t0) & (latent < t1) & (pos[:n, 1] >= y0)
                     & (pos[:n, 1] < y1) & (pos[:n, 2] >= x0)
                     & (pos[:n, 2] < x1))
           expected[given] += 500
         assert np.array_equal(what[:n], expected)
         assert np.array_equal(known[:n], given)
-        assert kind in ("none", "stills") or known.any()
+        assert kind in ("none", "keyframes") or known.any()
         assert not known[:n].all()
-        for k, frame in enumerate(row["stills"][views.stills[i]]):
-          still = slice(n + k * per, n + (k + 1) * per)
-          assert known[still].all() and (what[still] == 1000 + frame).all()
+        for k, frame in enumerate(row["keyframes"][examples.keyframes[i]]):
+          keyframe = slice(n + k * per, n + (k + 1) * per)
+          assert known[keyframe].all() and (what[keyframe] == 1000 + frame).all()
           # As far behind frame 4 (start - 1) + 1 as in the clip.
           at = frame / 4 - (start - 1 if start else 0)
-          assert np.allclose(pos[still, 0], at * 8.0 / row["fps"])
-          assert time.min() - 1e-3 <= pos[still, 0].min() + 8 / row["fps"]
-          assert pos[still, 0].max() <= time.max() + 1e-3
+          assert np.allclose(pos[keyframe, 0], at * 8.0 / row["fps"])
+          assert time.min() - 1e-3 <= pos[keyframe, 0].min() + 8 / row["fps"]
+          assert pos[keyframe, 0].max() <= time.max() + 1e-3
         ids = batch.text.ids[r][batch.text.seg[r] == s]
         captions = latents.decode(cached.record(clip)).captions
-        choice = int(views.caption[i])
+        choice = int(examples.caption[i])
         text = "" if choice < 0 else captions[choice]
         assert ids.tolist() == tok.encode(text, 64, bool(start))
-        assert len(ids) == block.text_tokens[i]
+        assert len(ids) == chunk.text_tokens[i]
       assert (batch.text.ids[r][batch.text.seg[r] == 0] == tok.pad).all()
-  assert {k for k, _ in seen} == set(conditioning.KINDS)
-  assert {k for k, inner in seen if inner} == set(conditioning.KINDS) - {"first"}
+  assert {k for k, _ in seen} == set(conditioning.CONDITIONINGS)
+  assert {k for k, inner in seen if inner} == {
+      *conditioning.CONDITIONINGS} - {"first"}
   assert ("loop", False) not in seen and ("first", True) not in seen
 
 
-def test_the_shares_of_the_views(cached):
-  """10,000 views of a typical manifest, printed."""
+def test_the_shares_of_the_conditionings(cached):
+  """10,000 examples of a typical manifest, printed."""
   rng = np.random.default_rng(0)
   n = 10_000
   rows = np.zeros(n, latents.LATENTS)
   rows["t"] = rng.choice([1, 3, 5, 7, 9, 13], n, p=[.15, .1, .5, .1, .1, .05])
-  rows["cuts"] = rows["stills"] = -1
+  rows["suffix_starts"] = rows["keyframes"] = -1
   pick = lambda stop: rng.choice(np.arange(1, stop), 2, replace=False)
   for i in np.flatnonzero(rows["t"] > 1):
-    rows["cuts"][i, :2] = pick(rows["t"][i])
-    rows["stills"][i, :2] = pick(4 * rows["t"][i] - 3)
+    rows["suffix_starts"][i, :2] = pick(rows["t"][i])
+    rows["keyframes"][i, :2] = pick(4 * rows["t"][i] - 3)
   grid = np.full((n, 2), 4)
-  rows["box"] = conditioning.draw_regions(rng, np.stack([rows["t"], *grid.T], 1))
-  views = conditioning.draw(rng, rows, rows["t"].astype(np.int64), grid,
+  rows["region"] = placement.draw_regions(rng, np.stack([rows["t"], *grid.T], 1))
+  examples = conditioning.draw(rng, rows, rows["t"].astype(np.int64), grid,
                      np.full(n, 40), conditioning.ConditioningConfig())
   video = rows["t"] > 1
-  share = lambda of, k: (views.kind[of] == k).mean()
-  for k, kind in enumerate(conditioning.KINDS):
+  share = lambda of, k: (examples.conditioning[of] == k).mean()
+  for k, kind in enumerate(conditioning.CONDITIONINGS):
     print(f"{kind:7} all {share(slice(None), k):.3f} "
           f"videos {share(video, k):.3f} images {share(~video, k):.3f}")
-  print(f"interior videos {(views.start[video] > 0).mean():.3f}, null text "
-        f"{(views.caption < 0).mean():.3f}, descriptive "
-        f"{(views.caption == 1).mean():.3f}")
+  print(f"interior videos {(examples.start[video] > 0).mean():.3f}, null text "
+        f"{(examples.caption < 0).mean():.3f}, descriptive "
+        f"{(examples.caption == 1).mean():.3f}")
   cfg = conditioning.ConditioningConfig()
-  for k, kind in enumerate(conditioning.KINDS):
-    assert abs(share(video, k) - getattr(cfg, kind)) < 0.02, kind
-  assert set(views.kind[~video]) == {conditioning.NONE, conditioning.REGION}
-  assert abs((views.start[video] > 0).mean() - 0.25) < 0.03
-  assert abs((views.caption < 0).mean() - 0.1) < 0.015
-  # Both ends, a tail and a loop leave something unknown between.
-  ends = views.cut >= 0
-  assert (views.start + views.head < views.cut)[ends].all()
-  assert (views.cut < views.stop)[ends].all()
-  assert (views.start[views.kind == conditioning.LOOP] > 0).all()
-  assert (views.head < views.stop - views.start).all()
+  for k, kind in enumerate(conditioning.CONDITIONINGS):
+    assert abs(share(video, k) - cfg.shares[k]) < 0.02, kind
+  assert set(examples.conditioning[~video]) == {conditioning.NONE, conditioning.REGION}
+  assert abs((examples.start[video] > 0).mean() - 0.25) < 0.03
+  assert abs((examples.caption < 0).mean() - 0.1) < 0.015
+  # Both ends, a suffix and a loop leave something unknown between.
+  ends = examples.suffix_start >= 0
+  assert (examples.start + examples.head < examples.suffix_start)[ends].all()
+  assert (examples.suffix_start < examples.stop)[ends].all()
+  assert (examples.start[examples.conditioning == conditioning.LOOP] > 0).all()
+  assert (examples.head < examples.stop - examples.start).all()
 
 
-def test_views_of_a_long_clip_fit_and_it_is_counted(cached):
+def test_examples_of_a_long_clip_fit_and_it_is_counted(cached):
   cfg = dataclasses.replace(toy_data.CONFIG, shapes=((16, 32),))
   plan = plan_lib.token_plan(cached, cfg)
   report = statistics.report(plan)
@@ -235,10 +237,10 @@ def test_views_of_a_long_clip_fit_and_it_is_counted(cached):
   long = cached.entries["t"] * per > 32
   assert report["cut"] == long.sum() > 0
   assert report["cut_latents"] == (cached.entries["t"] - 32 // per)[long].sum()
-  block = plan_lib.block_at(plan, 0)
-  assert (block.tokens <= 32).all()
-  # Its views go on to its end.
-  assert set(block.clips[block.views.stop > (32 // per)[block.clips]]) == set(
+  chunk = plan.chunk(0)
+  assert (chunk.tokens <= 32).all()
+  # Its examples go on to its end.
+  assert set(chunk.clips[chunk.examples.stop > (32 // per)[chunk.clips]]) == set(
       np.flatnonzero(long))
   for step in range(5):
     pipeline.batch_at(plan, step)
@@ -256,25 +258,25 @@ def test_latents_of_repeated_frames_are_not_shown(cached):
       dataclasses.replace(cached, entries=r), toy_data.CONFIG)
       for r in (cached.entries, rows))
   for plan, shown in ((whole, t), (part, t - filled)):
-    block = plan_lib.block_at(plan, 0)
-    assert np.array_equal(block.views.stop, shown[block.clips])
+    chunk = plan.chunk(0)
+    assert np.array_equal(chunk.examples.stop, shown[chunk.clips])
   for step in range(5):
     pipeline.batch_at(part, step)
   assert not part.events
   few = np.zeros(5, latents.LATENTS)  # two latents stay
   few["t"], few["frames"] = [1, 2, 2, 3, 3], [1, 3, 5, 6, 9]
-  assert epoch_chunks._real(few, 4).tolist() == [1, 2, 2, 2, 3]
+  assert epoch_chunks._shown(few, 4).tolist() == [1, 2, 2, 2, 3]
 
 
 def test_an_unreadable_clip_is_an_empty_segment(pixels, tmp_path):
   manifest = toy_data.synthetic(pixels, tmp_path, spoil=range(0, 40, 4))
   plan = plan_lib.token_plan(manifest, toy_data.CONFIG)
-  block = plan_lib.block_at(plan, 0)
+  chunk = plan.chunk(0)
   for step in range(8):
     batch = pipeline.batch_at(plan, step)
-    for r, name in enumerate(block.batches[step][1]):
-      members = block.order[block.bounds[name]:block.bounds[name + 1]]
-      there = [s for s, i in enumerate(members, 1) if block.clips[i] % 4]
+    for r, name in enumerate(chunk.batches[step][1]):
+      members = chunk.members(name)
+      there = [s for s, i in enumerate(members, 1) if chunk.clips[i] % 4]
       assert set(batch.tokens.seg[r]) - {0} == set(there)
       assert set(batch.text.seg[r]) - {0} == set(there)
   assert plan.events["unreadable"] > 0

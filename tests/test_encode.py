@@ -9,6 +9,7 @@ from numpy.lib import recfunctions as rfn
 import pytest
 
 from sora_jax.data.loading import conditioning
+from sora_jax.data.loading import placement
 from sora_jax.data.loading import plan
 from sora_jax.data.prepare import prepare
 from sora_jax.data.sources import world
@@ -55,37 +56,37 @@ def encoded(data, model, tmp_path_factory):
 
 def test_what_is_known_was_encoded_without_what_is_unknown(data, model, encoded):
   """Each by itself, of pixels that hold nothing else of the clip."""
-  pixels, boxes = manifest_lib.open_manifest(data), 0
+  pixels, regions = manifest_lib.open_manifest(data), 0
   assert vae.stride(model.vae.module) == STRIDE
   for i, row in enumerate(encoded.entries):
     video = video_io.read(records.read(pixels, i).data)[0]
     record = latents.decode(encoded.record(i))
     whole = sizes_lib.pad_to(video, (4 * (row["t"] - 1) + 1, *video.shape[1:3]))
-    for cut, z in record.tails.items():
-      alone = frames_lib.lead_in(whole[4 * (cut - 1) + 1:])
+    for first, z in record.suffixes.items():
+      alone = frames_lib.lead_in(whole[4 * (first - 1) + 1:])
       assert _close(z, _encode(model, alone)[frames_lib.LEAD_IN_LATENTS:])
-    for frame, z in record.stills.items():
+    for frame, z in record.keyframes.items():
       assert _close(z, _encode(model, video[frame:frame + 1]))
     assert _close(record.z, _encode(model, video))
-    if record.box is None:
+    if record.region is None:
       continue
-    boxes += 1
-    x, y, w, h, t0, t1 = frames_lib.region_of_tokens(record.box, STRIDE, PATCH)
+    regions += 1
+    x, y, w, h, t0, t1 = frames_lib.region_of_tokens(record.region, STRIDE, PATCH)
     other = video.copy()
     inside = other[t0:t1, y:y + h, x:x + w]
     inside[:] = np.random.default_rng(i).integers(0, 256, inside.shape)
     assert inside.size and not np.array_equal(other, video)
     other = frames_lib.without_region(other, (x, y, w, h, t0, t1))
-    assert _close(record.blind, _encode(model, other))
-  assert boxes == len(encoded) > 0
+    assert _close(record.masked, _encode(model, other))
+  assert regions == len(encoded) > 0
 
 
 def test_clips_are_decoded_some_at_a_time(data, model, encoded, tmp_path,
                                           monkeypatch):
-  """Groups of one clip give the same latents, and tell of more progress."""
+  """Batches of one clip give the same latents, and tell of more progress."""
   told = []
-  monkeypatch.setattr(decode_batches, "of",
-                      functools.partial(decode_batches.of, most=1))
+  monkeypatch.setattr(decode_batches, "split",
+                      functools.partial(decode_batches.split, most=1))
   dataset.encode(model, data, tmp_path / "out", report=lambda *n: told.append(n))
   assert told == [(i + 1, 12) for i in range(12)]
   again = manifest_lib.open_manifest(tmp_path / "out")
@@ -95,32 +96,32 @@ def test_clips_are_decoded_some_at_a_time(data, model, encoded, tmp_path,
                   latents.decode(encoded.record(i)).z)
 
 
-def test_without_boxes_no_view_is_around_one(data, model, tmp_path):
-  dataset.encode(model, data, tmp_path / "out", tails=0, stills=0, boxes=False)
+def test_without_regions_no_example_is_around_one(data, model, tmp_path):
+  dataset.encode(model, data, tmp_path / "out", suffixes=0, keyframes=0, regions=False)
   found = manifest_lib.open_manifest(tmp_path / "out")
-  assert (found.entries["box"] == -1).all()
-  assert latents.decode(found.record(0)).blind is None
-  views = plan.block_at(plan.token_plan(found, plan.TokenConfig(
-      shapes=((1, 64),))), 0).views
-  assert conditioning.REGION not in views.kind and conditioning.HEAD in views.kind
+  assert (found.entries["region"] == -1).all()
+  assert latents.decode(found.record(0)).masked is None
+  drawn = plan.token_plan(found, plan.TokenConfig(
+      shapes=((1, 64),))).chunk(0).examples.conditioning
+  assert conditioning.REGION not in drawn and conditioning.HEAD in drawn
 
 
-def test_a_box_that_the_manifest_does_not_name_is_counted(encoded):
+def test_a_region_that_the_manifest_does_not_name_is_counted(encoded):
   rows = np.array(encoded.entries)
-  rows["box"][:, 0] += 1
+  rows["region"][:, 0] += 1
   other = plan.token_plan(dataclasses.replace(encoded, entries=rows),
                           plan.TokenConfig(shapes=((1, 64),)))
   other.batch(0)
   assert other.events["unreadable"] > 0
 
 
-def test_groups_hold_every_clip_once(data):
+def test_decode_batches_hold_every_clip_once(data):
   manifest = manifest_lib.open_manifest(data)
   size = 3 * np.prod([manifest.entries[k].astype(int) for k in (
       "frames", "height", "width")], 0)
   twice = np.sort(np.tile(np.arange(12), 2)[:20])
   for most in (1, size.max(), 3 * size.max(), size.sum()):
-    found = decode_batches.of(manifest, twice, most)
+    found = decode_batches.split(manifest, twice, most)
     rows = np.concatenate([rows for rows, _ in found])
     assert np.array_equal(rows, np.arange(12))
     times = np.concatenate([times for _, times in found])
@@ -130,19 +131,19 @@ def test_groups_hold_every_clip_once(data):
 
 
 def test_latents_of_an_older_version_are_one_line(encoded):
-  names = [n for n in encoded.entries.dtype.names if n != "box"]
+  names = [n for n in encoded.entries.dtype.names if n != "region"]
   old = dataclasses.replace(encoded, entries=rfn.repack_fields(
       np.asarray(encoded.entries)[names]))
   with pytest.raises(ValueError, match="older version: run sora-jax encode"):
     plan.token_plan(old, plan.TokenConfig(shapes=((1, 64),)))
 
 
-def test_boxes_leave_something_outside():
+def test_regions_leave_something_outside():
   size = np.random.default_rng(0).integers(1, 5, (4000, 3))
-  box = conditioning.draw_regions(np.random.default_rng(1), size)
+  region = placement.draw_regions(np.random.default_rng(1), size)
   one = size.prod(1) == 1
-  assert (box[one] == -1).all() and one.any()
-  low, high = box[~one, ::2], box[~one, 1::2]
+  assert (region[one] == -1).all() and one.any()
+  low, high = region[~one, ::2], region[~one, 1::2]
   assert (low >= 0).all() and (low < high).all() and (high <= size[~one]).all()
   assert (high - low < size[~one]).any(1).all()
   assert .4 < ((high - low)[:, 0] == size[~one, 0]).mean() < .8

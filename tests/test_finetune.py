@@ -92,7 +92,7 @@ def test_a_run_starts_from_a_folder_and_exports(tmp_path, capsys):
   assert run("prepare", "world:balls", f"--out={tmp_path}/data", "--count=12",
              "--size=32x32", "--frames=5", "--plain=1", "--workers=1") == 0
   assert run("encode", f"--vae={folder}", f"--data={tmp_path}/data",
-             f"--out={tmp_path}/latents", "--tails=0", "--stills=0",
+             f"--out={tmp_path}/latents", "--suffixes=0", "--keyframes=0",
              "--batch=4") == 0
   prompts_are_padded_as_in_the_reference(folder, str(tmp_path / "latents"))
   base = ["train", f"--config={ROOT}/configs/dit.py:wan_1_3b",

@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 
-from sora_jax.data.loading import conditioning
+from sora_jax.data.loading import placement
 from sora_jax.data.loading import plan as plan_lib
 from sora_jax.data.pixels import buckets
 from sora_jax.data.prepare import prepare
@@ -17,8 +17,8 @@ from sora_jax.text import tokenizer
 
 BUCKETS = ((1, 24, 24, 8, 0.25), (5, 24, 24, 4, 0.5), (9, 16, 24, 4, 0.25))
 CONFIG = plan_lib.TokenConfig(shapes=((8, 64), (4, 128)), text_length=160,
-                              block=4000)
-C = 2  # latent channels: one holds the clip, one (latent, tail, still or blind)
+                              chunk=4000)
+C = 2  # latent channels: one holds the clip, one what it is
 
 
 def pixels(out):
@@ -34,7 +34,7 @@ def synthetic(pixels, out, spoil=(), vae="digest", channels=C):
   """Latents whose values say what they are."""
   info = latents.describe(pixels.info, vae, (4, 8, 8), (1, 2, 2), channels, 0, 2,
                           2, True)
-  latents.begin(out, pixels.root, info)
+  latents.start(out, pixels.root, info)
   rng, tok = np.random.default_rng(0), tokenizer.of(pixels)
   one = np.eye(channels, dtype=np.float16)[1]  # what marks a view
   pick = lambda values, n: sorted(rng.choice(
@@ -47,18 +47,18 @@ def synthetic(pixels, out, spoil=(), vae="digest", channels=C):
           (item.frames, item.height, item.width), (4, 8, 8))
       z = np.zeros((t, h, w, channels), np.float16)
       z[..., 0], z[..., 1] = i, np.arange(t)[:, None, None]
-      cuts, stills = pick(np.arange(1, t), 2), pick(np.arange(1, item.frames),
-                                                    2)
+      starts, keyframes = pick(np.arange(1, t), 2), pick(
+          np.arange(1, item.frames), 2)
       mark = lambda z, n: np.concatenate([z[..., :1], z[..., 1:] * 0 + n], -1)
       record = latents.Record(
           z, item.captions, item.fps, (item.frames, item.height, item.width),
-          {c: z[c:] + 100 * one for c in cuts},
-          {f: mark(z[:1], 1000 + f) for f in stills},
-          tuple(conditioning.draw_regions(
+          {c: z[c:] + np.array([0, 100], np.float16) for c in starts},
+          {f: mark(z[:1], 1000 + f) for f in keyframes},
+          tuple(placement.draw_regions(
               rng, np.array([[t, h // 2, w // 2]]))[0].tolist()),
           z + 500 * one)
       data = latents.encode(record)
-      yield data[:9] if i in spoil else data, latents.row(record, tok)
+      yield data[:9] if i in spoil else data, latents.entry(record, tok)
 
   shards.write_shard(out, "train", 0, each(), latents.LATENTS)
   shards.finish(out, shards.collect(out, {"train": 1}, info))

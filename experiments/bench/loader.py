@@ -61,7 +61,7 @@ def synthetic_latents(data, out):
   pixels = manifest_lib.open_manifest(data)
   info = latents.describe(pixels.info, "none", STRIDE, PATCH, CHANNELS, 0, 0, 0,
                           False)
-  latents.begin(out, data, info)
+  latents.start(out, data, info)
   rng, tok = np.random.default_rng(0), tokenizer.of(pixels)
 
   def each():
@@ -71,7 +71,7 @@ def synthetic_latents(data, out):
       z = rng.standard_normal((*sizes.latent_size(size, STRIDE),
                                CHANNELS)).astype(np.float16)
       record = latents.Record(z, item.captions, item.fps, size)
-      yield latents.encode(record), latents.row(record, tok)
+      yield latents.encode(record), latents.entry(record, tok)
 
   shards.write_shard(out, "train", 0, each(), latents.LATENTS)
   shards.finish(out, shards.collect(out, {"train": 1}, info))

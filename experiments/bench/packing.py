@@ -205,7 +205,7 @@ def times(data: manifest.Manifest) -> tuple[float, float]:
   def build():
     plan = plan_lib.token_plan(rows, CONFIG)
     for index in range(2):  # all blocks of an epoch
-      plan_lib.block_at(plan, index)
+      plan.chunk(index)
     return plan
 
   plan, wall, own = clocked(build)

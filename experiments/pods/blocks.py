@@ -40,8 +40,8 @@ def rows_of(clips: int, even: bool, length: int, count: int):
   segs, lengths = [], []
   for step in range(min(plan.steps, -(-count // 8))):
     block, _, members = plan.place(step)
-    for views in members:
-      tokens = block.tokens[views]
+    for inside in members:
+      tokens = block.tokens[inside]
       seg = np.repeat(np.arange(1, len(tokens) + 1), tokens)
       segs.append(np.pad(seg, (0, length - len(seg))).astype(np.int32))
       lengths.append(tokens)

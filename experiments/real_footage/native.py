@@ -66,7 +66,7 @@ def main() -> None:
           "--config.data.buckets=((1,48,48,4,0.5),(5,48,48,2,0.5))")
   command("export", f"--workdir={at}/vae_run", f"--out={at}/vae")
   command("encode", f"--vae={at}/vae", f"--data={at}/data",
-          f"--out={at}/latents", "--tails=1", "--stills=1")
+          f"--out={at}/latents", "--suffixes=1", "--keyframes=1")
   command("train", f"--config={configs}/dit.py:test", f"--data={at}/latents",
           f"--vae={at}/vae", f"--workdir={at}/dit_run", "--config.steps=2",
           f"--config.data.shapes=((2,{ROW}),)")

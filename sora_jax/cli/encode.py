@@ -20,11 +20,11 @@ def run(argv: list[str]) -> int:
   text("data", None, "The data set, of `prepare`.")
   text("out", None, "The folder to write.")
   whole = lambda *a: flags.DEFINE_integer(*a, flag_values=f, lower_bound=0)
-  whole("seed", 0, "Of the cuts of tails, the still frames and the boxes.")
-  whole("tails", 2, "Tails stored of a clip, for prompts at its end.")
-  whole("stills", 2, "Single frames stored of a clip, for image prompts.")
-  flags.DEFINE_bool("boxes", True, "Store a clip with a box of it blanked too, "
-                    "for prompts around a box.", flag_values=f)
+  whole("seed", 0, "Of the suffixes, keyframes and regions.")
+  whole("suffixes", 2, "Suffixes stored of a clip, for prompts at its end.")
+  whole("keyframes", 2, "Single frames stored of a clip, for image prompts.")
+  flags.DEFINE_bool("regions", True, "Store a clip with a region of it blanked "
+                    "too, for prompts around a region.", flag_values=f)
   whole("max_tokens", 0, "Make clips of more tokens than this smaller, keeping "
         "their aspect: the longest row of the transformer; 0 is no limit.")
   whole("square", 0, "Cut every clip to a square of so many pixels: the baseline "
@@ -44,11 +44,11 @@ def run(argv: list[str]) -> int:
       bar.total = total
       bar.update(done - bar.n)
 
-    info = dataset.encode(model, f.data, f.out, seed=f.seed, tails=f.tails,
-                        stills=f.stills, boxes=f.boxes,
-                        batch=max(f.batch, 1),
-                        fit=sizes.ResizePolicy(f.max_tokens, f.square),
-                        part=_part(f.part), report=report)
+    info = dataset.encode(model, f.data, f.out, seed=f.seed,
+                          suffixes=f.suffixes, keyframes=f.keyframes,
+                          regions=f.regions, batch=max(f.batch, 1),
+                          policy=sizes.ResizePolicy(f.max_tokens, f.square),
+                          part=_part(f.part), report=report)
   if info is None:
     print(f"{f.out}: share {f.part} is done; without --part, once all are, the "
           "same command finishes")
@@ -56,7 +56,7 @@ def run(argv: list[str]) -> int:
   clips = ", ".join(f"{n} {split}" for split, n in info["clips"].items())
   print(f"{f.out}: latents of {clips} clips, {info['rejected']} rejected, "
         f"{time.monotonic() - start:.0f} s")
-  if lost := info.get("fit"):
+  if lost := info.get("resized"):
     print(f"reduced: {lost['reduced']} of {lost['clips']} clips, "
           f"{lost['tokens_lost']} of {lost['tokens']} tokens lost; too long at "
           f"any size: {lost['too_long']}")

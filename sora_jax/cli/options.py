@@ -11,6 +11,9 @@ WIDTH = 80
 RENAMED_FLAGS: dict[str, str] = {
     "piece_seconds": "chunk_seconds",
     "near": "phash_distance",
+    "tails": "suffixes",
+    "stills": "keyframes",
+    "boxes": "regions",
 }
 
 

@@ -8,7 +8,6 @@ encoded yet can be planned too, with the stride of the VAE that will encode it.
 """
 
 from absl import flags
-import numpy as np
 
 from sora_jax import files
 from sora_jax.cli import config as config_lib
@@ -67,8 +66,7 @@ def _tokens(f, cfg, manifest) -> dict:
   lost = None
   if manifest.info.get("kind") == "pixels":
     stride = _stride(f.stride)
-    sizes = np.stack([manifest.entries[k] for k in ("frames", "height", "width")],
-                     1)
+    sizes = manifest_lib.sizes(manifest.entries)
     if f.tokens:
       square = sizes_lib.resized_all(sizes, sizes_lib.ResizePolicy(0, f.square), stride,
                                 sizes_lib.DEFAULT_PATCH)
@@ -76,9 +74,9 @@ def _tokens(f, cfg, manifest) -> dict:
           sizes_lib.token_count(square, stride, sizes_lib.DEFAULT_PATCH),
           f.tokens, data["shards"])
       longest = data["shapes"][-1][1]
-    fit = sizes_lib.ResizePolicy(longest, f.square)
-    lost = sizes_lib.resize_report(sizes, fit, stride, sizes_lib.DEFAULT_PATCH)
-    manifest = estimate.manifest(manifest, fit, stride, sizes_lib.DEFAULT_PATCH)
+    policy = sizes_lib.ResizePolicy(longest, f.square)
+    lost = sizes_lib.resize_report(sizes, policy, stride, sizes_lib.DEFAULT_PATCH)
+    manifest = estimate.manifest(manifest, policy, stride, sizes_lib.DEFAULT_PATCH)
   elif f.square or f.stride:
     raise ValueError(f"{f.data} is encoded already: --stride and --square are "
                      "for a data set of `prepare`")
@@ -87,7 +85,7 @@ def _tokens(f, cfg, manifest) -> dict:
                                     data["shards"])
   plan = plan_lib.token_plan(manifest, plan_lib.TokenConfig(
       seed=cfg.seed, **data))
-  return statistics.report(plan) | {"fit": lost or manifest.info.get("fit")}
+  return statistics.report(plan) | {"resized": lost or manifest.info.get("resized")}
 
 
 def describe(found: dict, steps: int = 0) -> list[str]:
@@ -105,17 +103,17 @@ def describe(found: dict, steps: int = 0) -> list[str]:
         f"{s['rows']:>9,} x {s['length']:>7,}  {s['batches']:>10,}  "
         f"{s['fill']:6.1%}  {s['segments_per_row']:11.1f}  "
         f"{s['visited'] / max(s['ideal'], 1e-9):.2f}")
-  if fit := found["fit"]:
+  if lost := found["resized"]:
     lines.append(
-        f"reduced, keeping their aspect: {fit['reduced']:,} of "
-        f"{fit['clips']:,} clips ({fit['reduced'] / fit['clips']:.2%}), "
-        f"{fit['tokens_lost']:,} tokens lost "
-        f"({fit['tokens_lost'] / max(fit['tokens'], 1):.2%}); too long at any "
-        f"size, dropped: {fit['too_long']:,}")
+        f"reduced, keeping their aspect: {lost['reduced']:,} of "
+        f"{lost['clips']:,} clips ({lost['reduced'] / lost['clips']:.2%}), "
+        f"{lost['tokens_lost']:,} tokens lost "
+        f"({lost['tokens_lost'] / max(lost['tokens'], 1):.2%}); too long at any "
+        f"size, dropped: {lost['too_long']:,}")
   epoch = found["steps_per_epoch"]
   images = found["images"]
   lines += [
-      f"longer than the longest row: {found['cut']:,} clips, whose views leave "
+      f"longer than the longest row: {found['cut']:,} clips, whose examples leave "
       f"out {found['cut_tokens']:,} tokens or more; dropped, one latent is over "
       f"the longest row: {found['dropped']:,}; prompts cut: "
       f"{found['prompts_cut']:,}",

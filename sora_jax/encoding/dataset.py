@@ -1,9 +1,10 @@
 """Caches the latents of a data set, so that the transformer trains from them.
 
-Of each clip: the posterior mean of the whole; tails that begin at seeded cuts
-and do not see what is before them (their first frame repeated 5 times in front,
-the two lead-in latents dropped); single frames encoded as one-frame videos; and
-the whole with a seeded box of it blanked, for what is known around a box.
+Of each clip: the posterior mean of the whole; suffixes that
+begin at seeded latents and do not see what is before them (their first frame
+repeated 5 times in front, the two lead-in latents dropped); single frames
+encoded as one-frame videos; and the whole with a seeded region of it blanked,
+for what is known around a region.
 These are what prompting knows of a clip, so that training never shows the model
 a known latent that has seen what is unknown.
 
@@ -22,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sora_jax import stations
-from sora_jax.data.loading import conditioning
+from sora_jax.data.loading import placement
 from sora_jax.data.store import latents
 from sora_jax.data.store import manifest as manifest_lib
 from sora_jax.data.store import shards
@@ -44,9 +45,9 @@ class Job:
   done: list
 
 
-def encode(model: pretrained.Model, data, out, *, seed: int = 0, tails: int = 2,
-           stills: int = 2, boxes: bool = True, batch: int = 16,
-           fit: sizes_lib.ResizePolicy | None = None,
+def encode(model: pretrained.Model, data, out, *, seed: int = 0, suffixes: int = 2,
+           keyframes: int = 2, regions: bool = True, batch: int = 16,
+           policy: sizes_lib.ResizePolicy | None = None,
            part: tuple[int, int] | None = None, report=None) -> dict | None:
   """Writes the latents of every split of a prepared data set.
 
@@ -56,12 +57,12 @@ def encode(model: pretrained.Model, data, out, *, seed: int = 0, tails: int = 2,
     model: the model folder whose VAE encodes.
     data: a folder of `prepare`.
     out: the folder to write.
-    seed: of the cuts, frames and boxes.
-    tails: tails stored of a video.
-    stills: single frames stored of a video.
-    boxes: whether a clip is stored with a box of it blanked, too.
+    seed: of the suffixes, keyframes and regions.
+    suffixes: stored of a video.
+    keyframes: single frames stored of a video.
+    regions: whether a clip is stored with a region of it blanked, too.
     batch: videos encoded at once.
-    fit: the sizes that clips are encoded at; their own by default.
+    policy: the sizes that clips are encoded at; their own by default.
     part: (i, n): only every n-th shard from the i-th on, 0 <= i < n, for n
       processes side by side; a call without it finishes the data set.
     report: called with (clips done, clips in all).
@@ -77,37 +78,37 @@ def encode(model: pretrained.Model, data, out, *, seed: int = 0, tails: int = 2,
   source = manifests["train"].info
   stride = vae.stride(model.vae.module)
   info = latents.describe(source, model.digest, stride, model.patch,
-                          model.vae.module.z, seed, tails, stills, boxes)
-  fit = fit or sizes_lib.ResizePolicy()
-  sizes = np.concatenate([np.stack([m.entries[k] for k in (
-      "frames", "height", "width")], 1) for m in manifests.values()])
-  info["fit"] = None if fit == sizes_lib.ResizePolicy() else {
-      **dataclasses.asdict(fit),
-      **sizes_lib.resize_report(sizes, fit, stride, model.patch)}
-  if (done := latents.begin(out, data, info)) is not None:
+                          model.vae.module.z, seed, suffixes, keyframes, regions)
+  policy = policy or sizes_lib.ResizePolicy()
+  sizes = np.concatenate([manifest_lib.sizes(m.entries)
+                          for m in manifests.values()])
+  info["resized"] = None if policy == sizes_lib.ResizePolicy() else {
+      **dataclasses.asdict(policy),
+      **sizes_lib.resize_report(sizes, policy, stride, model.patch)}
+  if (done := latents.start(out, data, info)) is not None:
     return done
-  sizes = sizes_lib.resized_all(sizes, fit, stride, model.patch)[:, 1:]
+  sizes = sizes_lib.resized_all(sizes, policy, stride, model.patch)[:, 1:]
   run = Encoder(model, shapes(map(tuple, np.unique(sizes, axis=0).tolist()),
                               stride, model.patch), batch)
   tokenizer = tokenizer_lib.of(manifests["train"])
   todo = [(split, shard) for split, m in manifests.items()
           for shard in range(m.info["shards"][split])]
   todo = todo[part[0]::part[1]] if part else todo
-  groups = {(split, shard): found for split, m in manifests.items()
+  batches = {(split, shard): found for split, m in manifests.items()
             for shard, found in enumerate(decode_batches.by_shard(m))}
   missing = [job for job in todo if not shards.is_written(out, *job)]
   size = lambda jobs: sum(int(times.sum()) for job in jobs
-                          for _, times in groups[job])
+                          for _, times in batches[job])
   total = size(todo)
   count = total - size(missing)
   with futures.ThreadPoolExecutor() as pool:
-    decoded = decode_batches.decoded(
+    decoded = decode_batches.decode(
         pool, [(manifests[job[0]], *group) for job in missing
-               for group in groups[job]], fit, stride, model.patch)
+               for group in batches[job]], policy, stride, model.patch)
 
     def written(job, rejects):
       nonlocal count
-      for (_, times), clips in zip(groups[job], decoded):
+      for (_, times), clips in zip(batches[job], decoded):
         yield from _records(run, clips, tokenizer, info, rejects)
         count += int(times.sum())
         if report:
@@ -128,16 +129,17 @@ def statistics(module: vae.VAE, params, manifest: manifest_lib.Manifest,
   """Mean and standard deviation [C] of the raw latents of a data set."""
   model = pretrained.Model(pretrained.Component(module, params),
                            np.zeros(module.z), np.ones(module.z))
-  rows = np.random.default_rng(0).permutation(len(manifest))[:clips]
-  stride, sizes = vae.stride(module), manifest.entries[rows]
-  sizes = set(zip(sizes["height"].tolist(), sizes["width"].tolist()))
+  some = np.random.default_rng(0).permutation(len(manifest))[:clips]
+  stride = vae.stride(module)
+  sizes = set(map(tuple, manifest_lib.sizes(
+      manifest.entries[some])[:, 1:].tolist()))
   run = Encoder(model, shapes(sizes, stride, model.patch), 16)
-  groups = decode_batches.of(manifest, np.sort(rows))
+  batches = decode_batches.split(manifest, np.sort(some))
   count, sums = 0, np.zeros((2, module.z))  # of the latents and their squares
   with futures.ThreadPoolExecutor() as pool:
-    for found in decode_batches.decoded(pool, [(manifest, *g) for g in groups],
-                                    sizes_lib.ResizePolicy(), stride,
-                                        model.patch):
+    for found in decode_batches.decode(
+        pool, [(manifest, *b) for b in batches],
+                                    sizes_lib.ResizePolicy(), stride, model.patch):
       jobs = [Job(clip[1], []) for clip in found if not isinstance(clip, dict)]
       run(jobs)
       for job in jobs:
@@ -228,7 +230,7 @@ def encode_part(module, params, video, ctx, size):
 
 
 def _records(run: Encoder, found, tokenizer, info: dict, rejects: list):
-  """Yields the records of decoded clips and their manifest rows."""
+  """Yields the records of decoded clips and their manifest entries."""
   stride, patch = vae.stride(run.model.vae.module), run.model.patch
   st, clips, jobs = stride[0], [], []
   for clip in found:
@@ -238,40 +240,44 @@ def _records(run: Encoder, found, tokenizer, info: dict, rejects: list):
     item, video, times = clip
     size = video.shape[:3]
     grid = sizes_lib.grid_size(sizes_lib.latent_size(size, stride, patch), patch)
-    cuts, frames, box = choose(info["latent_seed"], item.key, len(video), grid,
-                               info["tails"], info["stills"], info["boxes"])
-    last = sizes_lib.pad_to(video, (st * (grid[0] - 1) + 1, *size[1:]))
+    starts, frames, region = choose(
+        info["latent_seed"], item.key, len(video), grid, info["suffixes"],
+        info["keyframes"], info["regions"])
+    last = sizes_lib.pad_to(video, (frames_lib.frame_count(grid[0], st),
+                                    *size[1:]))
     whole = Job(video, [])
-    tails = {c: Job(frames_lib.lead_in(last[st * (c - 1) + 1:]), [])
-             for c in cuts}
-    stills = {f: Job(video[f:f + 1], []) for f in frames}
-    blind = box and Job(frames_lib.without_region(
-        video, frames_lib.region_of_tokens(box, stride, patch)), [])
-    clips.append((item, size, times, whole, tails, stills, box, blind))
-    jobs += [whole, *tails.values(), *stills.values(), *([blind] if box else [])]
+    suffixes = {c: Job(frames_lib.lead_in(
+        last[frames_lib.first_frame(c, st):]), []) for c in starts}
+    keyframes = {f: Job(video[f:f + 1], []) for f in frames}
+    masked = region and Job(frames_lib.without_region(
+        video, frames_lib.region_of_tokens(region, stride, patch)), [])
+    clips.append((item, size, times, whole, suffixes, keyframes, region, masked))
+    jobs += [whole, *suffixes.values(), *keyframes.values(),
+             *([masked] if region else [])]
   run(jobs)
-  for item, size, times, whole, tails, stills, box, blind in clips:
+  for item, size, times, whole, suffixes, keyframes, region, masked in clips:
     record = latents.Record(
         z=whole.done[0], captions=item.captions, fps=item.fps, size=size,
-        tails={c: job.done[0][frames_lib.LEAD_IN_LATENTS:] for c, job in tails.items()},
-        stills={f: job.done[0] for f, job in stills.items()},
-        box=box, blind=box and blind.done[0])
-    yield latents.encode(record), latents.row(record, tokenizer), times
+        suffixes={c: job.done[0][frames_lib.LEAD_IN_LATENTS:]
+                  for c, job in suffixes.items()},
+        keyframes={f: job.done[0] for f, job in keyframes.items()},
+        region=region, masked=region and masked.done[0])
+    yield latents.encode(record), latents.entry(record, tokenizer), times
 
 
 def choose(seed: int, key: str, frames: int, grid: tuple[int, int, int],
-           tails: int, stills: int, boxes: bool):
+           suffixes: int, keyframes: int, regions: bool):
   """What is stored of a clip besides the whole.
 
   Returns:
-    The latents that tails begin at, the frames stored as stills, and the box
-    (masks.boxes) that is blanked, None without one.
+    The latents that suffixes begin at, the frames stored as keyframes, and the
+    region (placement.draw_regions) that is blanked, None without one.
   """
   word = hashlib.blake2b(key.encode(), digest_size=8).digest()
   rng = np.random.default_rng([seed, int.from_bytes(word, "little")])
   pick = lambda values, n: sorted(
       rng.choice(values, min(n, len(values)), replace=False).tolist())
-  cuts, singles = pick(np.arange(1, grid[0]), tails), pick(
-      np.arange(1, frames), stills)
-  box = conditioning.draw_regions(rng, np.array([grid]))[0].tolist()
-  return cuts, singles, tuple(box) if boxes and box[0] >= 0 else None
+  starts, singles = pick(np.arange(1, grid[0]), suffixes), pick(
+      np.arange(1, frames), keyframes)
+  region = placement.draw_regions(rng, np.array([grid]))[0].tolist()
+  return starts, singles, tuple(region) if regions and region[0] >= 0 else None

@@ -4,6 +4,8 @@ A shard of long clips is larger than memory once it is decoded: 256 clips of 5
 seconds at 480p are 25 GB.
 """
 
+from collections.abc import Iterator, Sequence
+from concurrent import futures
 import functools
 
 import numpy as np
@@ -14,70 +16,79 @@ from sora_jax.data.store import records
 from sora_jax.geometry import sizes
 from sora_jax.media import video_io
 
-BYTES = 2**29  # of the frames of a group
+BYTES = 2**29  # of the frames of a batch
+
+# Manifest indices of clips, and how often each is there.
+Clips = tuple[np.ndarray, np.ndarray]
 
 
-def by_shard(manifest: manifest_lib.Manifest):
-  """The groups (`of`) of every shard, whose rows a manifest has together."""
+def by_shard(manifest: manifest_lib.Manifest) -> list[list[Clips]]:
+  """The batches of every shard, whose entries a manifest has together."""
   bounds = np.searchsorted(manifest.entries["shard"], np.arange(
       manifest.info["shards"][manifest.split] + 1))
-  return [of(manifest, np.arange(start, stop))
+  return [split(manifest, np.arange(start, stop))
           for start, stop in zip(bounds, bounds[1:])]
 
 
-def of(manifest: manifest_lib.Manifest, rows: np.ndarray, most: int = BYTES):
-  """Rows of a manifest in groups of at most `most` bytes, or of one clip.
+def split(manifest: manifest_lib.Manifest, indices: np.ndarray,
+          most: int = BYTES) -> list[Clips]:
+  """Splits clips into batches of at most `most` bytes, or of one clip.
 
-  Returns:
-    [(rows, times)]: of each clip a row, and how often it is there. One of a
-    weighted mixture has several rows and one record.
+  A clip of a weighted mixture has several entries and one record; it is in one
+  batch, once.
   """
-  place = np.stack([manifest.entries["shard"][rows], manifest.entries["record"][rows]])
+  entries = manifest.entries[indices]
+  place = np.stack([entries["shard"], entries["record"]])
   _, once, times = np.unique(place, axis=1, return_index=True,
                              return_counts=True)
-  rows = rows[once]
-  size = 3 * np.stack([manifest.entries[k][rows].astype(np.int64) for k in (
-      "frames", "height", "width")]).prod(0)
+  indices = indices[once]
+  size = 3 * manifest_lib.sizes(
+      manifest.entries[indices]).astype(np.int64).prod(1)
   starts, held = [0], 0
   for i, n in enumerate(size):
     if held and held + n > most:
       starts.append(i)
       held = 0
     held += n
-  return [(rows[i:j], times[i:j]) for i, j in zip(starts, [*starts[1:], None])]
+  return [(indices[i:j], times[i:j])
+          for i, j in zip(starts, [*starts[1:], None])]
 
 
-def decoded(pool, groups, fit: sizes.ResizePolicy, stride, patch):
-  """Decodes groups in the threads of a pool, one ahead of who reads.
+def decode(pool: futures.ThreadPoolExecutor,
+           batches: Sequence[tuple[manifest_lib.Manifest, np.ndarray,
+                                   np.ndarray]],
+           policy: sizes.ResizePolicy, stride: tuple[int, int, int],
+           patch: sizes.Patch) -> Iterator[list]:
+  """Decodes batches in the threads of a pool, one ahead of who reads.
 
   Args:
-    pool: a ThreadPoolExecutor.
-    groups: (manifest, rows, times) of each.
-    fit: the sizes that clips are brought to.
+    pool: of threads.
+    batches: (manifest, indices, times) of each.
+    policy: the sizes that clips are brought to.
     stride: of the VAE.
     patch: of the tokens.
 
   Yields:
-    For each group a list of (item, video uint8 [T, H, W, 3], how often it is
+    For each batch a list of (item, video uint8 [T, H, W, 3], how often it is
     there), or of the Rejected where a clip cannot be read.
   """
 
-  def one(manifest, row, times):
+  def one(manifest, index, times):
     try:
-      item = records.read(manifest, row)
+      item = records.read(manifest, index)
       video = video_io.read(item.data)[0]
-      return item, sizes.resize(video, fit, stride, patch), times
+      return item, sizes.resize(video, policy, stride, patch), times
     except ValueError as e:
-      return stations.Rejected(row, str(e))
+      return stations.Rejected(index, str(e))
 
-  def begin(manifest, rows, times):
-    return pool.map(functools.partial(one, manifest), rows.tolist(),
+  def submit(manifest, indices, times):
+    return pool.map(functools.partial(one, manifest), indices.tolist(),
                     times.tolist())
 
-  if not groups:
+  if not batches:
     return
-  coming = begin(*groups[0])
-  for after in groups[1:]:
-    now, coming = list(coming), begin(*after)
+  coming = submit(*batches[0])
+  for after in batches[1:]:
+    now, coming = list(coming), submit(*after)
     yield now
   yield list(coming)

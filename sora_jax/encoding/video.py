@@ -70,20 +70,20 @@ def reconstruct(part: pretrained.Component, video: np.ndarray) -> np.ndarray:
 
 
 def latents(model: pretrained.Model, video: np.ndarray,
-            tail: bool = False) -> np.ndarray:
+            suffix: bool = False) -> np.ndarray:
   """Normalised latents [t, h, w, C] float32 of a video uint8 [T, H, W, 3].
 
   Args:
     model: with the VAE and its statistics.
     video: of any size; extended to whole tokens and latents.
-    tail: whether it is the end of something, and no latent covers one frame:
+    suffix: whether it is the end of something, and no latent covers one frame:
       t = T / 4, each of them encoded without knowing what came before.
   """
-  video = frames_lib.lead_in(video) if tail else video
+  video = frames_lib.lead_in(video) if suffix else video
   z = vae.normalise(encode(model.vae, video, model.patch),
                     np.asarray(model.latent_mean, np.float32),
                     np.asarray(model.latent_std, np.float32))[0]
-  return z[frames_lib.LEAD_IN_LATENTS:] if tail else z
+  return z[frames_lib.LEAD_IN_LATENTS:] if suffix else z
 
 
 def cover(video: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:

@@ -72,7 +72,7 @@ def extend(model: pretrained.Model, video: np.ndarray, frames: int, fps: float,
     video, more = video[odd:], frames + odd
   before = frames_lib.latent_count(more, st)
   suffix = frames_lib.fill_suffix(video, st)
-  parts = [before, video_lib.latents(model, suffix, tail=True)]
+  parts = [before, video_lib.latents(model, suffix, suffix=True)]
   total = count + frames
   if direction == "both":
     total += frames + len(suffix) - len(video)
@@ -112,7 +112,7 @@ def loop(model: pretrained.Model, video: np.ndarray, frames: int, fps: float,
   video = frames_lib.fill_suffix(video[:max(len(video) // st, 1) * st], st)
   new = frames_lib.suffix_latents(frames, st)
   return canvas_lib.of_parts(
-      [video_lib.latents(model, video, tail=True), new], model.patch, fps=fps,
+      [video_lib.latents(model, video, suffix=True), new], fps=fps,
       size=(video.shape[2], video.shape[1]),
       frames=len(video) + frames_lib.suffix_frames(new, st),
       wraps=True)

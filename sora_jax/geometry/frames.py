@@ -15,12 +15,10 @@ Frames and latents are integers or integer arrays alike.
 
 import numpy as np
 
-from sora_jax.geometry import sizes
-
+Size = tuple[int, int, int]  # along (t, y, x)
+Region = tuple[int, int, int, int, int, int]
 LEAD_IN = 5  # repetitions of a suffix's first frame: two latents of stride 4
 LEAD_IN_LATENTS = 2
-
-Region = tuple[int, int, int, int, int, int]
 
 
 def latent_count(frames, st: int):
@@ -106,8 +104,8 @@ def lead_in(video: np.ndarray) -> np.ndarray:
   return np.concatenate([first, video], axis=-4)
 
 
-def widen_region(size: tuple[int, int, int], region: Region,
-                 stride: tuple[int, int, int], patch: sizes.Patch) -> Region:
+def widen_region(size: Size, region: Region, stride: Size,
+                 patch: Size) -> Region:
   """The smallest region of whole tokens around a region, cut to the video.
 
   Args:
@@ -127,8 +125,7 @@ def widen_region(size: tuple[int, int, int], region: Region,
   return (x0, y0, x1 - x0, y1 - y0, t0, min(last_frame(last, st) + 1, frames))
 
 
-def tokens_of_region(region: Region, stride: tuple[int, int, int],
-                     patch: sizes.Patch) -> Region:
+def tokens_of_region(region: Region, stride: Size, patch: Size) -> Region:
   """t0, t1, y0, y1, x0, x1: the tokens that a region touches.
 
   Args:
@@ -142,8 +139,7 @@ def tokens_of_region(region: Region, stride: tuple[int, int, int],
           -(-(y + h) // sh), x // sw, -(-(x + w) // sw))
 
 
-def region_of_tokens(tokens: Region, stride: tuple[int, int, int],
-                     patch: sizes.Patch) -> Region:
+def region_of_tokens(tokens: Region, stride: Size, patch: Size) -> Region:
   """The x, y, w, h, t0, t1 in pixels and frames of a box of tokens.
 
   Args:

@@ -15,8 +15,10 @@ import functools
 import numpy as np
 import PIL.Image
 
+from sora_jax.geometry import frames as frames_lib
+
 Patch = tuple[int, int, int]
-DEFAULT_PATCH = (1, 2, 2)  # of the open transformers, and of ours
+DEFAULT_PATCH: Patch = (1, 2, 2)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +43,12 @@ def token_count(size, stride, patch) -> np.ndarray:
   """Tokens of clips of `size` [.., 3] (T, H, W)."""
   frames, height, width = np.moveaxis(np.asarray(size, np.int64), -1, 0)
   st, sh, sw = (s * p for s, p in zip(stride, patch))
-  return ((-(-(frames - 1) // st) + 1) * -(-height // sh) * -(-width // sw))
+  return frames_lib.latent_count(frames, st) * -(-height // sh) * -(-width // sw)
+
+
+def latent_tokens(height, width, patch: Patch):
+  """Tokens of one latent of (h, w), integers or arrays."""
+  return (height // patch[1]) * (width // patch[2])
 
 
 def resized(size: tuple[int, int, int], policy: ResizePolicy, stride,
@@ -144,17 +151,17 @@ def padded_size(video: tuple[int, int, int], stride: tuple[int, int, int],
   multiple of stride x patch.
   """
   frames, height, width = video
-  st, sh, sw = stride
+  st, sh, sw = (s * p for s, p in zip(stride, patch))
   up = lambda n, m: -(-n // m) * m
-  return (up(frames - 1, st * patch[0]) + 1, up(height, sh * patch[1]),
-          up(width, sw * patch[2]))
+  return (frames_lib.frame_count(frames_lib.latent_count(frames, st), st),
+          up(height, sh), up(width, sw))
 
 
 def latent_size(video: tuple[int, int, int], stride: tuple[int, int, int],
                 patch: Patch = DEFAULT_PATCH) -> tuple[int, int, int]:
   """The (t, h, w) of the latents of a video of (T, H, W), after padding."""
   frames, height, width = padded_size(video, stride, patch)
-  return ((frames - 1) // stride[0] + 1, height // stride[1],
+  return (frames_lib.latent_count(frames, stride[0]), height // stride[1],
           width // stride[2])
 
 

@@ -1,32 +1,34 @@
 """The manifest of latents that a prepared data set will have, before encoding.
 
-Sizes are exact. The cuts of tails, the still frames and the boxes are drawn as
-`encode` draws them but with another seed, and the tokens of captions are
-estimated from their words.
+Sizes are exact. Suffixes, keyframes and regions are drawn as `encode` draws
+them but with another seed, and the tokens of captions are estimated from their
+words.
 """
 
 import dataclasses
 
 import numpy as np
 
-from sora_jax.data.loading import conditioning
+from sora_jax.data.loading import placement
 from sora_jax.data.store import latents
 from sora_jax.data.store import manifest as manifest_lib
 from sora_jax.geometry import sizes as sizes_lib
 
 TOKENS_A_WORD = 1.5  # of English in a sentencepiece vocabulary
-STORED = 2  # tails and stills of a clip, the default of `encode`
+STORED = 2  # suffixes, and keyframes, of a clip: the default of `encode`
 
 
-def manifest(pixels: manifest_lib.Manifest, fit: sizes_lib.ResizePolicy, stride,
-             patch=sizes_lib.DEFAULT_PATCH) -> manifest_lib.Manifest:
+def manifest(pixels: manifest_lib.Manifest, policy: sizes_lib.ResizePolicy,
+             stride: tuple[int, int, int],
+             patch: sizes_lib.Patch = sizes_lib.DEFAULT_PATCH
+             ) -> manifest_lib.Manifest:
   """A manifest of latents that can be planned, but not read.
 
-  A clip that is too long for the limit of `fit` at any size is left out.
+  A clip that is too long for the limit of `policy` at any size is left out.
 
   Args:
     pixels: of a prepared data set.
-    fit: what is done to sizes when encoding.
+    policy: what is done to sizes when encoding.
     stride: of the VAE that will encode.
     patch: of the tokens.
 
@@ -34,33 +36,30 @@ def manifest(pixels: manifest_lib.Manifest, fit: sizes_lib.ResizePolicy, stride,
     ValueError: all clips are too long.
   """
   source = pixels.entries
-  sizes = sizes_lib.resized_all(np.stack(
-      [source[k] for k in ("frames", "height", "width")], 1), fit, stride,
-                           patch)
+  sizes = sizes_lib.resized_all(manifest_lib.sizes(source), policy, stride, patch)
   keep = np.flatnonzero(sizes[:, 0] > 0)
   if not len(keep):
     raise ValueError(f"all {len(source)} clips of {pixels.root} have more than "
-                     f"{fit.limit} tokens at any size: cut them shorter")
+                     f"{policy.limit} tokens at any size: cut them shorter")
   source, sizes = source[keep], sizes[keep]
-  rows = np.zeros(len(source), latents.LATENTS)
+  entries = np.zeros(len(source), latents.LATENTS)
   for name in ("shard", "record", "fps"):
-    rows[name] = source[name]
+    entries[name] = source[name]
   for name, size in zip(("frames", "height", "width"), sizes.T):
-    rows[name] = size
-  rows["t"] = -(-(sizes[:, 0] - 1) // stride[0]) + 1
-  for name, side, s, p in zip("hw", sizes.T[1:], stride[1:], patch[1:]):
-    rows[name] = -(-side // (s * p)) * p
+    entries[name] = size
+  for name, size in zip("thw", sizes_lib.latent_size(sizes.T, stride, patch)):
+    entries[name] = size
   rng = np.random.default_rng(0)
-  rows["cuts"] = _drawn(rng, rows["t"] - 1)
-  rows["stills"] = _drawn(rng, rows["frames"] - 1)
-  rows["box"] = conditioning.draw_regions(rng, np.stack(
-      [rows["t"], rows["h"] // patch[1], rows["w"] // patch[2]], 1))
-  rows["text"] = np.ceil(source["words"] * TOKENS_A_WORD).astype(int)[:, None]
-  rows["text"] += 1  # EOS
+  entries["suffix_starts"] = _drawn(rng, entries["t"] - 1)
+  entries["keyframes"] = _drawn(rng, entries["frames"] - 1)
+  entries["region"] = placement.draw_regions(rng, np.stack(
+      sizes_lib.grid_size([entries[k] for k in "thw"], patch), 1))
+  tokens = np.ceil(source["words"] * TOKENS_A_WORD).astype(int)
+  entries["text_tokens"] = tokens[:, None] + 1  # EOS
   info = {**pixels.info, "kind": "latents", "stride": list(stride),
-          "patch": list(patch), "fit": dataclasses.asdict(fit),
-          "predicted": True}
-  return manifest_lib.Manifest(pixels.root, pixels.split, rows, info)
+          "patch": list(patch), "resized": dataclasses.asdict(policy),
+          "estimated": True}
+  return manifest_lib.Manifest(pixels.root, pixels.split, entries, info)
 
 
 def _drawn(rng: np.random.Generator, most: np.ndarray) -> np.ndarray:

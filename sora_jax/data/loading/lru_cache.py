@@ -1,13 +1,16 @@
-"""A bounded memory of values that are dear to make: least recently used go.
+"""An LRU cache of values that are dear to make, shared by threads.
 
-Plans are pure; this only spares work. Threads share it: a value is made once,
-and different values are made side by side.
+Plans are pure; this only spares work. A value is made once, and different
+values are made side by side.
 """
 
-import collections
+from collections.abc import Callable, Hashable
 from concurrent import futures
 import dataclasses
 import threading
+from typing import Any
+
+import cachetools
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -15,20 +18,31 @@ class LRUCache:
   """Values by key, of at most `limit` in total weight.
 
   Attributes:
-    limit: of the sum of weights; what is being made is not in it yet.
-    entries: key -> (value, weight), the latest used last.
+    limit: of the sum of weights; what is being made is not in it yet. A value
+      above it is made again each time.
+    entries: key -> (value, weight).
     making: key -> the future that whoever else asks for the value waits on.
     lock: of the two, held to look up and to insert, never to make.
   """
 
   limit: int
-  entries: collections.OrderedDict = dataclasses.field(
-      default_factory=collections.OrderedDict, repr=False)
-  making: dict = dataclasses.field(default_factory=dict, repr=False)
-  total: list = dataclasses.field(default_factory=lambda: [0], repr=False)
-  lock: object = dataclasses.field(default_factory=threading.Lock, repr=False)
+  entries: cachetools.LRUCache = dataclasses.field(init=False, repr=False)
+  making: dict[Hashable, futures.Future] = dataclasses.field(
+      default_factory=dict, repr=False)
+  lock: threading.Lock = dataclasses.field(default_factory=threading.Lock,
+                                           repr=False)
 
-  def get(self, key, make, weigh=lambda value: 1):
+  def __post_init__(self):
+    object.__setattr__(self, "entries", cachetools.LRUCache(
+        self.limit, getsizeof=lambda entry: entry[1]))
+
+  @property
+  def weight(self) -> int:
+    """The sum of the weights."""
+    return self.entries.currsize
+
+  def get(self, key: Hashable, make: Callable[[], Any],
+          weigh: Callable[[Any], int] = lambda value: 1) -> Any:
     """The value of `key`, from make() if it is not remembered.
 
     An error of make() reaches everyone who waits for the value, and is not
@@ -36,7 +50,6 @@ class LRUCache:
     """
     with self.lock:
       if key in self.entries:
-        self.entries.move_to_end(key)
         return self.entries[key][0]
       future = self.making.get(key)
       if mine := future is None:
@@ -53,9 +66,7 @@ class LRUCache:
       raise
     with self.lock:
       del self.making[key]
-      self.entries[key] = value, weight
-      self.total[0] += weight
-      while self.total[0] > self.limit and len(self.entries) > 1:
-        self.total[0] -= self.entries.popitem(last=False)[1][1]
+      if weight <= self.limit:
+        self.entries[key] = value, weight
     future.set_result(value)
     return value

@@ -1,13 +1,14 @@
-"""Packs views of different token counts into rows of a few lengths.
+"""Packs examples of different token counts into rows of a few lengths.
 
-Best fit with a bounded number of open rows: a view goes to the open row that it
-fills best and that has room for its prompt and one more segment. If there is
-none, a row is opened of the shape that views like this one would fill best, and
-the fullest row is closed when too many are open. Views arrive in groups, the
-longest of a group first: the small ones then fill what is left.
+Best fit with a bounded number of open rows: an example goes to the open row
+that it fills best and that has room for its prompt and one more segment. If
+there is none, a row is opened of the shape that examples like this one would
+fill best, and the fullest row is closed when too many are open. Examples arrive
+in groups, the longest of a group first: the small ones then fill what is left.
 """
 
 import bisect
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -16,25 +17,25 @@ GROUP = 256
 TIE = 0.05  # waste of a row by which the shorter shape is preferred
 
 
-def pack(tokens: np.ndarray, text_tokens: np.ndarray, lengths, text: int,
-         segments: int) -> tuple[np.ndarray, np.ndarray]:
-  """Assigns views to rows.
+def pack(tokens: np.ndarray, text_tokens: np.ndarray, lengths: Sequence[int],
+         text: int, segments: int) -> tuple[np.ndarray, np.ndarray]:
+  """Assigns examples to rows.
 
   Args:
-    tokens: [N] tokens of each view, at most max(lengths).
-    text_tokens: [N] text tokens of each view, at most `text`.
+    tokens: [N] tokens of each example, at most max(lengths).
+    text_tokens: [N] text tokens of each example, at most `text`.
     lengths: row lengths, ascending.
     text: text tokens of a row.
-    segments: views of a row, at most.
+    segments: examples of a row, at most.
 
   Returns:
-    (row of each view [N], shape of each row [R] as an index of lengths).
+    (row of each example [N], shape of each row [R] as an index of lengths).
   """
   tokens, text_tokens = np.asarray(tokens), np.asarray(text_tokens)
   least = int(text_tokens.min(initial=text))
   spare, seats, name = [0] * OPEN, [0] * OPEN, [0] * OPEN
   # An open row is room x OPEN + slot, so that sorted codes are rows by room.
-  # Rows that no view can enter any more wait apart until they are closed.
+  # Rows that no example can enter any more wait apart until they are closed.
   rows_by_room, shut = [], []
   free = list(range(OPEN))[::-1]
   of, shapes = np.empty(len(tokens), np.int64), []
@@ -64,14 +65,13 @@ def pack(tokens: np.ndarray, text_tokens: np.ndarray, lengths, text: int,
 
 
 def _best_shape(tokens: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-  """Which shape each view opens: the least waste if filled by its like."""
+  """Which shape each example opens: the least waste if filled by its like."""
   waste = np.where(lengths >= tokens[:, None],
                    lengths % tokens[:, None] / lengths, np.inf)
   return (waste <= waste.min(1, keepdims=True) + TIE).argmax(1)
 
 
 def rows(of: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-  """The views of each row: those of row r are views[bounds[r]:bounds[r + 1]]."""
-  views = np.argsort(of, kind="stable")
-  bounds = np.searchsorted(of[views], np.arange(count + 1))
-  return views, bounds
+  """(order, bounds): row r holds the examples order[bounds[r]:bounds[r + 1]]."""
+  order = np.argsort(of, kind="stable")
+  return order, np.searchsorted(of[order], np.arange(count + 1))

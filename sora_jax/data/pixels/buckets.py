@@ -56,7 +56,7 @@ class PixelConfig:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class PixelPlan:
-  """A planned stream of pixel batches; see `pixel_plan`.
+  """A planned stream of pixel batches, a contracts.Plan; see `pixel_plan`.
 
   Attributes:
     manifest: the prepared data.
@@ -64,6 +64,7 @@ class PixelPlan:
     eligible: per bucket, the clips that are large and long enough.
     shares: per bucket, its steps in a block.
     events: counts of what went wrong while reading.
+    orders: the latest orders of buckets and of clips.
   """
 
   manifest: manifest_lib.Manifest
@@ -72,7 +73,7 @@ class PixelPlan:
   shares: tuple[int, ...]
   events: collections.Counter = dataclasses.field(
       default_factory=collections.Counter)
-  memory: lru_cache.LRUCache = dataclasses.field(
+  orders: lru_cache.LRUCache = dataclasses.field(
       default_factory=lambda: lru_cache.LRUCache(16), repr=False)
 
   @functools.cached_property
@@ -100,14 +101,13 @@ def pixel_plan(manifest: manifest_lib.Manifest, cfg: PixelConfig) -> PixelPlan:
   Raises:
     ValueError: a bucket that no clip, or less than a batch of clips, fills.
   """
-  rows, eligible = manifest.entries, []
+  sizes, eligible = manifest_lib.sizes(manifest.entries), []
   for t, h, w, size, _ in cfg.buckets:
-    found = np.flatnonzero((rows["frames"] >= t) & (rows["height"] >= h)
-                           & (rows["width"] >= w)).astype(np.int32)
+    found = np.flatnonzero((sizes >= (t, h, w)).all(1)).astype(np.int32)
     if len(found) < size:
       raise ValueError(
           f"the bucket of {t} frames of {w}x{h} takes {size} clips a batch and "
-          f"{len(found)} of the {len(rows)} clips of {manifest.root} are large "
+          f"{len(found)} of the {len(manifest)} clips of {manifest.root} are large "
           "and long enough: prepare more, or give smaller buckets or batches")
     eligible.append(found)
   weights = np.array([b[4] for b in cfg.buckets], float)
@@ -148,7 +148,7 @@ def _place(plan: PixelPlan, step: int) -> tuple[int, int]:
       before[at] = np.arange(len(at))
     return order, before
 
-  order, before = plan.memory.get(("block", block), make)
+  order, before = plan.orders.get(("block", block), make)
   bucket = int(order[offset])
   steps = block * plan.shares[bucket] + int(before[offset])
   return bucket, steps * plan.cfg.buckets[bucket][3]

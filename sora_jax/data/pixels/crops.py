@@ -31,8 +31,8 @@ def crop(plan, bucket: int, n: int) -> np.ndarray:
   at, places = rng.random(), rng.random((plan.cfg.candidates, 2))
   for tries in range(TRIES):
     index = clip(plan, bucket, n + tries)
-    row = plan.manifest.entries[index]
-    start = int(at * (int(row["frames"]) - t + 1))
+    entry = plan.manifest.entries[index]
+    start = int(at * (int(entry["frames"]) - t + 1))
     try:
       video = _read(plan, index, t, start)
       spare = np.array(video.shape[1:3]) - (h, w) + 1
@@ -50,15 +50,15 @@ def crop(plan, bucket: int, n: int) -> np.ndarray:
 
 def _read(plan, index: int, t: int, start: int):
   """Frames start .. start + t of a clip; a small one is kept whole."""
-  row = plan.manifest.entries[index]
-  size = (int(row["height"]), int(row["width"]), 3)
-  frames = int(row["frames"])
+  entry = plan.manifest.entries[index]
+  size = (int(entry["height"]), int(entry["width"]), 3)
+  frames = int(entry["frames"])
 
   def read(count, first):
     item = records.read(plan.manifest, index)
     video, _ = video_io.read(item.data, count, first)
     if video.shape != (count, *size):
-      raise ValueError(f"is {video.shape[:3]} where its manifest row says "
+      raise ValueError(f"is {video.shape[:3]} where its entry in the manifest says "
                        f"{(count, *size[:2])}")
     return video
 
@@ -83,6 +83,6 @@ def clip(plan, bucket: int, n: int) -> int:
   if len(found) > LARGE:
     return int(found[shuffle.permuted([i], len(found), shuffle.keys(
         plan.cfg.seed, len(plan.eligible) * epoch + bucket))[0]])
-  order = plan.memory.get((bucket, epoch), lambda: np.random.default_rng(
+  order = plan.orders.get((bucket, epoch), lambda: np.random.default_rng(
       [plan.cfg.seed, 2, bucket, epoch]).permutation(len(found)))
   return int(found[order[i]])

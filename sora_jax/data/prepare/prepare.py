@@ -90,7 +90,7 @@ def prepare(source: str | Sequence[str], out: str | os.PathLike,
     raise ValueError(f"{out} lies in {around}, where what is written would be "
                      "read as clips: give a folder outside of it")
   description = {**job.describe(items.exact.all()), "items": len(items)}
-  if (done := shards.check(out, description)) is not None:
+  if (done := shards.find_finished(out, description)) is not None:
     fingerprint.check(out, items.fingerprint)
     return done
   run = functools.partial(_run, workers, quiet, beam)
@@ -104,7 +104,7 @@ def prepare(source: str | Sequence[str], out: str | os.PathLike,
     raise _nothing(out, job, description, len(rejects))
   if dry_run:
     return summary
-  shards.begin(out, description)
+  shards.start(out, description)
   fingerprint.begin(out, items.fingerprint)
   parts = write.divide(clips, job)
   todo = [(*p, parts[p]) for p in parts if not shards.is_written(out, *p)]

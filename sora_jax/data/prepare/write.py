@@ -68,7 +68,7 @@ def write_shard(out: str, job: job_lib.Job,
         rejects.append(stations.Rejected(
             clip.item, scans.reason_of(e, file), clip.key))
         continue
-      yield (records.encode(found), records.row(found),
+      yield (records.encode(found), records.entry(found),
              clip.times if split == "train" else 1)
 
   shards.write_shard(out, split, shard, each(), manifest.PIXELS, rejects)

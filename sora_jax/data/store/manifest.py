@@ -7,16 +7,14 @@ import dataclasses
 import hashlib
 import json
 import os
-from typing import Any
 
 import numpy as np
 
 from sora_jax import files
+from sora_jax.data.store import old_names
 from sora_jax.data.store import record_file
 
 CHUNK = 2**20  # entries that are hashed at once
-# What dataset.json said before -> says now.
-RENAMED = {"piece_seconds": "chunk_seconds", "near": "phash_distance"}
 PIXELS = np.dtype([
     ("shard", np.int32), ("record", np.int32), ("frames", np.int32),
     ("height", np.int32), ("width", np.int32), ("fps", np.float32),
@@ -32,20 +30,24 @@ class Manifest:
     split: "train" or "test".
     entries: structured array, one entry per record.
     info: the contents of dataset.json.
+    stored: the same as it is stored, where that has old names.
   """
 
   root: str
   split: str
   entries: np.ndarray = dataclasses.field(repr=False, compare=False)
   info: dict = dataclasses.field(repr=False, compare=False)
+  stored: dict | None = dataclasses.field(default=None, repr=False,
+                                          compare=False)
 
   def __len__(self) -> int:
     return len(self.entries)
 
   @property
   def digest(self) -> str:
-    """sha256 of the entries and of what dataset.json says."""
-    digest = hashlib.sha256(json.dumps(self.info, sort_keys=True).encode())
+    """sha256 of the entries and of what dataset.json says, as it is stored."""
+    info = self.info if self.stored is None else self.stored
+    digest = hashlib.sha256(json.dumps(info, sort_keys=True).encode())
     for start in range(0, len(self.entries), CHUNK):
       digest.update(self.entries[start:start + CHUNK].tobytes())
     return digest.hexdigest()
@@ -58,17 +60,18 @@ class Manifest:
     return record_file.reader(path).read(int(entry["record"]))
 
 
-def open_manifest(root, split: str = "train") -> Manifest:
+def open_manifest(root: str | os.PathLike, split: str = "train") -> Manifest:
   """The manifest of a split of a prepared or encoded data set.
 
   Raises:
     ValueError: no data set, no such split, or an empty one.
   """
   root = os.fspath(root)
-  info = read_info(root)
-  if info is None:
+  stored = _read(root)
+  if stored is None:
     raise ValueError(f"{root} holds no finished data set (no dataset.json): run "
                      "sora-jax prepare or encode to the end")
+  info = _renamed(root, stored)
   path = os.path.join(root, f"{split}.npy")
   if not os.path.isfile(path):
     raise ValueError(f"{root} has no split {split!r}; it has "
@@ -81,11 +84,30 @@ def open_manifest(root, split: str = "train") -> Manifest:
     raise ValueError(f"{path} is damaged: it holds no entries of a manifest")
   if not len(entries):
     raise ValueError(f"{path} lists 0 clips")
-  return Manifest(root, split, entries, info)
+  return Manifest(root, split, old_names.entries(entries), info,
+                  None if info is stored else stored)
 
 
-def read_info(root) -> dict | None:
-  """dataset.json, None when there is none."""
+def read_info(root: str | os.PathLike) -> dict | None:
+  """dataset.json, in the names of this format; None when there is none.
+
+  Raises:
+    ValueError: it is damaged, or of a format that is not known yet.
+  """
+  stored = _read(root)
+  return stored if stored is None else _renamed(root, stored)
+
+
+def _renamed(root, stored: dict) -> dict:
+  """A dataset.json in the names of this format."""
+  try:
+    return old_names.info(stored)
+  except ValueError as e:
+    raise ValueError(f"{os.path.join(root, 'dataset.json')} {e}") from e
+
+
+def _read(root) -> dict | None:
+  """dataset.json as it is stored, None when there is none."""
   path = os.path.join(root, "dataset.json")
   info = files.find_json(path)
   for key in ("shards", "clips"):
@@ -94,11 +116,9 @@ def read_info(root) -> dict | None:
   return info
 
 
-def renamed(value: Any) -> Any:
-  """What an older version wrote, by the names of today."""
-  if isinstance(value, dict):
-    return {RENAMED.get(k, k): renamed(v) for k, v in value.items()}
-  return value
+def sizes(entries: np.ndarray) -> np.ndarray:
+  """[N, 3] int32: the (T, H, W) of entries in frames and pixels."""
+  return np.stack([entries[k] for k in ("frames", "height", "width")], 1)
 
 
 def shard_name(split: str, shard: int, shards: int) -> str:

@@ -55,7 +55,7 @@ def decode(record: bytes) -> stations.Item:
       fps=float(d["fps"]))
 
 
-def row(item: stations.Item) -> tuple:
+def entry(item: stations.Item) -> tuple:
   """The manifest fields of an item after shard and record."""
   return (item.frames, item.height, item.width, item.fps,
           len(item.captions[0].split()))
@@ -66,7 +66,7 @@ def read(manifest: manifest_lib.Manifest, index: int) -> stations.Item:
   return decode(manifest.record(index))
 
 
-def write_tfds(root, info: dict) -> None:
+def write_tfds(root: str | os.PathLike, info: dict) -> None:
   """Adds the files by which TFDS knows a finished folder."""
   template = tfds.core.ShardedFileTemplate(
       data_dir=root, dataset_name="sora", filetype_suffix="array_record",
@@ -74,11 +74,11 @@ def write_tfds(root, info: dict) -> None:
   source, splits = info["source"], []
   source = source if isinstance(source, str) else " ".join(source)
   for split, count in info["shards"].items():
-    rows = np.load(os.path.join(root, f"{split}.npy"), allow_pickle=False)
+    entries = np.load(os.path.join(root, f"{split}.npy"), allow_pickle=False)
     size = sum(os.path.getsize(os.path.join(root, manifest_lib.shard_name(
         split, i, count))) for i in range(count))
     lengths = np.zeros(count, int)
-    np.maximum.at(lengths, rows["shard"], rows["record"] + 1)
+    np.maximum.at(lengths, entries["shard"], entries["record"] + 1)
     splits.append(tfds.core.SplitInfo(
         name=split, num_bytes=size, filename_template=template,
         shard_lengths=lengths.tolist()))

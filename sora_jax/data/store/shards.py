@@ -3,14 +3,14 @@
 A data set is a folder:
 
   sora-SPLIT.array_record-00000-of-00007   the records of a shard
-  SPLIT.npy                                the manifest, one row per record
+  SPLIT.npy                                the manifest, one entry per record
   dataset.json                             what the folder holds
   source.json                              the state of its source
   tokenizer.model                          sentencepiece, of the train captions
   rejects.jsonl                            what was left out, and why
 
 The manifest is all that planning needs, and is memory-mapped. A shard is the
-unit of work: `write_shard` leaves either a whole shard with its rows or
+unit of work: `write_shard` leaves either a whole shard with its entries or
 nothing, and `collect` gives the shards of a finished run their final names.
 """
 
@@ -25,12 +25,13 @@ import numpy as np
 from sora_jax import files
 from sora_jax import stations
 from sora_jax.data.store import manifest
+from sora_jax.data.store import old_names
 
 PARTS = "parts"
 SPLITS = ("train", "test")
 
 
-def begin(root, info: dict) -> dict | None:
+def start(root: str | os.PathLike, info: dict) -> dict | None:
   """Makes a folder ready for `write_shard`, or finds it finished.
 
   Args:
@@ -43,19 +44,24 @@ def begin(root, info: dict) -> dict | None:
   Raises:
     ValueError: the folder holds another data set.
   """
-  done = check(root, info)
+  done = find_finished(root, info)
   if done is None:
     os.makedirs(os.path.join(root, PARTS), exist_ok=True)
-    files.write_json(os.path.join(root, PARTS, "job.json"), info)
+    files.write_json(os.path.join(root, PARTS, "job.json"),
+                     {"format": old_names.FORMAT, **info})
   return done
 
 
-def check(root, info: dict) -> dict | None:
-  """As `begin`, but changes nothing."""
+def find_finished(root: str | os.PathLike, info: dict) -> dict | None:
+  """As `start`, but changes nothing."""
   info = json.loads(json.dumps(info))
   done = manifest.read_info(root)
-  for old in (done, files.find_json(os.path.join(root, PARTS, "job.json"))):
-    old = manifest.renamed(old)
+  job = files.find_json(os.path.join(root, PARTS, "job.json"))
+  if job and not done and info.get("kind") == "latents" and (
+      job.get("format") != old_names.FORMAT):
+    raise ValueError(f"{root} was begun by another version of sora-jax: finish "
+                     "it with that one, or give another folder")
+  for old in (done, old_names.info(job or {})):
     changed = [k for k, v in info.items() if old and old.get(k) != v]
     if changed:
       raise ValueError(
@@ -65,44 +71,45 @@ def check(root, info: dict) -> dict | None:
   return done
 
 
-def write_shard(root, split: str, shard: int, records, dtype: np.dtype,
+def write_shard(root: str | os.PathLike, split: str, shard: int,
+                records: Iterable[tuple], dtype: np.dtype,
                 rejects: Sequence[stations.Rejected] = ()) -> int:
-  """Writes one shard aside and commits it with its manifest rows.
+  """Writes one shard aside and commits it with its entries of the manifest.
 
   Args:
     root: the data set.
     split: "train" or "test".
     shard: its number.
-    records: iterable of (bytes, row) or (bytes, row, times), row a tuple of the
+    records: (bytes, entry) or (bytes, entry, times) .., entry a tuple of the
       fields of `dtype` after shard and record, which the manifest then lists
       so many times.
     dtype: of the manifest.
     rejects: a list that grows while `records` is read.
 
   Returns:
-    The number of rows.
+    The number of entries.
   """
   stem = part(root, split, shard)
   os.makedirs(os.path.dirname(stem), exist_ok=True)
-  rows = []
+  entries = []
   with files.atomic_path(f"{stem}.array_record") as unfinished:
     writer = array_record_module.ArrayRecordWriter(unfinished, "group_size:1")
-    for record, (data, row, *times) in enumerate(records):
+    for record, (data, entry, *times) in enumerate(records):
       writer.write(data)
-      rows += [(shard, record, *row)] * (times[0] if times else 1)
+      entries += [(shard, record, *entry)] * (times[0] if times else 1)
     writer.close()
   files.write_json_lines(f"{stem}.jsonl", (r.to_json() for r in rejects))
   with files.atomic(f"{stem}.npy") as f:  # last: the shard is whole
-    np.save(f, np.array(rows, dtype), allow_pickle=False)
-  return len(rows)
+    np.save(f, np.array(entries, dtype), allow_pickle=False)
+  return len(entries)
 
 
-def part(root, split: str, shard: int) -> str:
+def part(root: str | os.PathLike, split: str, shard: int) -> str:
   """The path, without ending, of an unfinished data set's shard."""
   return os.path.join(root, PARTS, f"{split}-{shard:05d}")
 
 
-def is_written(root, split: str, shard: int) -> bool:
+def is_written(root: str | os.PathLike, split: str, shard: int) -> bool:
   """Whether a shard of an unfinished data set is whole."""
   return os.path.isfile(part(root, split, shard) + ".npy")
 
@@ -121,30 +128,31 @@ def collect(root: str | os.PathLike, counts: dict[str, int], info: dict,
     rejects: what was left out before shards were written.
 
   Returns:
-    info with "shards" and "clips" per split, and the number "rejected".
+    info with its "format", "shards" and "clips" per split, and the number
+    "rejected".
   """
   shards, clips, late = {}, {}, []
   for split, count in counts.items():
-    rows = []
+    entries = []
     for i in range(count):
-      rows.append(np.load(part(root, split, i) + ".npy", allow_pickle=False))
+      entries.append(np.load(part(root, split, i) + ".npy", allow_pickle=False))
       with open(part(root, split, i) + ".jsonl", encoding="utf-8") as f:
         late += [stations.Rejected(**json.loads(line)) for line in f]
-    full = [i for i in range(count) if len(rows[i])]
+    full = [i for i in range(count) if len(entries[i])]
     if not full:
       continue
     for new, i in enumerate(full):
-      rows[i]["shard"] = new
+      entries[i]["shard"] = new
       source = part(root, split, i) + ".array_record"
       target = os.path.join(root, manifest.shard_name(split, new, len(full)))
       if os.path.exists(source):
         os.replace(source, target)
-    rows = np.concatenate([rows[i] for i in full])
+    entries = np.concatenate([entries[i] for i in full])
     with files.atomic(os.path.join(root, f"{split}.npy")) as f:
-      np.save(f, rows, allow_pickle=False)
-    shards[split], clips[split] = len(full), len(rows)
+      np.save(f, entries, allow_pickle=False)
+    shards[split], clips[split] = len(full), len(entries)
   write_rejects(root, [*rejects, *late])
-  return {**info, "shards": shards, "clips": clips,
+  return {"format": old_names.FORMAT, **info, "shards": shards, "clips": clips,
           "rejected": len(rejects) + len(late)}
 
 
@@ -155,7 +163,7 @@ def write_rejects(root: str | os.PathLike,
                          (r.to_json() for r in rejects))
 
 
-def finish(root, info: dict) -> dict:
+def finish(root: str | os.PathLike, info: dict) -> dict:
   """Writes dataset.json, which says that the data set is whole."""
   files.write_json(os.path.join(root, "dataset.json"), info)
   shutil.rmtree(os.path.join(root, PARTS), ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Threads that share a memory of values."""
+"""Threads that share an LRU cache."""
 
 from concurrent import futures
 import threading
@@ -28,7 +28,7 @@ def test_different_values_are_made_side_by_side():
 
   assert _together(lambda i: values.get(i, lambda: make(i))) == [
       f"value {i}" for i in range(THREADS)]
-  assert len(values.entries) == values.total[0] == THREADS
+  assert len(values.entries) == values.weight == THREADS
   assert not values.making
 
 
@@ -56,7 +56,7 @@ def test_a_value_is_made_once_and_an_error_is_not_kept(monkeypatch, fails):
   found = _together(lambda i: values.get("key", make))
   assert len(made) == 1 and len({id(x) for x in found}) == 1
   assert isinstance(found[0], ValueError) == fails
-  assert len(values.entries) == values.total[0] == (0 if fails else 1)
+  assert len(values.entries) == values.weight == (0 if fails else 1)
   assert not values.making
   again = values.get("key", lambda: "made again")
   assert again == "made again" if fails else again is found[0]
@@ -67,7 +67,7 @@ def test_the_limit_holds_and_the_least_recently_used_go():
   get = lambda key: values.get(key, lambda: key, len)
   for key in ("aaaa", "bbbb", "aaaa", "cccc"):
     assert get(key) == key
-    assert values.total[0] == sum(map(len, values.entries)) <= 10
+    assert values.weight == sum(map(len, values.entries)) <= 10
   assert list(values.entries) == ["aaaa", "cccc"]
   barrier = threading.Barrier(THREADS)
 
@@ -76,5 +76,7 @@ def test_the_limit_holds_and_the_least_recently_used_go():
     return str(i) * 4
 
   _together(lambda i: values.get(i, lambda: make(i), len))
-  assert len(values.entries) == 2 and values.total[0] == 8
-  assert get("x" * 30) == "x" * 30 and list(values.entries) == ["x" * 30]
+  assert len(values.entries) == 2 and values.weight == 8
+  # A value above the limit drives nothing out.
+  assert get("x" * 30) == "x" * 30 and "x" * 30 not in values.entries
+  assert len(values.entries) == 2

@@ -1,0 +1,145 @@
+"""Reads cached latents as patches and ids, and keeps the latest in memory."""
+
+import collections
+import dataclasses
+import functools
+import logging
+import threading
+from typing import Protocol
+
+import numpy as np
+
+from sora_jax.data.loading import lru_cache
+from sora_jax.data.store import latents
+from sora_jax.data.store import manifest as manifest_lib
+from sora_jax.geometry import patches
+from sora_jax.text import prompts
+from sora_jax.text import tokenizer as tokenizer_lib
+
+
+class Config(Protocol):
+  """The part of plan.TokenConfig that decides how clips are read."""
+
+  text_limit: int
+  text_pad: bool
+  cache_bytes: int
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Loader:
+  """Reads clips as patches and ids, and keeps the latest in memory.
+
+  Attributes:
+    manifest: of the latents.
+    tokenizer: of the data set.
+    text_limit: ids of a prompt.
+    text_pad: whether prompts are cleaned and padded to that.
+    clips: index -> Clip or None.
+    events: counts of what went wrong.
+    lock: held to count: threads read side by side.
+  """
+
+  manifest: manifest_lib.Manifest
+  tokenizer: prompts.Tokenizer
+  text_limit: int
+  text_pad: bool
+  clips: lru_cache.LRUCache
+  events: collections.Counter
+  lock: threading.Lock = dataclasses.field(default_factory=threading.Lock,
+                                           repr=False)
+
+  def clip(self, index: int) -> "Clip | None":
+    """Clip `index` of the manifest; None, counted, if it cannot be read."""
+    return self.clips.get(index, functools.partial(_read, self, index), _bytes)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Clip:
+  """A clip as patches, float16.
+
+  Attributes:
+    x: [t, n, P], n tokens of a latent.
+    suffixes: first latent c -> [t - c, n, P].
+    keyframes: frame -> [n, P].
+    masked: [t, n, P] with a region blanked, or None.
+    prompts: ids of each caption, and of the null text last; then the same with
+      <continues>.
+  """
+
+  x: np.ndarray
+  suffixes: dict[int, np.ndarray]
+  keyframes: dict[int, np.ndarray]
+  masked: np.ndarray | None
+  prompts: tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]
+
+
+def loader(manifest: manifest_lib.Manifest, cfg: Config,
+           events: collections.Counter,
+           tokenizer: prompts.Tokenizer | None = None) -> Loader:
+  """A loader for a plan.TokenConfig, which counts what goes wrong in `events`.
+
+  `tokenizer` is that of the data set by default.
+
+  Raises:
+    ValueError: latents that are estimated only, or another tokenizer.
+  """
+  if manifest.info.get("estimated"):
+    raise ValueError(f"{manifest.root} has been planned but not encoded: run "
+                     "sora-jax encode")
+  return Loader(manifest, tokenizer or tokenizer_lib.of(manifest), cfg.text_limit,
+                cfg.text_pad, lru_cache.LRUCache(cfg.cache_bytes), events)
+
+
+def _read(load: Loader, index: int) -> Clip | None:
+  """A clip of the manifest, or None, counted, where it cannot be read."""
+  entry = load.manifest.entries[index]
+  try:
+    record = latents.decode(load.manifest.record(index))
+    _check(record, entry)
+    suffixes = {c: _patches(load, record.suffixes[c])
+                for c in entry["suffix_starts"].tolist() if c >= 0}
+    keyframes = {f: _patches(load, record.keyframes[f])[0]
+                 for f in entry["keyframes"].tolist() if f >= 0}
+    masked = _patches(load, record.masked) if record.region else None
+  except (ValueError, KeyError, RuntimeError, OSError) as e:
+    with load.lock:
+      load.events["unreadable"] += 1
+      first = load.events["unreadable"] == 1
+    if first:
+      logging.warning("clip %d of %s cannot be read and is left empty: %s",
+                      index, load.manifest.root, e)
+    return None
+  captions = (record.captions + record.captions[:1] * latents.CAPTIONS)[
+      :latents.CAPTIONS]
+  ids = tuple(tuple(np.array(prompts.encode(
+      load.tokenizer, c, load.text_limit, load.text_pad, continues), np.int32)
+                    for c in (*captions, "")) for continues in (False, True))
+  return Clip(_patches(load, record.z), suffixes, keyframes, masked, ids)
+
+
+def _check(record: latents.Record, entry: np.void) -> None:
+  """Raises ValueError where a record is not what its entry says."""
+  size = tuple(entry[k].item() for k in "thw")
+  if record.z.shape[:3] != size:
+    raise ValueError(f"has latents {record.z.shape}, its entry in the manifest "
+                     f"says {size}")
+  region = tuple(entry["region"].tolist())
+  if (record.region or (-1,) * 6) != region:
+    raise ValueError(f"has the region {record.region}, its entry in the "
+                     f"manifest says {region}")
+
+
+def _patches(load: Loader, z: np.ndarray) -> np.ndarray:
+  """[t, h, w, C] to [t, tokens of a latent, P]."""
+  patch = (1, *load.manifest.info["patch"][1:])
+  x = patches.patchify(z[None], patch).x[0]
+  return np.ascontiguousarray(x.reshape(len(z), -1, x.shape[-1]))
+
+
+def _bytes(clip: Clip | None) -> int:
+  """The memory of a clip."""
+  if clip is None:
+    return 64
+  arrays = [clip.x, *clip.suffixes.values(), *clip.keyframes.values()]
+  arrays += [] if clip.masked is None else [clip.masked]
+  return sum(a.nbytes for a in arrays) + 2048
