@@ -21,15 +21,14 @@ Conventions, stated here once:
     a single frame").
 """
 
-
-from typing import Any
+from typing import Any, TypeAlias
 
 import flax.struct
 import jax
 import numpy as np
 
-Array = jax.Array | np.ndarray
-PyTree = Any  # arrays in dicts, tuples and dataclasses: parameters, caches, ..
+Array: TypeAlias = jax.Array | np.ndarray
+PyTree: TypeAlias = Any  # a tree of arrays: parameters, caches, batches
 
 
 @flax.struct.dataclass

@@ -12,7 +12,7 @@ from sora_jax import types
 from sora_jax.mesh import activations
 from sora_jax.mesh import axes as axes_lib
 
-Rules = Sequence[tuple[str, tuple[str | None, ...]]]
+Rules = tuple[tuple[str, tuple[str | None, ...]], ...]
 
 # Path regex -> one entry for each dimension of the parameter, None is
 # replicated. Parameters of a scanned stack have a leading layer dimension: the

@@ -20,6 +20,7 @@ which the parameters of the blocks are stacked along a leading layer axis, and
 `denoise` runs them in one scan.
 """
 
+import dataclasses
 import functools
 import math
 
@@ -301,9 +302,9 @@ def denoise(dit: DiT, params: types.PyTree, tokens: types.Tokens,
   extra = -length % mesh_lib.size(mesh_lib.TOKENS)
   if extra:  # padding: then any length divides over any mesh
     fill = lambda x: jnp.pad(x, [(0, 0), (0, extra)] + [(0, 0)] * (x.ndim - 2))
-    tokens = tokens.replace(seg=_segments(tokens.x, tokens.seg))
+    tokens = dataclasses.replace(tokens, seg=_segments(tokens.x, tokens.seg))
     tokens = jax.tree.map(fill, tokens)
-    time = time.replace(time_index=fill(time.time_index))
+    time = dataclasses.replace(time, time_index=fill(time.time_index))
   return dit.apply({"params": params}, tokens, time, text)[:, :length]
 
 

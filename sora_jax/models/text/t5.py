@@ -12,6 +12,7 @@ A prompt is a segment that attends only to itself. seg == 0 is padding; its
 states are zeros.
 """
 
+from collections.abc import Callable
 import functools
 import math
 
@@ -25,8 +26,9 @@ from sora_jax.models import layers as layers_lib
 
 NEVER = -1e30  # the score of a masked key; finite, so never NaN
 # "gated-gelu" is the tanh form in every open checkpoint.
-ACTS = {"gelu": functools.partial(nn.gelu, approximate=True),
-        "silu": nn.silu, "relu": nn.relu}
+ACTS: dict[str, Callable[[jax.Array], jax.Array]] = {
+    "gelu": functools.partial(nn.gelu, approximate=True), "silu": nn.silu,
+    "relu": nn.relu}
 # The sizes: the reference's names and ours.
 SIZES = {"vocab_size": "vocab", "d_model": "width", "d_kv": "head_size",
          "num_heads": "heads", "d_ff": "ffn", "num_layers": "layers",
