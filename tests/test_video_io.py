@@ -10,7 +10,8 @@ import pytest
 
 import bad_files
 from sora_jax import files
-from sora_jax.media import containers
+from sora_jax.media import limits
+from sora_jax.media import sheets
 from sora_jax.media import video_io
 from sora_jax.text import tokenizer
 
@@ -29,7 +30,7 @@ def test_written_videos_are_read_back(tmp_path, ending, size):
   assert back.shape == video.shape  # odd sizes too: nothing is cropped
   assert fps == 12.5
   assert psnr(video, back) > 22
-  assert video_io.probe(path) == video_io.scan(path) == containers.Info(
+  assert video_io.probe(path) == video_io.scan(path) == limits.Info(
       *size, 12.5)
   assert video_io.metadata(path) == {"prompt": "é \"q\"", "seed": 3,
                                      "fps": 12.5}
@@ -82,9 +83,9 @@ def test_png_is_an_image_or_a_contact_sheet(tmp_path):
   assert video_io.metadata(tmp_path / "one.png")["seed"] == 1
   video_io.write(tmp_path / "sheet.png", video, 8)
   sheet = video_io.read(tmp_path / "sheet.png")[0][0]
-  assert np.array_equal(sheet, video_io.contact_sheet(video))
+  assert np.array_equal(sheet, sheets.contact_sheet(video))
   assert sheet.shape[0] == 48 * 2 + 2 and sheet.shape[1] == 8 * (64 * 2 + 2)
-  mixed = video_io.contact_sheet([video, bad_files.moving(1, 20, 30)])
+  mixed = sheets.contact_sheet([video, bad_files.moving(1, 20, 30)])
   assert mixed.shape[1] == sheet.shape[1]
 
 
@@ -158,18 +159,18 @@ def test_hostile_files_end_in_one_line(tmp_path):
 
 def test_the_codec_has_a_pixel_limit_of_its_own(monkeypatch):
   data = lying_mp4()  # the container says 64 x 64
-  monkeypatch.setattr(containers, "MAX_PIXELS", 64 * 64)
+  monkeypatch.setattr(limits, "MAX_PIXELS", 64 * 64)
   with pytest.raises(ValueError):
     video_io.read(data)
 
 
 def test_too_many_frames_and_bytes_are_refused(monkeypatch):
   data = video_io.pack(bad_files.moving(), 8)
-  monkeypatch.setattr(containers, "MAX_FRAMES", 8)
+  monkeypatch.setattr(limits, "MAX_FRAMES", 8)
   with pytest.raises(ValueError, match="9 frames"):
     video_io.read(data)
   monkeypatch.undo()
-  monkeypatch.setattr(containers, "MAX_BYTES", 3 * 48 * 64 * 3)
+  monkeypatch.setattr(limits, "MAX_BYTES", 3 * 48 * 64 * 3)
   with pytest.raises(ValueError, match="shorter"):
     video_io.read(data)
   assert len(video_io.read(data, 3)[0]) == 3

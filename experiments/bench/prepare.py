@@ -10,7 +10,6 @@ most twice as long as decoding them.
 """
 
 import argparse
-import contextlib
 import os
 import pathlib
 import sys
@@ -45,8 +44,8 @@ def clips(folder: pathlib.Path, count: int, size, frames: int) -> int:
 def decode(folder: pathlib.Path) -> None:
   """Decodes every frame of every file, and converts none."""
   for path in sorted(folder.glob("*.mp4")):
-    with contextlib.closing(containers.frames_of(str(path))) as stream:
-      for _ in stream:
+    with containers.open_frames(str(path)) as (_, frames):
+      for _ in frames:
         pass
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 import dataclasses
+import functools
 from typing import Any
 
 from absl import flags
@@ -71,18 +72,18 @@ def run(argv: list[str]) -> int:
 def _flags() -> options.Flags:
   """The flags of the verb, not read yet."""
   f, worlds = options.Flags(), world_lib.WorldOptions()
-  text = lambda *a: flags.DEFINE_string(*a, flag_values=f)
-  whole = lambda *a, **k: flags.DEFINE_integer(*a, flag_values=f, **k)
-  number = lambda *a, **k: flags.DEFINE_float(*a, flag_values=f, **k)
-  switch = lambda *a: flags.DEFINE_boolean(*a, flag_values=f)
+  text, whole, number, switch = (
+      functools.partial(define, flag_values=f) for define in (
+          flags.DEFINE_string, flags.DEFINE_integer, flags.DEFINE_float,
+          flags.DEFINE_boolean))
   text("out", None, "The folder to write.")
   whole("count", worlds.count, "Clips of a world.", lower_bound=1)
   whole("seed", worlds.seed, "Of a world's clips and of the division into train "
         "and test.", lower_bound=0)
   number("test_share", job.TEST_SHARE, "The share in 0 .. 1 that is held back "
          "as split test.")
-  for name, (field, what) in WORLD.items():
-    text(name, _text(getattr(worlds, field)), what)
+  for name, (attribute, what) in WORLD.items():
+    text(name, _text(getattr(worlds, attribute)), what)
   number("plain", worlds.plain, "The share in 0 .. 1 of a world's clips with a "
          "plain background; the others are textured.", lower_bound=0,
          upper_bound=1)
@@ -92,8 +93,9 @@ def _flags() -> options.Flags:
   whole("vocab", tokenizer.VOCAB, "Ids of the tokenizer, at most.",
         lower_bound=16)
   for field in dataclasses.fields(filters.Rules):
-    value = field.default
-    define = {bool: switch, int: whole, float: number}.get(type(value), text)
+    value: Any = field.default
+    define: Any = {bool: switch, int: whole, float: number}.get(
+        type(value), text)
     define(field.name, "x".join(map(str, value)) if define is text else value,
            RULES[field.name])
   switch("cuts", False, "Cut files into shots (extra `data`).")
@@ -108,9 +110,8 @@ def _flags() -> options.Flags:
 
 def _rules(f: options.Flags) -> filters.Rules:
   """The thresholds of a command line."""
-  return filters.Rules(**{
-      name: _token(f.token) if name == "token" else f[name].value
-      for name in RULES})
+  values: dict[str, Any] = {name: f[name].value for name in RULES}
+  return filters.Rules(**{**values, "token": _token(f.token)})
 
 
 def _world(f: options.Flags) -> world_lib.WorldOptions:
@@ -131,7 +132,7 @@ def _text(weighted: tuple) -> str:
       for v, w in weighted)
 
 
-def _weighted(name: str, text: str, kind: Callable[[str], Any]) -> tuple:
+def _weighted(name: str, text: str | None, kind: Callable[[str], Any]) -> tuple:
   """'64x64:4,96x56' to (((64, 64), 4.0), ((96, 56), 1.0)); () of ''."""
   pairs: list[tuple[Any, float]] = []
   for part in text.split(",") if text else ():

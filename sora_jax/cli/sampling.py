@@ -21,7 +21,7 @@ from sora_jax.cli import options
 from sora_jax.formats import sampling_defaults
 from sora_jax.generation import canvas as canvas_lib
 from sora_jax.generation import pipeline
-from sora_jax.media import containers
+from sora_jax.media import limits
 from sora_jax.media import video_io
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
@@ -90,7 +90,7 @@ def parse(f: flags.FlagValues, argv: list[str], *inputs: str) -> list[str]:
 
 def check_fps(fps: float, where: str) -> None:
   """Raises ValueError for a frame rate that no video of ours has."""
-  low, high = containers.FPS
+  low, high = limits.FPS
   if not low <= fps <= high:  # nor is NaN
     raise ValueError(f"{where}={fps:g} must be {low:g} to {high:g}")
 

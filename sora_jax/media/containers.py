@@ -3,48 +3,35 @@
 A file is hostile until it is decoded: the containers are pinned (a .mp4 that
 holds an ffconcat script would otherwise open other local files), sizes and
 frame counts are looked at before and while decoding, the codec has a pixel
-limit of its own, one thread decodes, and a container is always closed. Every
-failure is a ValueError of one line that names the file.
+limit of its own (limits.py), one thread decodes, and a container is always
+closed. Every failure is a ValueError of one line that names the file.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterator
 import contextlib
 import dataclasses
 import functools
 import io
 import itertools
-import json
 import os
+from typing import Any
 
 import av
 import numpy as np
 import PIL.Image
-import PIL.ImageOps
+
+from sora_jax.media import images
+from sora_jax.media import limits
 
 CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg"
-MAX_SIDE = 16384
-MAX_PIXELS = 2 ** 25  # of one frame: 8K passes, 8192 x 8192 does not
-MAX_FRAMES = 10_000
-MAX_BYTES = 2 ** 30  # of one decoded video
-FPS = (0.1, 1000.0)  # frames a second of a video
-DESCRIPTION = 0x010E  # the EXIF tag ImageDescription
-ORIENTATION = 0x0112
 SEEK = 64  # frames to skip from which on seeking pays
 # What decoders and Pillow raise on broken input; av's errors are ValueErrors,
 # OSErrors or av.FFmpegError.
 BROKEN = (OSError, ValueError, EOFError, KeyError, IndexError, SyntaxError,
           TypeError, OverflowError, av.FFmpegError,
           PIL.Image.DecompressionBombError)
-
-
-@dataclasses.dataclass(frozen=True)
-class Info:
-  """What a video holds: frames, height, width, and frames per second."""
-
-  frames: int
-  height: int
-  width: int
-  fps: float
+Source = str | os.PathLike | bytes  # a path, or the bytes of a file
+Container = av.container.InputContainer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +71,7 @@ class Frame:
 
 
 @contextlib.contextmanager
-def errors(source):
+def errors(source: Source) -> Iterator[None]:
   """Turns whatever a decoder raises into one line that names the file."""
   name = "the video" if isinstance(source, bytes) else os.fspath(source)
   try:
@@ -99,7 +86,7 @@ def errors(source):
 
 
 @contextlib.contextmanager
-def opened(source):
+def opened(source: Source) -> Iterator[tuple[str, Any]]:
   """('image', PIL image) or ('video', av container), by content; closed."""
   with (io.BytesIO(source) if isinstance(source, bytes) else open(
       source, "rb")) as file:
@@ -122,7 +109,7 @@ def _is_image(head: bytes) -> bool:
           or head[:4] == b"RIFF" and head[8:12] == b"WEBP")
 
 
-def stream_of(container, max_frames: int = MAX_FRAMES):
+def stream_of(container: Container, max_frames: int | None = None) -> Any:
   """The video stream, its codec limited to one thread and MAX_PIXELS."""
   if not container.streams.video:
     raise ValueError("holds no video stream")
@@ -130,106 +117,74 @@ def stream_of(container, max_frames: int = MAX_FRAMES):
   context = stream.codec_context
   if context is None:
     raise ValueError("has a codec that cannot be decoded")
-  context.options = {"max_pixels": str(MAX_PIXELS)}
+  context.options = {"max_pixels": str(limits.MAX_PIXELS)}
   context.thread_count, context.thread_type = 1, "NONE"
-  check(stream.frames, stream.height, stream.width, max_frames)
+  limits.check(stream.frames, stream.height, stream.width, max_frames)
   return stream
 
 
-def check(frames: int, height: int, width: int,
-          max_frames: int = MAX_FRAMES) -> None:
-  """Raises ValueError beyond the limits of this module."""
-  if not (0 < height <= MAX_SIDE and 0 < width <= MAX_SIDE
-          and height * width <= MAX_PIXELS):
-    raise ValueError(f"is {width}x{height}; the limit is {MAX_SIDE} a side and "
-                     f"{MAX_PIXELS} pixels")
-  if frames > max_frames:
-    raise ValueError(f"has {frames} frames; the limit is {max_frames}")
-
-
-def fps_of(stream) -> float:
+def fps_of(stream: Any) -> float:
   """Frames per second of a stream, by its average."""
   rate = stream.average_rate or stream.guessed_rate
   fps = float(rate) if rate else 0.0
-  if not FPS[0] <= fps <= FPS[1]:
+  if not limits.FPS[0] <= fps <= limits.FPS[1]:
     raise ValueError(f"has {fps:g} frames a second")
   return fps
 
 
-def image_info(image) -> Info:
-  """`Info` of an image or animation, upright; frames as they are stored."""
-  frames = getattr(image, "n_frames", 1)
-  check(frames, image.height, image.width)
-  turned = image.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
-  height, width = image.size if turned else image.size[::-1]
-  return Info(frames, height, width, _stored_fps(image))
-
-
-def _stored_fps(image) -> float:
-  """fps of an animation: as `write` stored it, or by the first duration."""
-  text = image.info.get("comment") or image.getexif().get(DESCRIPTION) or "{}"
-  try:
-    fps = float(json.loads(text)["fps"])
-  except (ValueError, KeyError, TypeError):
-    fps = 1000 / (image.info.get("duration") or 125)
-  return fps if 0.1 <= fps <= 1000 else 8.0
-
-
-def _each(image, info: Info):
-  """Brings up the frames of an animation in turn, each as often as it counts.
-
-  Writers store equal frames in a row as one that lasts longer.
-  """
-  count = 0
-  for i in range(info.frames):
-    image.seek(i)
-    if info.frames > 1:
-      image.load()  # a webp says how long a frame lasts only now
-    lasts = max(1, round((image.info.get("duration") or 0) * info.fps / 1000))
-    count += lasts
-    check(count, info.height, info.width)
-    yield from range(lasts)
-
-
-def frames_of(source, start: int = 0, pts: int | None = None,
-              max_frames: int | None = None):
-  """Yields the `Header` of a file, then every `Frame` from `start` on.
+@contextlib.contextmanager
+def open_frames(source: Source, start: int = 0, pts: int | None = None,
+                max_frames: int | None = None
+                ) -> Iterator[tuple[Header, Iterator[Frame]]]:
+  """The header of a file, and its frames from `start` on, decoded in turn.
 
   Args:
     source: a path, or the bytes of a file.
-    start: frames that are left out.
+    start: the number of frames that are left out.
     pts: of frame `start`, where it is known: the file is read from the key
       frame before it.
-    max_frames: the most frames that a file may have, MAX_FRAMES by default.
+    max_frames: the most frames that a file may have, limits.MAX_FRAMES by
+      default.
   """
-  max_frames = MAX_FRAMES if max_frames is None else max_frames
   with opened(source) as (kind, file):
     if kind == "image":
-      info = image_info(file)
-      yield Header(True, info.fps, info.frames)
-      for _ in itertools.islice(_each(file, info), start, None):
-        yield Frame(None, functools.partial(_image_rgb, file),
-                    lambda side: _reduced(_image_rgb(file), side))
+      about = images.info(file)
+      yield Header(True, about.fps, about.frames), _image_frames(
+          file, about, start)
       return
     stream = stream_of(file, max_frames)
-    yield Header(False, fps_of(stream), stream.frames,
-                 float(stream.sample_aspect_ratio or 1),
-                 float(stream.time_base or 0))
+    header = Header(False, fps_of(stream), stream.frames,
+                    float(stream.sample_aspect_ratio or 1),
+                    float(stream.time_base or 0))
     if pts is None and start >= SEEK:
       pts = _pts_of(file, stream, start)
     if pts is not None:
       file.seek(pts, stream=stream)
-    reformatter = av.video.reformatter.VideoReformatter()
-    for i, frame in enumerate(file.decode(stream)):
-      check(i + 1, frame.height, frame.width, max_frames)
-      if i < start if pts is None else (frame.pts or 0) < pts:
-        continue
-      yield Frame(frame.pts, functools.partial(_to_rgb, frame, reformatter),
-                  functools.partial(_to_rgb, frame, reformatter),
-                  bool(frame.is_corrupt))
+    with contextlib.closing(_video_frames(
+        file, stream, start, pts, max_frames)) as frames:
+      yield header, frames
 
 
-def _pts_of(container, stream, index: int) -> int | None:
+def _image_frames(image: PIL.Image.Image, about: limits.Info,
+                  start: int) -> Iterator[Frame]:
+  for _ in itertools.islice(images.each(image, about), start, None):
+    yield Frame(None, functools.partial(images.rgb, image),
+                functools.partial(images.reduced, image))
+
+
+def _video_frames(container: Container, stream: Any, start: int,
+                  pts: int | None, max_frames: int | None
+                  ) -> Generator[Frame, None, None]:
+  reformatter = av.video.reformatter.VideoReformatter()
+  for i, frame in enumerate(container.decode(stream)):
+    limits.check(i + 1, frame.height, frame.width, max_frames)
+    if i < start if pts is None else (frame.pts or 0) < pts:
+      continue
+    to_rgb = functools.partial(_to_rgb, frame, reformatter)
+    yield Frame(frame.pts, to_rgb, to_rgb, bool(frame.is_corrupt))
+
+
+def _pts_of(container: Container, stream: Any, index: int) -> int | None:
   """The time of a frame by the packets alone; None where they do not say.
 
   The container is left at its start.
@@ -242,40 +197,18 @@ def _pts_of(container, stream, index: int) -> int | None:
   return sorted(times)[index]
 
 
-def _image_rgb(image) -> np.ndarray:
-  """uint8 [H, W, 3]: upright, transparency over white, 16 bits to 8."""
-  image = PIL.ImageOps.exif_transpose(image)
-  if image.mode.startswith("I"):
-    image = PIL.Image.fromarray((np.asarray(image, np.int64) >> 8).clip(
-        0, 255).astype(np.uint8))
-  if image.has_transparency_data:
-    image = image.convert("RGBA")
-    white = PIL.Image.new("RGBA", image.size, "white")
-    image = PIL.Image.alpha_composite(white, image)
-  return np.asarray(image.convert("RGB"))
-
-
-def _reduced(rgb: np.ndarray, side: int) -> np.ndarray:
-  image = PIL.Image.fromarray(rgb)
-  size = _fit(*image.size, side)
-  return np.asarray(image.resize(size, PIL.Image.Resampling.BOX))
-
-
-def _fit(width: int, height: int, side: int) -> tuple[int, int]:
-  """(width, height) with a long side of at most `side`."""
-  scale = min(1, side / max(width, height))
-  return max(1, round(width * scale)), max(1, round(height * scale))
-
-
-def _to_rgb(frame, reformatter, side: int | None = None) -> np.ndarray:
+def _to_rgb(frame: av.VideoFrame,
+            reformatter: av.video.reformatter.VideoReformatter,
+            side: int | None = None) -> np.ndarray:
   """uint8 [H, W, 3], turned upright as the rotation tag says."""
   if side is not None:
-    width, height = _fit(frame.width, frame.height, side)
+    width, height = images.reduced_size(frame.width, frame.height, side)
     rgb = reformatter.reformat(frame, width, height, "rgb24",
                                interpolation="AREA").to_ndarray()
   elif frame.format.name == "gbrp":  # no conversion, only the planes in order
+    planes: Any = frame.planes
     g, b, r = (np.frombuffer(p, np.uint8).reshape(-1, p.line_size)[
-        :frame.height, :frame.width] for p in frame.planes)
+        :frame.height, :frame.width] for p in planes)
     rgb = np.stack([r, g, b], -1)
   else:
     rgb = reformatter.reformat(frame, format="rgb24").to_ndarray()

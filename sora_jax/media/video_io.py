@@ -5,13 +5,13 @@ provenance: `metadata` goes into the container as JSON (mp4 and gif: comment;
 png: a text chunk; webp: the EXIF description).
 """
 
-from collections.abc import Iterator
-import contextlib
+from collections.abc import Callable, Iterable, Iterator
 import fractions
 import io
 import itertools
 import json
 import os
+from typing import Any, BinaryIO
 
 import av
 import numpy as np
@@ -20,9 +20,12 @@ import PIL.PngImagePlugin
 
 from sora_jax import files
 from sora_jax.media import containers
+from sora_jax.media import images
+from sora_jax.media import limits
+from sora_jax.media import sheets
 
 
-def probe(source) -> containers.Info:
+def probe(source: containers.Source) -> limits.Info:
   """The header of a video or image; `frames` may be an estimate.
 
   Args:
@@ -33,16 +36,16 @@ def probe(source) -> containers.Info:
   """
   with containers.errors(source), containers.opened(source) as (kind, file):
     if kind == "image":
-      return containers.image_info(file)
+      return images.info(file)
     stream = containers.stream_of(file)
     fps = containers.fps_of(stream)
     frames = stream.frames or int(round(float(
         (stream.duration or 0) * (stream.time_base or 0)) * fps)) or 1
-    containers.check(frames, stream.height, stream.width)
-    return containers.Info(frames, stream.height, stream.width, fps)
+    limits.check(frames, stream.height, stream.width)
+    return limits.Info(frames, stream.height, stream.width, fps)
 
 
-def read(source, max_frames: int | None = None,
+def read(source: containers.Source, max_frames: int | None = None,
          start: int = 0) -> tuple[np.ndarray, float]:
   """Decodes frames start .. start + max_frames of a video or image.
 
@@ -59,15 +62,15 @@ def read(source, max_frames: int | None = None,
     ValueError: unreadable, empty from `start` on, or beyond the limits.
   """
   with containers.errors(source):
-    frames, total = [], 0
-    with contextlib.closing(containers.frames_of(source, start)) as stream:
-      fps = next(stream).fps
-      for i, frame in enumerate(stream, start):
-        frame = frame.rgb()
+    frames: list[np.ndarray] = []
+    total = 0
+    with containers.open_frames(source, start) as (header, decoded):
+      for i, coded in enumerate(decoded, start):
+        frame = coded.rgb()
         total += frame.nbytes
-        if total > containers.MAX_BYTES:
+        if total > limits.MAX_BYTES:
           raise ValueError(
-              f"decodes to more than {containers.MAX_BYTES >> 20} MiB; cut it "
+              f"decodes to more than {limits.MAX_BYTES >> 20} MiB; cut it "
               "into shorter clips")
         if frames and frame.shape != frames[0].shape:
           raise ValueError(f"changes its size at frame {i}")
@@ -76,35 +79,35 @@ def read(source, max_frames: int | None = None,
           break
     if not frames:
       raise ValueError(f"has no frame {start}")
-    return np.stack(frames), fps
+    return np.stack(frames), header.fps
 
 
-def scan(source) -> containers.Info:
+def scan(source: containers.Source) -> limits.Info:
   """Decodes a whole video without keeping it: the true `Info`.
 
   Raises:
     ValueError: as `read`.
   """
   with containers.errors(source):
-    count, shape = 0, None
-    with contextlib.closing(containers.frames_of(source)) as stream:
-      fps = next(stream).fps
-      for frame in stream:
-        shape = frame.rgb().shape if shape is None else shape
+    count, height, width = 0, 0, 0
+    with containers.open_frames(source) as (header, frames):
+      for frame in frames:
+        if not count:
+          height, width, _ = frame.rgb().shape
         count += 1
     if not count:
       raise ValueError("has no frames")
-    return containers.Info(count, shape[0], shape[1], fps)
+    return limits.Info(count, height, width, header.fps)
 
 
-def metadata(source) -> dict:
+def metadata(source: containers.Source) -> dict[str, Any]:
   """The provenance that `write` stored, {} when there is none."""
   with containers.errors(source), containers.opened(source) as (kind, file):
     if kind == "video":
       text = file.metadata.get("comment", "")
     else:
       text = (file.info.get("sora_jax") or file.info.get("comment")
-              or file.getexif().get(containers.DESCRIPTION) or "")
+              or file.getexif().get(images.DESCRIPTION) or "")
     text = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
     try:
       value = json.loads(text)
@@ -113,13 +116,15 @@ def metadata(source) -> dict:
     return value if isinstance(value, dict) else {}
 
 
-def write(target, video, fps: float, metadata: dict | None = None,
-          crf: int = 18, ending: str | None = None) -> None:
+def write(target: str | os.PathLike | BinaryIO,
+          video: np.ndarray | Iterator[np.ndarray], fps: float,
+          metadata: dict[str, Any] | None = None, crf: int = 18,
+          ending: str | None = None) -> None:
   """Writes a video as its ending says: .mp4, .gif, .webp or .png.
 
   A .png holds the image of a single frame, or the contact sheet of several.
   An .mp4 is H.264, yuv420p, or yuv444p when a side is odd: nothing is cropped.
-  A file is written aside and renamed.
+  A file is written whole or not at all.
 
   Args:
     target: a path, or a writable binary buffer.
@@ -133,10 +138,11 @@ def write(target, video, fps: float, metadata: dict | None = None,
   Raises:
     ValueError: not uint8 [T, H, W, 3], or an unknown ending.
   """
-  path = target if isinstance(target, (str, os.PathLike)) else None
-  ending = ending or (os.path.splitext(os.fspath(path))[1] if path else ".mp4")
-  writers = {".mp4": _write_mp4, ".gif": _write_gif, ".webp": _write_webp,
-             ".png": _write_png}
+  path = os.fspath(target) if isinstance(target, (str, os.PathLike)) else None
+  ending = ending or (os.path.splitext(path)[1] if path else ".mp4")
+  writers: dict[str, Callable[..., None]] = {
+      ".mp4": _write_mp4, ".gif": _write_gif, ".webp": _write_webp,
+      ".png": _write_png}
   if ending.lower() not in writers:
     raise ValueError(f"cannot write {path or 'a video'} as {ending!r}: the file "
                      f"must end in {', '.join(writers)}")
@@ -151,10 +157,10 @@ def write(target, video, fps: float, metadata: dict | None = None,
   text = json.dumps({**(metadata or {}), "fps": fps})
   buffer = io.BytesIO()
   writers[ending.lower()](buffer, video, fps, text, crf)
-  if path is None:
+  if isinstance(target, (str, os.PathLike)):
+    files.write_bytes(target, buffer.getvalue())
+  else:
     target.write(buffer.getvalue())
-    return
-  files.write_bytes(path, buffer.getvalue())
 
 
 def _checked(video: np.ndarray) -> np.ndarray:
@@ -183,7 +189,8 @@ def pack(video: np.ndarray, fps: float) -> bytes:
   return buffer.getvalue()
 
 
-def encode(frames, fps: float, still: bool = False) -> bytes:
+def encode(frames: Iterable[np.ndarray], fps: float,
+           still: bool = False) -> bytes:
   """The bytes of a clip that is cut out of a video, frame by frame.
 
   Args:
@@ -208,40 +215,10 @@ def encode(frames, fps: float, still: bool = False) -> bytes:
   return buffer.getvalue()
 
 
-def contact_sheet(videos, columns: int = 8, side: int = 128) -> np.ndarray:
-  """Frames side by side: one line per video, evenly spaced in time.
-
-  Args:
-    videos: one video uint8 [T, H, W, 3], or a list of them of any sizes.
-    columns: the most frames of a line.
-    side: frames with a smaller long side are enlarged by a whole number.
-
-  Returns:
-    uint8 [H, W, 3].
-
-  Raises:
-    ValueError: no video.
-  """
-  videos = [videos] if getattr(videos, "ndim", 0) == 4 else list(videos)
-  if not videos:
-    raise ValueError("a contact sheet needs at least one video; there are 0")
-  gap, lines = 2, []
-  for video in videos:
-    picked = np.unique(np.linspace(0, len(video) - 1, columns).round().astype(
-        int))
-    scale = max(1, side // max(video.shape[1:3]))
-    cells = [np.pad(video[i].repeat(scale, 0).repeat(scale, 1),
-                    ((0, gap), (0, gap), (0, 0)), constant_values=255)
-             for i in picked]
-    lines.append(np.concatenate(cells, 1))
-  width = max(line.shape[1] for line in lines)
-  return np.concatenate([np.pad(
-      line, ((0, 0), (0, width - line.shape[1]), (0, 0)), constant_values=255)
-                         for line in lines], 0)
-
-
-def _write_mp4(buffer, video, fps, text, crf, codec="libx264", pixels=None,
-               options=None):
+def _write_mp4(buffer: BinaryIO, video: Iterable[np.ndarray], fps: float,
+               text: str, crf: int, codec: str = "libx264",
+               pixels: str | None = None,
+               options: dict[str, str] | None = None) -> None:
   video = iter(video)
   first = next(video)
   height, width, _ = first.shape
@@ -249,38 +226,41 @@ def _write_mp4(buffer, video, fps, text, crf, codec="libx264", pixels=None,
   with av.open(buffer, "w", format="mp4") as container:
     if text:
       container.metadata["comment"] = text
-    stream = container.add_stream(
+    stream: Any = container.add_stream(
         codec, rate=fractions.Fraction(fps).limit_denominator(1001),
         # Without mbtree equal frames give equal bytes.
         options={"crf": str(crf), "x264-params": "mbtree=0", **(options or {})})
     stream.width, stream.height = width, height
     stream.pix_fmt = pixels or ("yuv444p" if odd else "yuv420p")
     stream.codec_context.thread_count = 1
-    for frame in itertools.chain([first], video):
-      frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), "rgb24")
+    for rgb in itertools.chain([first], video):
+      frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb), "rgb24")
       container.mux(stream.encode(frame))
     container.mux(stream.encode())
 
 
-def _write_gif(buffer, video, fps, text, crf):
+def _write_gif(buffer: BinaryIO, video: np.ndarray, fps: float, text: str,
+               crf: int) -> None:
   del crf
-  images = [PIL.Image.fromarray(x) for x in video]
-  images[0].save(buffer, "GIF", save_all=True, append_images=images[1:],
-                 duration=1000 / fps, loop=0, comment=text.encode())
+  first, *others = (PIL.Image.fromarray(x) for x in video)
+  first.save(buffer, "GIF", save_all=True, append_images=others,
+             duration=1000 / fps, loop=0, comment=text.encode())
 
 
-def _write_webp(buffer, video, fps, text, crf):
-  images = [PIL.Image.fromarray(x) for x in video]
+def _write_webp(buffer: BinaryIO, video: np.ndarray, fps: float, text: str,
+                crf: int) -> None:
+  first, *others = (PIL.Image.fromarray(x) for x in video)
   exif = PIL.Image.Exif()
-  exif[containers.DESCRIPTION] = text
-  images[0].save(buffer, "WEBP", save_all=True, append_images=images[1:],
-                 duration=round(1000 / fps), loop=0, exif=exif.tobytes(),
-                 quality=max(0, 100 - crf))
+  exif[images.DESCRIPTION] = text
+  first.save(buffer, "WEBP", save_all=True, append_images=others,
+             duration=round(1000 / fps), loop=0, exif=exif.tobytes(),
+             quality=max(0, 100 - crf))
 
 
-def _write_png(buffer, video, fps, text, crf):
+def _write_png(buffer: BinaryIO, video: np.ndarray, fps: float, text: str,
+               crf: int) -> None:
   del fps, crf
-  image = video[0] if len(video) == 1 else contact_sheet(video)
+  image = video[0] if len(video) == 1 else sheets.contact_sheet(video)
   chunks = PIL.PngImagePlugin.PngInfo()
   chunks.add_text("sora_jax", text)
   PIL.Image.fromarray(image).save(buffer, "PNG", pnginfo=chunks)

@@ -9,7 +9,7 @@ from sora_jax.diffusion import flow
 from sora_jax.formats import find
 from sora_jax.formats import pretrained
 from sora_jax.generation import pipeline
-from sora_jax.media import video_io
+from sora_jax.media import sheets
 from sora_jax.mesh import multihost
 from sora_jax.models import dit
 from sora_jax.tasks import build
@@ -49,7 +49,7 @@ def make(cfg, manifest, workdir, compressor, mesh) -> task.Task:
         texts, tuple(cfg.preview.size), cfg.preview.frames,
         seeds=[cfg.preview.seed] * len(texts))
     task.show(workdir, step, "sheet.png",
-              video_io.contact_sheet(list(videos))[None], 1.0)
+              sheets.contact_sheet(list(videos))[None], 1.0)
     task.show(workdir, step, "prompts.mp4",
               np.concatenate(list(videos), axis=2), cfg.sampling.fps)
 

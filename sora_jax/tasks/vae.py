@@ -7,6 +7,7 @@ from sora_jax.data.pixels import buckets
 from sora_jax.data.store import manifest as manifest_lib
 from sora_jax.data.store import records
 from sora_jax.encoding import video
+from sora_jax.media import sheets
 from sora_jax.media import video_io
 from sora_jax.mesh import multihost
 from sora_jax.models.vae import vae
@@ -37,7 +38,7 @@ def make(cfg, manifest, workdir, compressor, mesh) -> task.Task:
     strips = [x for clip in clips
               for x in (clip, video.reconstruct(model.vae, clip))]
     task.show(workdir, step, "truth-and-vae.png",
-              video_io.contact_sheet(strips)[None], 1.0)
+              sheets.contact_sheet(strips)[None], 1.0)
 
   return task.Task(
       plan, vae_lib.make(encode, decode, loss),

@@ -9,7 +9,7 @@ import dataclasses
 
 from sora_jax import stations
 from sora_jax.geometry import sizes
-from sora_jax.media import containers
+from sora_jax.media import limits
 
 TILES = 12  # parts of a phash; two hashes closer than this share one
 # (Number of a part, its bits) -> (hash, key) of the clips that have it.
@@ -52,7 +52,7 @@ class Rules:
   max_tokens: int = 262_144
   token: tuple[int, int, int] = (4, 32, 32)
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     if not -1 <= self.phash_distance < TILES:
       raise ValueError(f"phash_distance is {self.phash_distance}; it must be in "
                        f"-1 .. {TILES - 1}")
@@ -153,7 +153,7 @@ def target(frames: int, height: int, width: int, pixel_aspect: float,
     else:
       height = max(2, round(height / pixel_aspect / 2) * 2)
   limit, size = rules.max_tokens, (frames, height, width)
-  over = 3 * frames * height * width / containers.MAX_BYTES
+  over = 3 * frames * height * width / limits.MAX_BYTES
   if over > 1:
     tokens = int(sizes.token_count(size, rules.token, (1, 1, 1)) / over)
     limit = min(limit, tokens) if limit else tokens

@@ -22,7 +22,7 @@ def histograms(columns: Mapping[str, np.ndarray]
   video = columns["frames"] > 1
   names, ratios = list(ASPECTS), np.log(list(ASPECTS.values()))
   nearest = np.abs(np.log(width / height)[:, None] - ratios).argmin(1)
-  counts = np.bincount(nearest, minlength=len(names)) if len(nearest) else []
+  counts = np.bincount(nearest, minlength=len(names))
   yield "size", _common(f"{w:.0f}x{h:.0f}" for w, h in zip(width, height))
   yield "aspect (nearest)", [(n, int(c)) for n, c in zip(names, counts) if c]
   yield "length of videos (seconds)", _bins(

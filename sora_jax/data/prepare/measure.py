@@ -1,6 +1,5 @@
 """Decodes a file once and measures every frame on a small picture of it."""
 
-import contextlib
 import dataclasses
 
 import numpy as np
@@ -45,19 +44,17 @@ def measure(file: str | bytes, cuts: bool, max_frames: int | None
   Args:
     file: a path, or the bytes of a file.
     cuts: whether shots are looked for.
-    max_frames: containers.MAX_FRAMES by default.
+    max_frames: limits.MAX_FRAMES by default.
 
   Raises:
     ValueError: it cannot be decoded.
   """
   found, before, detect = Frames(), None, None
-  with contextlib.closing(containers.frames_of(
-      file, max_frames=max_frames)) as stream:
-    header = next(stream)
+  with containers.open_frames(file, max_frames=max_frames) as (header, frames):
     if cuts and not header.image:
       from sora_jax.data.prepare import shots  # the extra `data`
       detect = shots.detector(header.fps)
-    for i, frame in enumerate(stream):
+    for i, frame in enumerate(frames):
       small = frame.small(SIDE)
       if not i:
         found.size = frame.rgb().shape[:2]

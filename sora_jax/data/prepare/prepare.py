@@ -89,7 +89,7 @@ def prepare(source: str | Sequence[str], out: str | os.PathLike,
   if around := items.around(out):
     raise ValueError(f"{out} lies in {around}, where what is written would be "
                      "read as clips: give a folder outside of it")
-  description = {**job.describe(items.exact.all()), "items": len(items)}
+  description = {**job.describe(bool(items.exact.all())), "items": len(items)}
   if (done := shards.find_finished(out, description)) is not None:
     fingerprint.check(out, items.fingerprint)
     return done

@@ -37,7 +37,7 @@ def run(call: Callable[[Any], int], tasks: list, workers: int | None,
     beam_runner.run(call, tasks, beam)
     report(None)
     return
-  workers = os.cpu_count() if workers is None else workers
+  workers = (os.cpu_count() or 1) if workers is None else workers
   if workers == 0 or not tasks:
     for task in tasks:
       report(call(task))
@@ -78,8 +78,9 @@ def _pool(call: Callable[[Any], int], tasks: list, workers: int,
 
 def _end_with_parent() -> None:
   """Ends this worker when its parent dies of a signal and cannot tell it to."""
-  def wait():
-    connection.wait([multiprocessing.parent_process().sentinel])
-    os._exit(1)
+  def wait() -> None:
+    if parent := multiprocessing.parent_process():
+      connection.wait([parent.sentinel])
+      os._exit(1)
 
   threading.Thread(target=wait, daemon=True).start()

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import functools
 import json
 import os
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -113,12 +113,12 @@ def _scan_part(out: str, job: job_lib.Job, every: int,
   found: list[stations.ScannedClip | stations.Rejected] = []
   for i in indices:
     tries = died.get("tries", 0) if died.get("item") == i else 0
-    key, file = str(i), b""
+    key, file = str(i), cast(str | bytes, b"")
     try:
       if tries >= TRIES:
         raise stations.Reject("kills the process that reads it",
                               died.get("key", key))
-      raw = source[i]
+      raw = cast(stations.Raw, source[i])  # exact items are not scanned
       key, file = raw.key, raw.file
       files.write_json(f"{stem}.at", {"item": i, "key": key,
                                       "tries": tries + 1})

@@ -6,7 +6,6 @@ clip is larger than filters.target allows.
 """
 
 from collections.abc import Iterator
-import contextlib
 import itertools
 
 import numpy as np
@@ -80,13 +79,14 @@ def _timed(file: str | bytes, clip: stations.ScannedClip,
   Of a clip of constant_fps all times are 0.
   """
   height, width = size
-  with contextlib.closing(containers.frames_of(
+  with containers.open_frames(
       file, clip.start, clip.pts if clip.start else None,
-      scan.LONG)) as stream:
-    header = next(stream)
-    for frame in itertools.islice(stream, clip.stop - clip.start):
-      time = 0.0 if clip.constant_fps else (
-          (frame.pts - clip.pts) * header.time_base * clip.fps)
+      scan.LONG) as (header, frames):
+    for frame in itertools.islice(frames, clip.stop - clip.start):
+      time = 0.0
+      if frame.pts is not None and clip.pts is not None and (
+          not clip.constant_fps):
+        time = (frame.pts - clip.pts) * header.time_base * clip.fps
       rgb = frame.rgb()
       if rgb.shape[:2] != size:
         rgb = np.asarray(PIL.Image.fromarray(rgb).resize(

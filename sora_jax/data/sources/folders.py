@@ -103,6 +103,8 @@ def read_folder(rest: str, options: world.WorldOptions) -> Folder:
     for line, row in _table(table):
       where = f"{_key(table, root)}:{line}"
       try:
+        if row is None:
+          raise ValueError("unreadable row")
         path = _path(os.path.dirname(table), row, root)
         if path not in captions:
           raise ValueError("no such file")
@@ -154,14 +156,12 @@ def _jsonl(file: TextIO) -> Iterator[tuple[int, Row | None]]:
     whole = ends
 
 
-def _path(base: str, row: Row | None, root: str) -> str:
+def _path(base: str, row: Row, root: str) -> str:
   """The file that a row of a table names.
 
   Raises:
     ValueError: none, or one outside the folder; the message is the reason.
   """
-  if row is None:
-    raise ValueError("unreadable row")
   name = items.first(row, ("file", "file_name", "path", "video", "image"))
   if not isinstance(name, str):
     raise ValueError("names no file")

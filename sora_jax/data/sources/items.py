@@ -74,15 +74,15 @@ def clean(captions: Iterable[Any]) -> tuple[str, ...]:
 
 def fingerprint(paths: Iterable[str]) -> str:
   """A hash of names, sizes and times of files."""
-  words = hashlib.blake2b(digest_size=16)
+  digest = hashlib.blake2b(digest_size=16)
   for path in paths:
     try:
       info = os.stat(path)
-      about = info.st_size, info.st_mtime_ns
+      about: tuple[int, int] | None = (info.st_size, info.st_mtime_ns)
     except OSError:
       about = None
-    words.update(f"{os.fsencode(path)} {about}\n".encode())
-  return words.hexdigest()
+    digest.update(f"{os.fsencode(path)!r} {about}\n".encode())
+  return digest.hexdigest()
 
 
 def ending(name: str) -> str:

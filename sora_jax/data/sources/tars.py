@@ -17,7 +17,7 @@ import gzip
 import os
 import re
 import tarfile
-from typing import BinaryIO
+from typing import cast, IO
 
 from sora_jax import stations
 from sora_jax.data.sources import items
@@ -67,16 +67,15 @@ class Tars:
     found = self.samples[index]
     if found.reason:
       raise stations.Reject(found.reason, found.key)
-    read = lambda member, limit: _read(found.path, *member, limit, found.key)
     captions: tuple[str, ...] = ()
     for kind in items.SIDECARS:
       if kind in found.members and not captions:
-        text = read(found.members[kind], items.MAX_LINE).decode(
-            "utf-8-sig", "replace")
-        captions = items.sidecar_captions(kind, text)
-    media = next(m for kind, m in found.members.items()
-                 if kind not in items.SIDECARS)
-    return stations.Raw(found.key, read(media, items.MAX_FILE), captions)
+        text = _read(found, kind, items.MAX_LINE)
+        captions = items.sidecar_captions(kind, text.decode(
+            "utf-8-sig", "replace"))
+    media = next(k for k in found.members if k not in items.SIDECARS)
+    return stations.Raw(found.key, _read(found, media, items.MAX_FILE),
+                        captions)
 
 
 def read_tars(rest: str, options: world.WorldOptions) -> Tars:
@@ -117,7 +116,7 @@ def _braces(pattern: str) -> list[str]:
 class _Capped:
   """A file of which no single read takes more than a header may."""
 
-  def __init__(self, file: BinaryIO, limit: int):
+  def __init__(self, file: IO[bytes], limit: int):
     self.file, self.limit = file, limit
     self.tell = file.tell
 
@@ -134,7 +133,8 @@ class _Capped:
 
 def _index(path: str, ignored: collections.Counter[str]) -> list[Sample]:
   """The samples of a tar, those that are refused first."""
-  name, refused = os.path.basename(path), []
+  name = os.path.basename(path)
+  refused: list[Sample] = []
   found: dict[str, Members] = {}
   try:
     size = os.path.getsize(path)
@@ -142,9 +142,9 @@ def _index(path: str, ignored: collections.Counter[str]) -> list[Sample]:
     file.seek(0)
     packed = isinstance(file, gzip.GzipFile)
     capped = _Capped(file, size * MAX_RATIO + 2 ** 20 if packed else size)
-    with tarfile.open(fileobj=capped, mode="r:") as archive:
+    with tarfile.open(fileobj=cast(IO[bytes], capped), mode="r:") as archive:
       for count, member in enumerate(archive):
-        archive.members.clear()  # of what was read, tarfile keeps everything
+        archive.members.clear()  # type: ignore[attr-defined]  # it keeps all
         if count >= MAX_MEMBERS:
           raise tarfile.ReadError(f"has more than {MAX_MEMBERS} members")
         if not member.isdir():
@@ -185,20 +185,21 @@ def _place(name: str, member: tarfile.TarInfo, found: dict[str, Members],
 
 
 @functools.lru_cache(maxsize=8)
-def _open(path: str) -> BinaryIO:
+def _open(path: str) -> IO[bytes]:
   """An open tar, kept open; gzip by its first bytes."""
   file = open(path, "rb")  # noqa: SIM115
   packed = file.read(2) == b"\x1f\x8b"
   file.seek(0)
-  return gzip.GzipFile(fileobj=file) if packed else file
+  return cast(IO[bytes], gzip.GzipFile(fileobj=file)) if packed else file
 
 
-def _read(path: str, offset: int, size: int, limit: int, key: str) -> bytes:
-  """The bytes of a member."""
+def _read(sample: Sample, ending: str, limit: int) -> bytes:
+  """The bytes of a member, at most `limit`."""
+  (offset, size), key = sample.members[ending], sample.key
   if size > limit:
     raise stations.Reject(f"{size} bytes; the limit is {limit}", key)
   try:
-    file = _open(path)
+    file = _open(sample.path)
     file.seek(offset)
     data = file.read(size)
   except (OSError, EOFError) as e:

@@ -1,5 +1,6 @@
 """world:NAME,..: clips of simulated worlds, rendered as they are asked for."""
 
+from collections.abc import Sequence
 import dataclasses
 from typing import Any, ClassVar
 
@@ -105,7 +106,8 @@ def read_worlds(rest: str, options: WorldOptions) -> World:
   return World(names, options)
 
 
-def _draw(rng, weighted):
+def _draw(rng: np.random.Generator, weighted: Sequence[tuple[Any, float]]
+          ) -> Any:
   """One value of ((value, weight), ..)."""
   weights = np.array([w for _, w in weighted], float)
   return weighted[rng.choice(len(weighted), p=weights / weights.sum())][0]
