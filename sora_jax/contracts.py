@@ -61,15 +61,42 @@ class Plan(Protocol):
 
 
 class Stepper(Protocol[Carry]):
-  """A way from noise to data: diffusion/steppers.py."""
+  """A way from noise to data; one file in diffusion/steppers/.
 
-  def init(self, start: types.Array) -> Carry:
-    """The carry at the first noise level."""
+  It is hashable (a frozen dataclass), for programs are compiled with it. The
+  known tokens are kept around it (diffusion/sampling.py).
+  """
+
+  @property
+  def draws_noise(self) -> bool:
+    """Whether `step` is given new noise."""
     ...
 
-  def step(self, denoise: Callable[..., jax.Array], carry: Carry,
-           *args: Any) -> Carry:
-    """The carry one step nearer to data."""
+  def steps(self, evaluations: int) -> int:
+    """The steps that take at most so many evaluations of the network."""
+    ...
+
+  def coefficients(self, times: np.ndarray) -> Any:
+    """A NamedTuple of arrays [K]: the numbers of the K steps between `times`.
+
+    `times` [K + 1] descends within [0, 1], where 0 is data.
+    """
+    ...
+
+  def init(self, start: types.Array) -> Carry:
+    """The carry at the first time: a NamedTuple whose field x is the sample."""
+    ...
+
+  def step(self, denoise: Callable[..., jax.Array], carry: Carry, c: Any,
+           noise: Any) -> Carry:
+    """The carry one step nearer to data.
+
+    Args:
+      denoise: (x_t [B, L, P], t scalar) -> x0_hat [B, L, P].
+      carry: of `init` or of the step before.
+      c: the coefficients of this step, scalars.
+      noise: [B, L, P] standard normal if `draws_noise`, else None.
+    """
     ...
 
 

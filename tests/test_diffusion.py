@@ -1,4 +1,4 @@
-"""The process, the solvers and guidance, against cases with known answers."""
+"""The flow, the steppers and guidance, against cases with known answers."""
 
 import dataclasses
 import itertools
@@ -10,6 +10,7 @@ import pytest
 
 from sora_jax.diffusion import flow
 from sora_jax.diffusion import guidance
+from sora_jax.diffusion import sampling
 from sora_jax.diffusion import steppers
 
 CFG = flow.Process()
@@ -19,7 +20,7 @@ def normal(seed, *shape):
   return jax.random.normal(jax.random.key(seed), shape)
 
 
-# ------------------------------------------------------------------ process
+# --------------------------------------------------------------------- flow
 
 
 def test_a_corrupted_token_lies_on_the_line_from_data_to_noise():
@@ -76,11 +77,12 @@ def test_the_shift_is_anchored_grows_and_is_clamped():
   s = flow.shift_value(cfg, jnp.asarray([1, 100, 400, 900, 10**6]))
   np.testing.assert_allclose(s, [1, 1, 2, 3, 3])
   t = jnp.linspace(0, 1, 11)
-  np.testing.assert_allclose(flow.shift(cfg, t, 50), t, atol=1e-7)
-  shifted = flow.shift(cfg, t, 400)
+  np.testing.assert_allclose(flow.shift(t, flow.shift_value(cfg, 50)), t,
+                             atol=1e-7)
+  shifted = flow.shift(t, flow.shift_value(cfg, 400))
   np.testing.assert_allclose([shifted[0], shifted[-1]], [0, 1])
   assert np.all(np.diff(shifted) > 0) and np.all(shifted[1:-1] > t[1:-1])
-  np.testing.assert_allclose(steppers.grid(10, 2.0), shifted[::-1], atol=1e-6)
+  np.testing.assert_allclose(sampling.grid(10, 2.0), shifted[::-1], atol=1e-6)
 
 
 def test_every_segment_is_shifted_by_its_own_tokens():
@@ -90,8 +92,8 @@ def test_every_segment_is_shifted_by_its_own_tokens():
   key = jax.random.key(0)
   plain = draw(dataclasses.replace(cfg, base_tokens=10**6), key)
   np.testing.assert_allclose(
-      draw(cfg, key)[1:], flow.shift(
-          cfg, plain, jnp.asarray([9, 10, 40, 5, 0]))[1:], rtol=1e-6)
+      draw(cfg, key)[1:], flow.shift(plain, flow.shift_value(
+          cfg, jnp.asarray([9, 10, 40, 5, 0])))[1:], rtol=1e-6)
 
 
 def test_times_follow_the_config():
@@ -118,7 +120,7 @@ def test_a_config_that_makes_no_sense_is_refused(bad):
     flow.Process(**bad)
 
 
-# ------------------------------------------------------------------ solvers
+# ----------------------------------------------------------------- steppers
 
 MU, SIGMA = 0.7, 0.4
 
@@ -129,19 +131,24 @@ def gaussian(x, t):
   return MU + (1 - t) * SIGMA**2 / var * (x - (1 - t) * MU)
 
 
-def solved(method, steps, shift=1.0):
+def solve(method, denoise, start, times, **how):
+  return sampling.sample_scan(steppers.STEPPERS[method], denoise, start, times,
+                              **how)
+
+
+def error(method, steps, shift=1.0):
   """Largest error of the flow from noise to a Gaussian, whose map is known."""
   start = normal(0, 2, 7, 3)
-  got = jax.jit(lambda x: steppers.solve(
-      gaussian, x, steppers.grid(steps, shift), method=method))(start)
+  got = jax.jit(lambda x: solve(
+      method, gaussian, x, sampling.grid(steps, shift)))(start)
   return float(jnp.max(jnp.abs(got - (MU + SIGMA * start))))
 
 
-@pytest.mark.parametrize("method, low, high", [("euler", .9, 1.1),
-                                               ("ab2", 1.5, 2.1)])
+@pytest.mark.parametrize("method, low, high", [
+    ("euler", .9, 1.1), ("ab2", 1.5, 2.1), ("heun", 1.5, 2.1)])
 def test_order_of_convergence(method, low, high):
   steps = np.asarray([64, 128, 256, 512])
-  errors = np.asarray([solved(method, n) for n in steps])
+  errors = np.asarray([error(method, n) for n in steps])
   slope = -np.polyfit(np.log(steps), np.log(errors), 1)[0]
   print(f"{method}: errors {errors}, order {slope:.2f}")
   assert low < slope < high
@@ -150,74 +157,105 @@ def test_order_of_convergence(method, low, high):
 
 @pytest.mark.parametrize("shift", [1.0, 3.0])
 def test_second_order_pays_at_the_same_number_of_evaluations(shift):
-  euler, ab2 = (solved(m, 40, shift) for m in ("euler", "ab2"))
-  print(f"40 steps, shift {shift}: euler {euler:.4f}, ab2 {ab2:.4f}")
-  assert ab2 < euler / 4
+  errors = {name: error(name, stepper.steps(40), shift)
+            for name, stepper in steppers.STEPPERS.items() if name != "ancestral"}
+  print(f"40 evaluations, shift {shift}: {errors}")
+  assert errors["ab2"] < errors["euler"] / 4
+  assert errors["heun"] < errors["euler"]
 
 
-@pytest.mark.parametrize("method", steppers.METHODS)
+@pytest.mark.parametrize("evaluations", [1, 2, 5, 8, 30])
+@pytest.mark.parametrize("method", steppers.STEPPERS)
+def test_steps_count_evaluations(method, evaluations):
+  calls, stepper = [], steppers.STEPPERS[method]
+  count = lambda x, t: jax.pure_callback(lambda x: calls.append(1) or x, x, x)
+  times = sampling.grid(stepper.steps(evaluations))
+  jax.block_until_ready(solve(method, count, normal(0, 1, 3, 1), times,
+                              key=jax.random.key(0)))
+  # Of an even number, heun leaves one out.
+  odd = evaluations - (method == "heun" and evaluations % 2 == 0)
+  assert len(calls) == odd
+
+
+@pytest.mark.parametrize("method", steppers.STEPPERS)
 def test_a_point_is_found_in_any_number_of_steps(method):
   point = normal(1, 1, 3, 2)
   for steps in (1, 2, 5):
-    got = steppers.solve(lambda x, t: point, normal(0, 1, 3, 2),
-                        steppers.grid(steps), method=method,
-                        key=jax.random.key(2))
+    got = solve(method, lambda x, t: point, normal(0, 1, 3, 2),
+                sampling.grid(steps), key=jax.random.key(2))
     np.testing.assert_allclose(got, point, atol=1e-6)
 
 
 def test_new_noise_gives_the_same_distribution_and_forgets_the_start():
   start = normal(0, 4, 25_000, 1)
-  got = jax.jit(lambda x: steppers.solve(
-      gaussian, x, steppers.grid(200), method="ancestral",
+  got = jax.jit(lambda x: solve(
+      "ancestral", gaussian, x, sampling.grid(200),
       key=jax.random.key(1)))(start)
   assert abs(float(got.mean()) - MU) < .01
   assert abs(float(got.std()) - SIGMA) < .01
   assert abs(float(jnp.corrcoef(got.ravel(), start.ravel())[0, 1])) < .01
 
 
-@pytest.mark.parametrize("method", steppers.METHODS)
+@pytest.mark.parametrize("method", steppers.STEPPERS)
 def test_known_tokens_enter_and_leave_bit_equal(method):
   x_known, mask = normal(5, 2, 6, 3), jnp.arange(12).reshape(2, 6) % 3 == 0
-  exact = []
+  exact, stepper = [], steppers.STEPPERS[method]
 
   def denoise(x, t):
-    exact.append(bool(jnp.all(jnp.where(mask[..., None], x == x_known, True))))
+    same = jnp.all(jnp.where(mask[..., None], x == x_known, True))
+    jax.debug.callback(lambda same: exact.append(bool(same)), same)
     return gaussian(x, t) + x.mean(1, keepdims=True) * t
 
-  carry = steppers.init(normal(0, 2, 6, 3), (x_known, mask))
-  noise = normal(3, 2, 6, 3)
-  advance = lambda c, r: steppers.step(denoise, c, r, (x_known, mask), noise)
-  got = steppers.sample_loop(advance, carry, steppers.table(steppers.grid(5), method))
+  known = (x_known, mask)
+  carry = sampling.init(stepper, normal(0, 2, 6, 3), known)
+  step = lambda carry, c: sampling.sample_step(
+      stepper, denoise, carry, c, known, normal(3, 2, 6, 3))
+  got = sampling.sample_loop(
+      step, carry, stepper.coefficients(sampling.grid(stepper.steps(5))))
+  jax.effects_barrier()
   assert exact == [True] * 5
   np.testing.assert_array_equal(got[mask], x_known[mask])
   assert not np.any(np.asarray(got[~mask] == x_known[~mask]))
 
 
-def test_the_driver_equals_the_scan_and_reports():
-  start, times, seen = normal(0, 1, 4, 2), steppers.grid(6, 2.0), []
-  advance = jax.jit(lambda c, r: steppers.step(gaussian, c, r))
-  got = steppers.sample_loop(advance, steppers.init(start), steppers.table(times),
-                      lambda i, n: seen.append((i, n)))
-  np.testing.assert_allclose(got, steppers.solve(gaussian, start, times),
+@pytest.mark.parametrize("method", steppers.STEPPERS)
+def test_the_loop_equals_the_scan_and_is_one_program(method):
+  start, times, seen = normal(0, 1, 4, 2), sampling.grid(6, 2.0), []
+  stepper, key = steppers.STEPPERS[method], jax.random.key(3)
+  run = jax.jit(lambda carry, c, noise: sampling.sample_step(
+      stepper, gaussian, carry, c, None, noise))
+  noise = (normal_of(key, i, start.shape) for i in range(6))
+  got = sampling.sample_loop(
+      lambda carry, c: run(carry, c, next(noise)),
+      sampling.init(stepper, start), stepper.coefficients(times),
+      lambda i, n: seen.append((i, n)))
+  np.testing.assert_allclose(got, solve(method, gaussian, start, times, key=key),
                              atol=1e-6)
   assert seen == [(i, 6) for i in range(1, 7)]
+  assert run._cache_size() == 1
 
 
-def test_part_of_the_way_is_on_the_flow():
+def normal_of(key, i, shape):
+  return jax.random.normal(jax.random.fold_in(key, i), shape)
+
+
+@pytest.mark.parametrize("method", ["ab2", "heun"])
+def test_part_of_the_way_is_on_the_flow(method):
   start = normal(0, 1, 8, 1)
-  times = steppers.grid(60)[:31]  # to t = .5
+  times = sampling.grid(60)[:31]  # to t = .5
   want = .5 * MU + np.sqrt(.25 * SIGMA**2 + .25) * start
-  np.testing.assert_allclose(steppers.solve(gaussian, start, times), want,
+  np.testing.assert_allclose(solve(method, gaussian, start, times), want,
                              atol=2e-3)
 
 
 def test_solver_input_is_checked():
   with pytest.raises(ValueError, match="steps 0"):
-    steppers.grid(0)
-  with pytest.raises(ValueError, match="'heun'"):
-    steppers.table(steppers.grid(3), "heun")
-  with pytest.raises(ValueError, match="descend"):
-    steppers.table(np.asarray([0., .5, 1.]))
+    sampling.grid(0)
+  for stepper in steppers.STEPPERS.values():
+    with pytest.raises(ValueError, match="descend"):
+      stepper.coefficients(np.asarray([0., .5, 1.]))
+  with pytest.raises(ValueError, match="Ancestral.* draws noise"):
+    solve("ancestral", gaussian, normal(0, 1, 2, 2), sampling.grid(2))
 
 
 # ----------------------------------------------------------------- guidance
@@ -235,8 +273,8 @@ def test_outside_the_interval_only_the_prompt_is_asked():
   null = lambda x, t: jax.pure_callback(
       lambda x: calls.append(1) or x, x, x)
   run = guidance.guided(lambda x, t: gaussian(x, t), null, 4.0, (.3, .7))
-  times = steppers.grid(10)
-  jax.block_until_ready(steppers.solve(run, normal(0, 1, 3, 1), times))
+  times = sampling.grid(10)
+  jax.block_until_ready(solve("ab2", run, normal(0, 1, 3, 1), times))
   assert len(calls) == sum((np.float32(t) >= .3) & (np.float32(t) <= .7)
                            for t in times[:-1])
   with pytest.raises(ValueError, match="interval"):

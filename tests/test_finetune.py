@@ -22,7 +22,7 @@ from sora_jax.formats import networks
 from sora_jax.formats import pretrained
 from sora_jax.formats import vae_mapping
 from sora_jax.generation import pipeline
-from sora_jax.generation import sampler
+from sora_jax.generation import text_states
 from sora_jax.tasks import build
 from sora_jax.tasks import prompts
 
@@ -122,9 +122,11 @@ def test_a_run_starts_from_a_folder_and_exports(tmp_path, capsys):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6),
                  getattr(wanted.model, part).params,
                  getattr(found.model, part).params)
-  assert found.settings["text_pad"] and found.settings["text_limit"] == 32
-  assert found.settings["process"]["prediction"] == "velocity"
-  states = sampler.encode_text(found.model, found.tokenizer, ["a  cat"])
+  assert found.defaults.text_pad and found.defaults.text_limit == 32
+  assert found.defaults.process.prediction == "velocity"
+  # The size of the previews is no default of the model.
+  assert (found.defaults.size, found.defaults.frames) == ((832, 480), 81)
+  states = text_states.encode(found.model, found.tokenizer, ["a  cat"])
   assert isinstance(states, types.TextStates) and states.seg.all()
 
 

@@ -1,5 +1,6 @@
 """Model folders of open models give the frames that the reference gives."""
 
+import dataclasses
 import os
 
 import diffusers
@@ -46,9 +47,10 @@ def same_frames(reference, ours, scheduler, image=None):
   """Both pipelines make the same video."""
   settings = {k: v for k, v in scheduler.items() if k != "kind"}
   reference.scheduler = scheduler["kind"](**settings)
-  ours.model.scheduler.clear()
-  ours.model.scheduler.update(reference.scheduler.config,
-                              _class_name=scheduler["kind"].__name__)
+  config = dict(reference.scheduler.config,
+                _class_name=scheduler["kind"].__name__)
+  ours = dataclasses.replace(ours, model=dataclasses.replace(
+      ours.model, scheduler=config))
   given = {} if image is None else {"image": PIL.Image.fromarray(image)}
   with torch.no_grad():
     wanted = 255 * reference(

@@ -7,11 +7,12 @@ import tiny_model
 
 from sora_jax.encoding import video as video_lib
 from sora_jax.formats import pretrained
-from sora_jax.generation import canvas as canvas_lib
 from sora_jax.generation import pipeline
 from sora_jax.generation import prompting
 from sora_jax.generation import result as result_lib
 from sora_jax.generation import sampler
+from sora_jax.generation import step as step_lib
+from sora_jax.generation import windows as windows_lib
 from sora_jax.geometry import frames as frames_lib
 from sora_jax.geometry import patches
 
@@ -162,10 +163,12 @@ def test_an_edit_goes_from_the_video_to_the_prompt(ours):
 
 
 def test_a_long_video_is_drawn_in_windows(ours):
-  cut = lambda n: [w.tolist() for w in canvas_lib.windows(
-      ours.text(SIZE, n), sampler.window(ours.model, ours.text(SIZE, n), 17))]
-  assert cut(17) == [[0, 1, 2, 3, 4]]
-  assert cut(41) == [[0, 1, 2, 3, 4], [4, 5, 6, 7, 8], [6, 7, 8, 9, 10]]
+  cut = lambda n, frames: windows_lib.split(
+      ours.text(SIZE, n), sampler.window_latents(
+          ours.model, ours.text(SIZE, n), frames))
+  assert [w.tolist() for w in cut(17, 17)] == [[0, 1, 2, 3, 4]]
+  assert [w.tolist() for w in cut(41, 17)] == [
+      [0, 1, 2, 3, 4], [4, 5, 6, 7, 8], [6, 7, 8, 9, 10]]
   told = []
   long = ours.draw(ours.text(SIZE, 41), tiny_model.PROMPT, window=17,
                    report=lambda *step: told.append(step))
@@ -173,8 +176,7 @@ def test_a_long_video_is_drawn_in_windows(ours):
   assert long.z.shape == (11, 4, 6, 4) and np.isfinite(long.z).all()
   assert len(long.video()) == 41
   # Beyond max_tokens (999, 6 a latent) windows are the default.
-  assert len(canvas_lib.windows(ours.text(SIZE, 900), sampler.window(
-      ours.model, ours.text(SIZE, 900), None))) == 2
+  assert len(cut(900, None)) == 2
 
 
 def test_video_by_parts_is_the_whole(ours, monkeypatch):
@@ -215,11 +217,14 @@ def test_a_batch_draws_what_each_alone_does(ours, method):
 
 
 def test_every_step_draws_noise_of_its_own(ours, monkeypatch):
-  seen, step = [], sampler.steppers.step
-  monkeypatch.setattr(sampler.steppers, "step", lambda denoise, carry, row, known,
-                      noise: (noise is not None and jax.debug.callback(
-                          lambda x: seen.append(np.asarray(x).ravel()), noise),
-                              step(denoise, carry, row, known, noise))[1])
+  seen, step = [], step_lib.sampling.sample_step
+
+  def watched(*args):
+    if args[-1] is not None:
+      jax.debug.callback(lambda x: seen.append(np.asarray(x).ravel()), args[-1])
+    return step(*args)
+
+  monkeypatch.setattr(step_lib.sampling, "sample_step", watched)
   size = (32, 32)  # that no other test draws
   ours.draw(ours.text(size, 41), tiny_model.PROMPT, window=17)  # three windows
   jax.effects_barrier()
@@ -236,8 +241,8 @@ def test_a_loop_of_a_batch_is_what_each_alone_is(ours):
 
 
 def test_a_single_clip_is_sampled_without_segments(ours, monkeypatch):
-  seen, run = [], sampler.dit.denoise
-  monkeypatch.setattr(sampler.dit, "denoise", lambda module, params, tokens, *a: (
+  seen, run = [], step_lib.dit.denoise
+  monkeypatch.setattr(step_lib.dit, "denoise", lambda module, params, tokens, *a: (
       seen.append(tokens.seg), run(module, params, tokens, *a))[1])
   ours.draw(ours.text((16, 16), 1))  # a size that no other test draws
   assert seen and all(seg is None for seg in seen)

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from sora_jax.diffusion import flow
+from sora_jax.diffusion import sampling
 from sora_jax.diffusion import schedulers
 from sora_jax.diffusion import steppers
 
@@ -41,16 +42,20 @@ def theirs(scheduler, steps):
   return states
 
 
-def ours(config, rows):
-  """The states of our step, from the noise to the end."""
+def ours(config, steps):
+  """The states of our steps, from the noise to the end."""
   kind = schedulers.prediction(config)
-  carry = steppers.init(START)
-  states = [carry[0]]
-  for row in rows:
-    denoise = lambda x, t, time=row[0]: flow.convert(
-        kind, network(x, time, jnp.tanh), x, t)["x0"]
-    carry = steppers.step(denoise, carry, row)
-    states.append(carry[0])
+
+  def denoise(x, t, told=None):
+    out = network(x, t if told is None else told, jnp.tanh)
+    return flow.convert(kind, out, x, t)["x0"]
+
+  carry = sampling.init(steps.stepper, START)
+  states = [carry.x]
+  for i in range(len(steps)):
+    carry = sampling.sample_step(steps.stepper, denoise, carry,
+                                 sampling.at(steps.coefficients, i))
+    states.append(carry.x)
   return states
 
 
@@ -59,34 +64,40 @@ def ours(config, rows):
 def test_times_and_trajectories_agree(kind, settings, steps):
   scheduler = kind(**settings)
   config = dict(scheduler.config, _class_name=kind.__name__)
-  rows = schedulers.table(config, steps)
+  found = schedulers.steps(config, steps)
   wanted = theirs(scheduler, steps)
-  np.testing.assert_allclose(1000 * rows[:, 0], scheduler.timesteps, rtol=1e-6)
-  np.testing.assert_array_equal(rows[:, 1], scheduler.sigmas[:-1])
-  for a, b in zip(ours(config, rows), wanted, strict=True):
+  c = found.coefficients
+  np.testing.assert_allclose(1000 * getattr(c, "told", c.t),
+                             scheduler.timesteps, rtol=1e-6)
+  np.testing.assert_array_equal(c.t, scheduler.sigmas[:-1])
+  assert found.start == c.t[0]
+  for a, b in zip(ours(config, found), wanted, strict=True):
     np.testing.assert_allclose(a, b, atol=2e-5)
 
 
 def test_ancestral_steps_are_the_reference_s():
-  times = steppers.grid(9, 2.0)[1:]  # the reference has no t = 1
-  rows = steppers.table(times, "ancestral")
+  times = sampling.grid(9, 2.0)[1:]  # the reference has no t = 1
+  stepper = steppers.STEPPERS["ancestral"]
+  coefficients = stepper.coefficients(times)
   scheduler = diffusers.EulerAncestralDiscreteScheduler(
       prediction_type="epsilon")
-  scheduler.set_timesteps(len(rows))
+  scheduler.set_timesteps(8)
   scheduler.sigmas = torch.tensor(times / (1 - times), dtype=torch.float32)
   torch.manual_seed(0)
-  noises = [torch.randn(START.shape).numpy() for _ in rows]
+  noises = [torch.randn(START.shape).numpy() for _ in range(8)]
   torch.manual_seed(0)
-  carry = steppers.init(START)
-  for i, row in enumerate(rows):
-    t, x = row[1], np.asarray(carry[0])
+  carry = sampling.init(stepper, START)
+  for i, noise in enumerate(noises):
+    c = sampling.at(coefficients, i)
+    t, x = c.t, np.asarray(carry.x)
     x0 = np.asarray(network(x, t, np.tanh))
     y = torch.tensor(x / (1 - t))  # of variance sigma^2
     eps = (y - torch.tensor(x0)) / (t / (1 - t))
     # The reference adds noise of weight 0 in the last step too.
     wanted = scheduler.step(eps, scheduler.timesteps[i], y)[0]
-    carry = steppers.step(lambda x, t, x0=x0: x0, carry, row, None, noises[i])
-    np.testing.assert_allclose(carry[0], wanted * (1 - times[i + 1]), atol=2e-5)
+    carry = sampling.sample_step(stepper, lambda x, t, x0=x0: x0, carry, c,
+                                 noise=noise)
+    np.testing.assert_allclose(carry.x, wanted * (1 - times[i + 1]), atol=2e-5)
 
 
 @pytest.mark.parametrize("key, value", [
@@ -96,11 +107,11 @@ def test_ancestral_steps_are_the_reference_s():
     ("num_train_timesteps", 500)])
 def test_a_setting_that_is_not_supported_is_named(key, value):
   config = UNIPC | {"_class_name": "UniPCMultistepScheduler"}
-  schedulers.table(config, 2)
+  schedulers.steps(config, 2)
   with pytest.raises(ValueError, match=f"key {key} is {value!r}"):
     schedulers.prediction(config | {key: value})
   with pytest.raises(ValueError, match="steps 0"):
-    schedulers.table(config, 0)
+    schedulers.steps(config, 0)
   del config["use_flow_sigmas"]  # the reference's default is another path
   with pytest.raises(ValueError, match="use_flow_sigmas"):
-    schedulers.table(config, 2)
+    schedulers.steps(config, 2)

@@ -15,9 +15,9 @@ def run(argv: list[str]) -> int:
   (path,), size = sampling.begin(f, argv, "IMAGE")
   image = video_io.read(path, 1)[0][0]
   model = sampling.load(f)
-  cfg = model.settings
+  cfg = model.defaults
   canvas = prompting.animate(
-      model.model, image, cfg["frames"] if f.frames is None else f.frames,
-      f.fps or cfg["fps"], f.at, size)
+      model.model, image, cfg.frames if f.frames is None else f.frames,
+      f.fps or cfg.fps, f.at, size)
   sampling.make(f, argv, model, canvas)
   return 0

@@ -21,8 +21,8 @@ def run(argv: list[str]) -> int:
     canvas = prompting.loop(model.model, video, f.frames, fps, size)
   else:
     canvas = prompting.text_loop(
-        model.model, size or tuple(model.settings["size"]), f.frames,
-        f.fps or model.settings["fps"])
+        model.model, size or model.defaults.size, f.frames,
+        f.fps or model.defaults.fps)
   sampling.make(f, argv, model, canvas,
                 sampling.told(f, paths[0])[0] if paths else f.prompt)
   return 0

@@ -134,7 +134,7 @@ def read(path: str, f: flags.FlagValues, model) -> tuple[np.ndarray, float]:
   video, fps = video_io.read(path)
   if f.fps is not None:
     return video, f.fps
-  return video, model.settings["fps"] if len(video) == 1 else fps
+  return video, model.defaults.fps if len(video) == 1 else fps
 
 
 def told(f: flags.FlagValues, path: str) -> tuple[str, int]:

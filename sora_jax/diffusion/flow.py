@@ -13,6 +13,7 @@ Every divisor is clamped before dividing, so that a token at t = 0 (a known one)
 has a finite gradient.
 """
 
+from collections.abc import Callable
 import dataclasses
 
 import jax
@@ -21,6 +22,9 @@ import jax.numpy as jnp
 from sora_jax import types
 
 KINDS = ("x0", "eps", "velocity")
+# (x_t [B, L, P], t scalar) -> x0_hat [B, L, P]. A third argument is the time
+# that the network is told, where it is not t itself.
+Denoise = Callable[..., jax.Array]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +67,8 @@ class Process:
           "be at least 1")
 
 
-def corrupt(key: jax.Array, x0: types.Array, t: types.Array):
+def corrupt(key: jax.Array, x0: types.Array,
+            t: types.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
   """Draws x_t given x0.
 
   Args:
@@ -123,9 +128,8 @@ def shift_value(cfg: Process, tokens: types.Array) -> types.Array:
   return jnp.clip(jnp.sqrt(tokens / cfg.base_tokens), 1.0, cfg.max_shift)
 
 
-def shift(cfg: Process, t: types.Array, tokens: types.Array) -> types.Array:
-  """t' = s t / (1 + (s - 1) t): the time that hides as much of `tokens`."""
-  s = shift_value(cfg, tokens)
+def shift(t: types.Array, s: types.Array | float) -> types.Array:
+  """The time shift t' = s t / (1 + (s - 1) t), s of `shift_value`."""
   return s * t / (1 + (s - 1) * t)
 
 
@@ -151,4 +155,4 @@ def sample_times(cfg: Process, key: jax.Array, seg: types.Array,
   tokens = jnp.sum(seg[:, :, None] == jnp.arange(columns), axis=1)
   level = jnp.exp(cfg.known_mean + cfg.known_std * gauss[:, 0])
   known = jnp.where(choice[:, 0] < cfg.known_clean, 0, jnp.minimum(level, 1))
-  return shift(cfg, t, tokens).at[:, 0].set(known)
+  return shift(t, shift_value(cfg, tokens)).at[:, 0].set(known)

@@ -9,21 +9,21 @@ at low noise it does nothing (Kynkaanniemi et al. 2024, arXiv 2404.07724).
 
 import jax
 
-from sora_jax.diffusion import steppers
+from sora_jax.diffusion import flow
 
 
-def guided(cond: steppers.Denoise, null: steppers.Denoise, scale: float,
-           interval: tuple[float, float] = (0.0, 1.0)) -> steppers.Denoise:
+def guided(cond: flow.Denoise, null: flow.Denoise, scale: float,
+           interval: tuple[float, float] = (0.0, 1.0)) -> flow.Denoise:
   """A denoiser guided by the difference of two.
 
   Args:
-    cond: (x_t, t) -> x0_hat with the prompt.
-    null: (x_t, t) -> x0_hat with the empty (or a negative) prompt.
+    cond: the denoiser with the prompt.
+    null: the denoiser with the empty (or a negative) prompt.
     scale: 1 is no guidance, and makes no call of `null`.
     interval: (low, high), both included, of t where guidance is on.
 
   Returns:
-    (x_t, t) -> x0_hat. Given a traced t it branches on the device.
+    A denoiser. Given a traced t it branches on the device.
   """
   low, high = interval
   if not 0 <= low <= high <= 1:
@@ -32,11 +32,11 @@ def guided(cond: steppers.Denoise, null: steppers.Denoise, scale: float,
   if scale == 1:
     return cond
 
-  def both(x_t, t):
-    away = null(x_t, t)
-    return away + scale * (cond(x_t, t) - away)
+  def both(x_t, t, *told):
+    away = null(x_t, t, *told)
+    return away + scale * (cond(x_t, t, *told) - away)
 
-  def denoise(x_t, t):
-    return jax.lax.cond((t >= low) & (t <= high), both, cond, x_t, t)
+  def denoise(x_t, t, *told):
+    return jax.lax.cond((t >= low) & (t <= high), both, cond, x_t, t, *told)
 
   return both if (low, high) == (0, 1) else denoise

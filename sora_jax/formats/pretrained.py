@@ -13,6 +13,7 @@ loads silently.
 """
 
 import dataclasses
+import functools
 import os
 import re
 import shutil
@@ -27,6 +28,7 @@ from sora_jax import files
 from sora_jax import mesh as mesh_lib
 from sora_jax.formats import dit_mapping
 from sora_jax.formats import networks
+from sora_jax.formats import sampling_defaults
 from sora_jax.formats import text_encoder_mapping
 from sora_jax.formats import vae_mapping
 from sora_jax.formats import weight_files
@@ -82,6 +84,15 @@ class Model:
     """The latents that make one token of the transformer."""
     return (self.transformer.module.patch if self.transformer
             else sizes.DEFAULT_PATCH)
+
+  @functools.cached_property
+  def defaults(self) -> sampling_defaults.SamplingDefaults:
+    """The defaults of sampling, read once from `scheduler`.
+
+    Raises:
+      ValueError: a scheduler that is not supported.
+    """
+    return sampling_defaults.read(self.scheduler, self.expand_timesteps)
 
 
 def load(folder: str, dtype=jnp.float32, mesh=None,

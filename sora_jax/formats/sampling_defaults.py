@@ -5,15 +5,17 @@ people's folders have a scheduler and no more; for them these are the defaults
 of the reference pipeline and of the cards of the open Wan models.
 """
 
+import dataclasses
+
 import numpy as np
 
 from sora_jax.diffusion import flow
+from sora_jax.diffusion import sampling
 from sora_jax.diffusion import schedulers
 from sora_jax.diffusion import steppers
-from sora_jax.formats import pretrained
 
 FOLDER = "folder"  # the method that is the scheduler of the folder
-METHODS = (*steppers.METHODS, FOLDER)
+METHODS = (*steppers.STEPPERS, FOLDER)
 # What the first folders of ours do not state.
 OURS = {"size": (64, 64), "frames": 17, "window": 49, "text_pad": False}
 WAN = {"steps": 50, "guidance": 5.0, "guidance_interval": (0.0, 1.0),
@@ -27,62 +29,99 @@ WAN_SHAPE = {
            "f_ref": 24.0}}
 
 
-def of(model: pretrained.Model) -> dict:
-  """The settings of a model.
+@dataclasses.dataclass(frozen=True)
+class SamplingDefaults:
+  """What sampling does where it is not told otherwise.
 
-  Returns:
-    steps, guidance, guidance_interval, method: of the solver.
-    size, frames, fps: of a video by default.
-    f_ref: the frame rate at which latents are one position apart.
+  Attributes:
+    size: (W, H) in pixels.
+    frames: frames of a video.
+    fps: frames per second.
+    steps: evaluations of the transformer.
+    method: one of METHODS.
+    guidance: scale of classifier-free guidance; 1 is none.
+    guidance_interval: (low, high) of the noise levels where it is on.
     window: frames of the longest videos of the training, which long prompted
       videos are drawn in.
-    max_tokens: of a video.
-    text_limit: ids of a prompt.
+    max_tokens: of a video, at most.
+    f_ref: the frame rate at which latents are one position apart.
+    text_limit: ids of a prompt, at most.
     text_pad: whether a prompt is cleaned and padded to its limit with zero
       states that are keys, as Wan's are.
-    process: fields of process.Process.
-
-  Raises:
-    ValueError: a scheduler that is not supported.
+    process: what the network predicts, and when.
   """
-  if ours := model.scheduler.get("sora_jax"):
-    return OURS | ours
-  return WAN | WAN_SHAPE[model.expand_timesteps] | {"process": {
-      "prediction": schedulers.prediction(model.scheduler)}}
+
+  size: tuple[int, int]
+  frames: int
+  fps: float
+  steps: int
+  method: str
+  guidance: float
+  guidance_interval: tuple[float, float]
+  window: int
+  max_tokens: int
+  f_ref: float
+  text_limit: int
+  text_pad: bool
+  process: flow.Process
 
 
-def rows(model: pretrained.Model, tokens: int, steps: int | None = None,
-         method: str | None = None, start: float = 1.0) -> np.ndarray:
-  """The table of the solver (solvers.table) for a sample of so many tokens.
-
-  The times of "euler" and "ab2" are shifted by the number of tokens, as in
-  training; those of the folder's scheduler by what its file says.
+def read(scheduler: dict, expand_timesteps: bool) -> SamplingDefaults:
+  """The defaults of a model folder.
 
   Args:
-    model: whose settings are the defaults.
+    scheduler: scheduler_config.json.
+    expand_timesteps: whether the model takes a time per token.
+
+  Raises:
+    ValueError: a scheduler that is not supported, or a key that is missing.
+  """
+  if ours := scheduler.get("sora_jax"):
+    found = OURS | ours
+    process = flow.Process(**found["process"])
+  else:
+    found = WAN | WAN_SHAPE[expand_timesteps]
+    process = flow.Process(prediction=schedulers.prediction(scheduler))
+  found["process"] = process
+  names = [field.name for field in dataclasses.fields(SamplingDefaults)]
+  if missing := [name for name in names if name not in found]:
+    raise ValueError(f"key sora_jax.{missing[0]} is missing")
+  return SamplingDefaults(**{
+      name: tuple(found[name]) if isinstance(found[name], list) else found[name]
+      for name in names})
+
+
+def steps(defaults: SamplingDefaults, scheduler: dict, tokens: int,
+          evaluations: int | None = None, method: str | None = None,
+          start: float = 1.0) -> sampling.Steps:
+  """The steps for a sample of so many tokens.
+
+  The times of our steppers are shifted by the number of tokens, as in training;
+  those of the folder's scheduler by what its file says.
+
+  Args:
+    defaults: of the model.
+    scheduler: scheduler_config.json, of the method "folder".
     tokens: of the sample.
-    steps: from noise to data; from `start` on it takes a share of them.
+    evaluations: of the network from noise to data; from `start` on it takes a
+      share of them.
     method: of METHODS.
     start: the noise level to begin at.
 
   Raises:
     ValueError: a method that there is not, or one that cannot start there.
   """
-  cfg = of(model)
-  method = cfg["method"] if method is None else method
-  steps = cfg["steps"] if steps is None else steps
+  method = defaults.method if method is None else method
+  evaluations = defaults.steps if evaluations is None else evaluations
   if method == FOLDER:
     if start < 1:
       raise ValueError("the scheduler of this model's folder begins at noise "
                        f"only, not at {start:g}: give --method=ab2")
-    return schedulers.table(model.scheduler, steps)
-  if method not in METHODS:
+    return schedulers.steps(scheduler, evaluations)
+  if method not in steppers.STEPPERS:
     raise ValueError(f"method {method!r} is none of {', '.join(METHODS)}")
-  shift = flow.shift_value(process(model), tokens)
-  times = steppers.grid(steps, float(shift))
-  return steppers.table(np.concatenate([[start], times[times < start]]), method)
-
-
-def process(model: pretrained.Model) -> flow.Process:
-  """The diffusion process of a model."""
-  return flow.Process(**of(model)["process"])
+  stepper = steppers.STEPPERS[method]
+  shift = flow.shift_value(defaults.process, tokens)
+  times = sampling.grid(stepper.steps(evaluations), float(shift))
+  return sampling.steps_between(
+      stepper, np.concatenate([[start], times[times < start]]))

@@ -38,9 +38,9 @@ class Pipeline:
   tokenizer: tokenizer_lib.Tokenizer
 
   @property
-  def settings(self) -> dict:
-    """The defaults of sampling, as `settings.of` states them."""
-    return sampling_defaults.of(self.model)
+  def defaults(self) -> sampling_defaults.SamplingDefaults:
+    """What sampling does where it is not told otherwise."""
+    return self.model.defaults
 
   def generate(self, prompt: str, size: Size = None, frames: int | None = None,
                fps: float | None = None, **how) -> np.ndarray:
@@ -78,9 +78,9 @@ class Pipeline:
               frames: int | None = None, at: int = 0, size: Size = None,
               fps: float | None = None, **how) -> np.ndarray:
     """Makes a video of which frame `at` is an image, uint8 [H, W, 3]."""
-    cfg = self.settings
+    cfg = self.defaults
     return self.draw(prompting.animate(
-        self.model, image, frames or cfg["frames"], fps or cfg["fps"], at,
+        self.model, image, frames or cfg.frames, fps or cfg.fps, at,
         size), prompt, **how).video()
 
   def extend(self, video: np.ndarray, prompt: str = "", frames: int = 16,
@@ -91,7 +91,7 @@ class Pipeline:
     The frames of the video come back through the VAE.
     """
     return self.draw(prompting.extend(
-        self.model, video, frames, fps or self.settings["fps"], direction,
+        self.model, video, frames, fps or self.defaults.fps, direction,
         size), prompt, **how).video()
 
   def connect(self, a: np.ndarray, b: np.ndarray,
@@ -103,7 +103,7 @@ class Pipeline:
     The prompt says what a and b show: one for both, or one of each.
     """
     return self.draw(prompting.connect(
-        self.model, a, b, frames, fps or self.settings["fps"], size), prompt,
+        self.model, a, b, frames, fps or self.defaults.fps, size), prompt,
                      **how).video()
 
   def loop(self, video: np.ndarray | None = None, prompt: str = "",
@@ -120,10 +120,10 @@ class Pipeline:
       fps: of the result.
       **how: as in `generate`.
     """
-    fps = fps or self.settings["fps"]
+    fps = fps or self.defaults.fps
     if video is None:
       canvas = prompting.text_loop(
-          self.model, size or tuple(self.settings["size"]), frames, fps)
+          self.model, size or self.defaults.size, frames, fps)
     else:
       canvas = prompting.loop(self.model, video, frames, fps, size)
     return self.draw(canvas, prompt, **how).video()
@@ -132,7 +132,7 @@ class Pipeline:
            size: Size = None, fps: float | None = None, **how) -> np.ndarray:
     """Draws a video anew from itself at noise level `strength` (SDEdit)."""
     return self.draw(prompting.edit(
-        self.model, video, strength, fps or self.settings["fps"], size),
+        self.model, video, strength, fps or self.defaults.fps, size),
                      prompt, **how).video()
 
   def upscale(self, video: np.ndarray, size: tuple[int, int],
@@ -146,17 +146,17 @@ class Pipeline:
               **how) -> np.ndarray:
     """Draws a box of a video anew: region x, y, w, h[, t0, t1]."""
     return self.draw(prompting.inpaint(
-        self.model, video, region, fps or self.settings["fps"], size), prompt,
+        self.model, video, region, fps or self.defaults.fps, size), prompt,
                      **how).video()
 
   def text(self, size: Size = None, frames: int | None = None,
            fps: float | None = None) -> canvas_lib.Canvas:
     """The canvas of `generate`."""
-    cfg = self.settings
+    cfg = self.defaults
     return prompting.text(
-        self.model, tuple(cfg["size"] if size is None else size),
-        cfg["frames"] if frames is None else frames,
-        cfg["fps"] if fps is None else fps)
+        self.model, tuple(cfg.size if size is None else size),
+        cfg.frames if frames is None else frames,
+        cfg.fps if fps is None else fps)
 
   def draw(self, canvas: canvas_lib.Canvas | canvas_lib.Crossfade,
            prompt: str | tuple[str, str] = "", seed: int = 0,
@@ -207,7 +207,7 @@ def load(name_or_dir: str = "tiny", dtype=jnp.float32, mesh=None) -> Pipeline:
       raise ValueError(f"{folder}/model_index.json: key {part} is missing, and "
                        "no prompt can be read without it")
   try:
-    sampling_defaults.process(model)
+    _ = model.defaults
   except ValueError as e:
     raise ValueError(f"{folder}/scheduler/scheduler_config.json: {e}") from e
   source = model.tokenizer

@@ -14,7 +14,6 @@ import numpy as np
 
 from sora_jax.encoding import video as video_lib
 from sora_jax.formats import pretrained
-from sora_jax.formats import sampling_defaults
 from sora_jax.generation import canvas as canvas_lib
 from sora_jax.geometry import frames as frames_lib
 from sora_jax.geometry import sizes
@@ -40,13 +39,13 @@ def animate(model: pretrained.Model, image: np.ndarray, frames: int, fps: float,
   video = video_lib.cover(image[None], size)
   size = video.shape[2], video.shape[1]
   grid = _grid(model, size, frames, fps)
-  still = video_lib.latents(model, video)
+  keyframe = video_lib.latents(model, video)
   fields = dict(fps=fps, size=size, frames=frames)
   if at == 0:
-    return canvas_lib.of_parts([still, grid[0] - 1] if grid[0] > 1 else [still],
+    return canvas_lib.of_parts([keyframe, grid[0] - 1] if grid[0] > 1 else [keyframe],
                                model.patch, **fields)
   return canvas_lib.blank(grid, model.patch, model.vae.module.z,
-                          stills=((at, still),), **fields)
+                          keyframes=((at, keyframe),), **fields)
 
 
 def extend(model: pretrained.Model, video: np.ndarray, frames: int, fps: float,
@@ -115,7 +114,7 @@ def loop(model: pretrained.Model, video: np.ndarray, frames: int, fps: float,
       [video_lib.latents(model, video, suffix=True), new], fps=fps,
       size=(video.shape[2], video.shape[1]),
       frames=len(video) + frames_lib.suffix_frames(new, st),
-      wraps=True)
+      loops=True)
 
 
 def text_loop(model: pretrained.Model, size: tuple[int, int], frames: int,
@@ -127,7 +126,7 @@ def text_loop(model: pretrained.Model, size: tuple[int, int], frames: int,
   return canvas_lib.blank((count, h, w), model.patch, model.vae.module.z,
                           fps=fps, size=size,
                           frames=frames_lib.suffix_frames(count, st),
-                          wraps=True)
+                          loops=True)
 
 
 def edit(model: pretrained.Model, video: np.ndarray, strength: float, fps: float,
@@ -201,7 +200,7 @@ def _grid(model, size, frames, fps):
   t, h, w = sizes.grid_size(sizes.latent_size(
       (frames, height, width), stride, model.patch), model.patch)
   # A longer video is drawn in windows of three latents or more.
-  if (count := min(t, 3) * h * w) > (most := sampling_defaults.of(model)["max_tokens"]):
+  if (count := min(t, 3) * h * w) > (most := model.defaults.max_tokens):
     raise ValueError(f"{width}x{height} is {count} tokens at once, the limit of "
                      f"this model is {most}: make it smaller")
   return t, h, w

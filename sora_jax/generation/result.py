@@ -40,7 +40,7 @@ class Result:
     not grow with their number.
     """
     z, lead = self.z, self.canvas.lead
-    if self.canvas.wraps:  # what comes before the first latent is the last ones
+    if self.canvas.loops:  # what comes before the first latent is the last ones
       z = np.concatenate([z[np.arange(-AROUND, 0) % len(z)], z])
       lead += 1 + (AROUND - 1) * vae.stride(self.model.vae.module)[0]
     return _decode(self.model, z, self.canvas, lead, self.canvas.frames)

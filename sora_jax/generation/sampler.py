@@ -1,25 +1,23 @@
 """Draws what is unknown of canvases, whatever they prompt with."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 import dataclasses
 import functools
-import itertools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sora_jax import types
-from sora_jax.diffusion import flow
-from sora_jax.diffusion import guidance as guidance_lib
-from sora_jax.diffusion import steppers
+from sora_jax.diffusion import sampling
 from sora_jax.formats import pretrained
 from sora_jax.formats import sampling_defaults
 from sora_jax.generation import canvas as canvas_lib
+from sora_jax.generation import step as step_lib
+from sora_jax.generation import text_states
+from sora_jax.generation import windows as windows_lib
 from sora_jax.geometry import frames as frames_lib
 from sora_jax.geometry import patches
-from sora_jax.mesh import multihost
-from sora_jax.models import dit
 from sora_jax.models.vae import vae
 from sora_jax.text import prompts as prompts_lib
 
@@ -30,11 +28,10 @@ class Sampling:
 
   Attributes:
     negative: a prompt to stay away from.
-    steps: evaluations of the transformer.
+    steps: evaluations of the transformer, at most.
     guidance: scale of classifier-free guidance; 1 is none.
-    method: the solver, "euler", "ab2" (second order), "ancestral" (stochastic)
-      or "folder", the one that the model folder's scheduler_config.json
-      describes.
+    method: a name of steppers.STEPPERS, or "folder", the scheduler that the
+      model folder's scheduler_config.json describes.
     window: frames that are seen at once, of a video that is longer. By default
       a prompted video is drawn in windows as long as what the model was trained
       on, and one from text alone in one piece as far as max_tokens allows.
@@ -46,7 +43,25 @@ class Sampling:
   guidance: float | None = None
   method: str | None = None
   window: int | None = None
-  report: object = None
+  report: Callable[[int, int], None] | None = None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Window:
+  """What is drawn at once.
+
+  Attributes:
+    latents: [t] indices of the latents that are seen.
+    steps: from noise to data.
+    done: steps of the windows before.
+    offsets: [steps, B], the cyclic shift in tokens at each step of a loop, or
+      None.
+  """
+
+  latents: np.ndarray
+  steps: sampling.Steps
+  done: int
+  offsets: np.ndarray | None
 
 
 def sample(model: pretrained.Model, tokenizer: prompts_lib.Tokenizer,
@@ -59,7 +74,7 @@ def sample(model: pretrained.Model, tokenizer: prompts_lib.Tokenizer,
   Args:
     model: the networks.
     tokenizer: of the prompts.
-    canvases: whose whole latents, stills and start lie alike.
+    canvases: whose whole latents, keyframes and start lie alike.
     prompts: what each shows.
     seeds: of the noise of each; the same seed gives the same video.
     how: everything else.
@@ -70,76 +85,65 @@ def sample(model: pretrained.Model, tokenizer: prompts_lib.Tokenizer,
   Raises:
     ValueError: a canvas that this model cannot draw, with the limits.
   """
-  first = canvases[0]
+  first, defaults, part = canvases[0], model.defaults, model.transformer
   check(model, first)
   if first.start == 0:  # no noise, nothing to draw
     return [c.z for c in canvases]
-  windows = canvas_lib.windows(first, window(model, first, how.window))
-  cfg = sampling_defaults.of(model)
-  per = int(np.prod(first.grid[1:]))
-  counts = [per * (len(w) + len(canvas_lib.stills(first, w))) for w in windows]
-  tables = [sampling_defaults.rows(model, count, how.steps, how.method, first.start)
-            for count in counts]
-  over = max(counts, default=0)
-  if over > cfg["max_tokens"]:
-    raise ValueError(
-        f"{first.size[0]}x{first.size[1]} with {first.frames} frames is {over} "
-        f"tokens, the limit of this model is {cfg['max_tokens']}: make it "
-        "smaller or shorter, or give --window")
-  scale = cfg["guidance"] if how.guidance is None else how.guidance
+  plan = _plan(model, first, seeds, how)
+  scale = defaults.guidance if how.guidance is None else how.guidance
   if all(prompt == how.negative for prompt in prompts):
     scale = 1.0  # there is nothing to be guided away from
-  channels = model.transformer.module.patch_channels
+  states = functools.cache(lambda continues: [
+      text_states.encode(model, tokenizer, texts, continues)
+      for texts in (prompts, [how.negative] * len(prompts))])
   keys = jnp.stack([jax.random.key(seed) for seed in seeds])
-  eps = np.array(_noise(keys, int(np.prod(first.grid)), channels))
-  shape = (len(canvases), first.grid[0], per, -1)  # tokens of each latent
-  x = np.concatenate([patches.patchify(c.z[None], c.patch).x
-                      for c in canvases]).reshape(shape).copy()
-  known = np.stack([c.known for c in canvases]).reshape(shape[:3]).copy()
-  eps, texts, done = eps.reshape(shape), {}, 0
-  total = sum(map(len, tables))
-  for index, rows in zip(windows, tables):
-    cont = canvas_lib.continues(first, index)
-    if cont not in texts:
-      texts[cont] = [encode_text(model, tokenizer, p, cont) for p in (
-          prompts, [how.negative] * len(prompts))]
-    extras = [np.concatenate([patches.patchify(z[None], c.patch).x
-                              for _, z in canvas_lib.stills(c, index)], 1)
-              for c in canvases if canvas_lib.stills(c, index)]
-    # A loop is seen from another offset at every step.
-    rolls = (per * np.stack([np.random.default_rng(seed).integers(
-        len(index), size=len(rows)) for seed in seeds], 1)
-             if first.wraps and not known.any() else None)
-    tell = how.report and (lambda i, _, d=done: how.report(d + i, total))
-    x[:, index] = _window(
-        model, x[:, index], known[:, index], eps[:, index],
-        np.concatenate(extras) if extras else None,
-        canvas_lib.positions(first, index, cfg["f_ref"]), texts[cont], rows,
-        rolls, keys, done, float(scale), tuple(cfg["guidance_interval"]),
-        tell)
-    known[:, index] = True
-    done += len(rows)
+  x, known, eps = _tokens(canvases, keys, part.module.patch_channels)
+  total = sum(len(window.steps) for window in plan)
+  for window in plan:
+    at = window.latents
+    given, start = _begin(x[:, at], known[:, at], eps[:, at],
+                          window.steps.start, _keyframes(canvases, at))
+    inputs = step_lib.Inputs(
+        jnp.asarray(windows_lib.positions(first, at, defaults.f_ref)),
+        *states(windows_lib.continues(first, at)), given)
+    drawn = _draw(step_lib.Sampler(
+        part.module, defaults.process, window.steps.stepper, float(scale),
+        defaults.guidance_interval), part.params, inputs, start, window, keys,
+                  how.report and functools.partial(_report, how.report,
+                                                   window.done, total))
+    shape = x[:, at].shape
+    x[:, at] = drawn[:, :shape[1] * shape[2]].reshape(shape)
+    known[:, at] = True
   if not np.isfinite(x).all():
     raise FloatingPointError("what the model drew is not finite: check its "
                              f"weights and the guidance ({scale:g})")
   return list(patches.unpatchify(x.reshape(len(x), -1, x.shape[-1]),
-                                    first.z.shape[:3], first.patch))
+                                 first.z.shape[:3], first.patch))
 
 
 def check(model: pretrained.Model, canvas: canvas_lib.Canvas) -> None:
   """Raises ValueError where a model cannot take what is known."""
-  if (canvas.known.any() or canvas.stills) and not model.expand_timesteps:
+  if (canvas.known.any() or canvas.keyframes) and not model.expand_timesteps:
     raise ValueError("this model takes no image or video: its transformer was "
                      "not trained with a time per token (expand_timesteps)")
 
 
-def window(model: pretrained.Model, canvas: canvas_lib.Canvas,
-           frames: int | None) -> int:
-  """The most latents that are seen at once."""
-  cfg, stride = sampling_defaults.of(model), vae.stride(model.vae.module)[0]
-  most = cfg["max_tokens"] // int(np.prod(canvas.grid[1:]))
+def window_latents(model: pretrained.Model, canvas: canvas_lib.Canvas,
+                   frames: int | None) -> int:
+  """The most latents that are seen at once.
+
+  Args:
+    model: whose defaults hold.
+    canvas: what is drawn.
+    frames: of a window, or None.
+
+  Raises:
+    ValueError: a window of no frame.
+  """
+  defaults, stride = model.defaults, vae.stride(model.vae.module)[0]
+  most = defaults.max_tokens // int(np.prod(canvas.grid[1:]))
   if frames is None and canvas.known.any():
-    frames = cfg["window"]
+    frames = defaults.window
   if frames is None:
     return most if len(canvas.z) > most > 2 else len(canvas.z)
   if frames < 1:
@@ -147,90 +151,85 @@ def window(model: pretrained.Model, canvas: canvas_lib.Canvas,
   return min(frames_lib.latent_count(frames, stride), max(most, 1))
 
 
-@functools.partial(jax.jit, static_argnums=(1, 2))
-def _noise(keys: jax.Array, tokens: int, channels: int) -> jax.Array:
-  """[B, tokens, channels], a row of each key."""
-  return jax.vmap(lambda key: patches.noise(key, tokens, channels)[0])(keys)
+def _plan(model: pretrained.Model, canvas: canvas_lib.Canvas,
+          seeds: Sequence[int], how: Sampling) -> list[_Window]:
+  """The windows of a canvas in the order in which they are drawn."""
+  defaults, plan, done = model.defaults, [], 0
+  of_latent = int(np.prod(canvas.grid[1:]))  # tokens
+  for latents in windows_lib.split(
+      canvas, window_latents(model, canvas, how.window)):
+    tokens = of_latent * (
+        len(latents) + len(windows_lib.keyframes(canvas, latents)))
+    if tokens > defaults.max_tokens:
+      raise ValueError(
+          f"{canvas.size[0]}x{canvas.size[1]} with {canvas.frames} frames is "
+          f"{tokens} tokens, the limit of this model is {defaults.max_tokens}: "
+          "make it smaller or shorter, or give --window")
+    steps = sampling_defaults.steps(defaults, model.scheduler, tokens,
+                                    how.steps, how.method, canvas.start)
+    offsets = None
+    if canvas.loops and not canvas.known.any():
+      # It is seen from another offset at every step.
+      offsets = of_latent * np.stack([np.random.default_rng(seed).integers(
+          len(latents), size=len(steps)) for seed in seeds], 1)
+    plan.append(_Window(latents, steps, done, offsets))
+    done += len(steps)
+  return plan
 
 
-def _window(model, x, known, eps, extra, pos, texts, rows, rolls, keys, done,
-            scale, interval, report):
-  """x [B, t, n, P] of one window with what was unknown drawn.
+def _tokens(canvases: Sequence[canvas_lib.Canvas], keys: jax.Array,
+            channels: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+  """Patches [B, t, n, P], which are known [B, t, n], and noise [B, t, n, P]."""
+  t, h, w = canvases[0].grid
+  shape = (len(canvases), t, h * w)
+  x = np.concatenate([patches.patchify(c.z[None], c.patch).x for c in canvases])
+  known = np.stack([c.known for c in canvases])
+  eps = np.array(step_lib.draw_noise(keys, t * h * w, channels))
+  return (x.reshape(*shape, -1).copy(), known.reshape(shape).copy(),
+          eps.reshape(*shape, -1))
 
-  `rolls` [steps, B] or None; `keys` [B] are folded with the steps that were
-  `done` before and since.
-  """
-  shape, t = x.shape, float(rows[0, 1]) if len(rows) else 0.0
-  flat = lambda a: a.reshape(shape[0], -1, *a.shape[3:])
-  start = eps if t == 1 else (1 - t) * x + t * eps
-  x, known, start = flat(x), flat(known), flat(start)
-  length = x.shape[1]
-  if extra is not None:
-    x, start = (np.concatenate([a, extra], 1) for a in (x, start))
-    known = np.concatenate([known, np.ones(extra.shape[:2], bool)], 1)
+
+def _keyframes(canvases: Sequence[canvas_lib.Canvas],
+               latents: np.ndarray) -> np.ndarray | None:
+  """Patches [B, L, P] of the keyframes in a window, or None."""
+  found = [[patches.patchify(z[None], c.patch).x
+            for _, z in windows_lib.keyframes(c, latents)] for c in canvases]
+  if not found[0]:
+    return None
+  return np.concatenate([np.concatenate(rows, 1) for rows in found])
+
+
+def _begin(x: np.ndarray, known: np.ndarray, eps: np.ndarray, t: float,
+           keyframes: np.ndarray | None
+           ) -> tuple[sampling.Known | None, jax.Array]:
+  """What is known of a window, and x_t [B, L, P] where sampling begins."""
+  flat = lambda a: a.reshape(len(a), -1, *a.shape[3:])
+  start = flat(eps if t == 1 else (1 - t) * x + t * eps)
+  x, known = flat(x), flat(known)
+  if keyframes is not None:
+    x, start = (np.concatenate([a, keyframes], 1) for a in (x, start))
+    known = np.concatenate([known, np.ones(keyframes.shape[:2], bool)], 1)
   given = (jnp.asarray(x), jnp.asarray(known)) if known.any() else None
-  part, process = model.transformer, sampling_defaults.process(model)
-  turns, count = iter(rolls) if rolls is not None else None, itertools.count(done)
-  draws = keys if rows[:, steppers.NOISE].any() else None
-  step = lambda carry, row: sample_step(
-      part.module, process, scale, interval, part.params, carry, row,
-      jnp.asarray(pos), *texts, given, next(turns) if turns else None, draws,
-      next(count))
-  x = steppers.sample_loop(step, steppers.init(jnp.asarray(start), given), rows,
-                    report)
-  return np.asarray(x)[:, :length].reshape(shape)
+  return given, jnp.asarray(start)
 
 
-def encode_text(model: pretrained.Model, tokenizer: prompts_lib.Tokenizer,
-                prompts: Sequence[str], continues: bool = False
-                ) -> types.TextStates:
-  """Encodes prompts, one a row; open models do not know of <continues>."""
-  cfg = sampling_defaults.of(model)
-  ids, seg = prompts_lib.encode_rows(tokenizer, prompts, cfg["text_limit"],
-                                     cfg["text_pad"], continues)
-  part = model.text_encoder
-  # Through the host: the encoder may lie on other devices.
-  states = multihost.gather(_encode_text(part.module, part.params,
-                                        types.Text(ids=ids, seg=seg)))
-  return states.replace(seg=np.ones_like(seg)) if cfg["text_pad"] else states
+def _draw(sampler: step_lib.Sampler, params: Any, inputs: step_lib.Inputs,
+          start: jax.Array, window: _Window, keys: jax.Array,
+          report: Callable[[int, int], None] | None) -> np.ndarray:
+  """x [B, L, P] of a window with what was unknown drawn."""
+  offsets = iter(() if window.offsets is None else window.offsets)
+  draws = keys if sampler.stepper.draws_noise else None
+  index = iter(range(window.done, window.done + len(window.steps)))
+  step = lambda carry, coefficients: step_lib.sample_step(
+      sampler, params, inputs, carry, step_lib.Step(
+          coefficients, next(index), draws, next(offsets, None)))
+  carry = sampling.init(sampler.stepper, start, inputs.known)
+  return np.asarray(sampling.sample_loop(
+      step, carry, window.steps.coefficients, report))
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _encode_text(module, params, text):
-  return module.apply({"params": params}, text)
-
-
-@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3), donate_argnums=5)
-def sample_step(module, process, scale, interval, params, carry, row, pos, text,
-            null, known, roll, keys, index):
-  """One step of the solver for a batch of samples, one a row.
-
-  `roll` [B] or None: the row is seen that many tokens further on. `keys` [B] or
-  None: folded with `index`, those of the noise that the step adds.
-  """
-  b, length = carry[0].shape[:2]
-  ones = jnp.ones((b, length), jnp.int32)
-  pos = jnp.broadcast_to(pos, (b, *pos.shape))
-  # Known tokens are at time 0, in column 0 (types.Times).
-  time = row[:1] if known is None else jnp.stack([0. * row[0], row[0]])
-  time_index = 0 * ones if known is None else jnp.where(known[1], 0, ones)
-  time = types.Times(t=jnp.broadcast_to(time, (b, len(time))),
-                     time_index=time_index)
-
-  turned = jax.vmap(lambda x, by: jnp.roll(x, by, 0))
-
-  def predict(states):
-    def denoise(x_t, t):
-      seen = x_t if roll is None else turned(x_t, roll)
-      # A row is one clip without padding: no segments, so nothing to mask.
-      out = dit.denoise(module, params, types.Tokens(seen, pos, None), time,
-                        states)
-      out = flow.convert(process.prediction, out, seen, t,
-                                process.t_min)["x0"]
-      return out if roll is None else turned(out, -roll)
-    return denoise
-
-  denoise = guidance_lib.guided(predict(text), predict(null), scale, interval)
-  noise = None if keys is None else _noise(
-      jax.vmap(jax.random.fold_in, (0, None))(keys, index), *carry[0].shape[1:])
-  return steppers.step(denoise, carry, row, known, noise)
+def _report(report: Callable[[int, int], None], done: int, total: int,
+            step: int, steps: int) -> None:
+  """Reports a step of a window among those of all windows."""
+  del steps
+  report(done + step, total)

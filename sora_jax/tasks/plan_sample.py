@@ -12,7 +12,7 @@ from sora_jax.diffusion import steppers
 from sora_jax.encoding import dataset
 from sora_jax.encoding import video as video_lib
 from sora_jax.formats import pretrained
-from sora_jax.generation import sampler
+from sora_jax.generation import step as step_lib
 from sora_jax.geometry import sizes
 from sora_jax.models import dit
 from sora_jax.models import flops as flops_lib
@@ -22,7 +22,10 @@ from sora_jax.tasks import programs
 
 
 def sample(request: programs.Request, mesh) -> list[programs.Program]:
-  """A guided step of the solver, for one video or image."""
+  """A guided step of Euler's method, for one video or image.
+
+  It is one evaluation; what other steppers do beside it is little.
+  """
   cfg, network = request.cfg, programs.transformer(request)
   (width, height), frames = request.size, request.frames
   latent = sizes.latent_size((frames, height, width),
@@ -42,28 +45,31 @@ def sample(request: programs.Request, mesh) -> list[programs.Program]:
   lie = (programs.whole if length % mesh.shape["context"]
          else lambda spec, mesh: programs.along(spec, mesh, spec.ndim - 2))
   x = lie(array(1, length, network.patch_channels), mesh)
-  carry = (x,) * 4
+  stepper = steppers.STEPPERS["euler"]
+  carry = stepper.init(x)
+  coefficients = jax.tree.map(lambda _: programs.whole(array(), mesh),
+                              stepper.coefficients(np.array([1.0, 0.0])))
   limit = cfg.data.text_limit
   text = programs.whole(types.TextStates(
       array(1, limit, network.text_width),
       jax.ShapeDtypeStruct((1, limit), np.int32)), mesh)
+  sampler = step_lib.Sampler(
+      network, flow.Process(**cfg.process), stepper, cfg.sampling.guidance,
+      tuple(cfg.sampling.guidance_interval))
   step = jax.jit(
-      mesh_lib.on(mesh, functools.partial(
-          sampler.sample_step, network, flow.Process(**cfg.process),
-          cfg.sampling.guidance, tuple(cfg.sampling.guidance_interval))),
-      donate_argnums=1, out_shardings=jax.tree.map(lambda x: x.sharding, carry))
-  one = [(length, limit)]
-  flops, attention = (2 * count(network, one) for count in (
+      mesh_lib.on(mesh, functools.partial(step_lib.sample_step, sampler)),
+      donate_argnums=2, out_shardings=jax.tree.map(lambda x: x.sharding, carry))
+  inputs = step_lib.Inputs(lie(array(length, 3), mesh), text, text)
+  row = [(length, limit)]
+  flops, attention = (2 * count(network, row) for count in (
       flops_lib.dit_flops, flops_lib.attention_flops))
   work = flops_lib.Work(flops, flops - attention,
-                   2 * flops_lib.attention_flops(network, one, flops_lib.LANES))
+                   2 * flops_lib.attention_flops(network, row, flops_lib.LANES))
   chips = mesh.shape["context"] * mesh.shape["tensor"]
   return [programs.Program(
       f"{width}x{height}, {frames} frames", length, work, chips,
-      functools.partial(step.lower, params, carry,
-                        programs.whole(array(steppers.COLUMNS), mesh),
-                        lie(array(length, 3), mesh), text, text, None, None,
-                        None, 0),  # new noise is little beside the network
+      functools.partial(step.lower, params, inputs, carry,
+                        step_lib.Step(coefficients)),
       cfg.sampling.steps)]
 
 
