@@ -34,6 +34,10 @@ def parts(monkeypatch):
   monkeypatch.setattr(video_lib, "WHOLE", 0)
 
 
+def text(ours, size, frames):
+  return prompting.text(ours.model, size, frames, 8.)
+
+
 def clip(frames, size=SIZE, seed=0):
   rng = np.random.default_rng(seed)
   return rng.integers(0, 256, (frames, size[1], size[0], 3), np.uint8)
@@ -164,13 +168,13 @@ def test_an_edit_goes_from_the_video_to_the_prompt(ours):
 
 def test_a_long_video_is_drawn_in_windows(ours):
   cut = lambda n, frames: windows_lib.split(
-      ours.text(SIZE, n), sampler.window_latents(
-          ours.model, ours.text(SIZE, n), frames))
+      text(ours, SIZE, n), sampler.window_latents(
+          ours.model, text(ours, SIZE, n), frames))
   assert [w.tolist() for w in cut(17, 17)] == [[0, 1, 2, 3, 4]]
   assert [w.tolist() for w in cut(41, 17)] == [
       [0, 1, 2, 3, 4], [4, 5, 6, 7, 8], [6, 7, 8, 9, 10]]
   told = []
-  long = ours.draw(ours.text(SIZE, 41), tiny_model.PROMPT, window=17,
+  long = ours.draw(text(ours, SIZE, 41), tiny_model.PROMPT, window=17,
                    report=lambda *step: told.append(step))
   assert told == [(i, 9) for i in range(1, 10)]
   assert long.z.shape == (11, 4, 6, 4) and np.isfinite(long.z).all()
@@ -192,7 +196,7 @@ def test_frames_are_decoded_as_they_are_asked_for(ours, monkeypatch):
   calls, run = [], video_lib.decode_part
   monkeypatch.setattr(video_lib, "decode_part",
                       lambda *a: calls.append(1) or run(*a))
-  frames = ours.draw(ours.text(SIZE, 41), window=17).frames()
+  frames = ours.draw(text(ours, SIZE, 41), window=17).frames()
   next(frames)
   assert len(calls) == 1
   assert len(list(frames)) == 40 and len(calls) == 11
@@ -226,11 +230,11 @@ def test_every_step_draws_noise_of_its_own(ours, monkeypatch):
 
   monkeypatch.setattr(step_lib.sampling, "sample_step", watched)
   size = (32, 32)  # that no other test draws
-  ours.draw(ours.text(size, 41), tiny_model.PROMPT, window=17)  # three windows
+  ours.draw(text(ours, size, 41), tiny_model.PROMPT, window=17)  # three windows
   jax.effects_barrier()
   assert len(seen) == 9
   assert np.abs(np.corrcoef([x[:160] for x in seen]) - np.eye(9)).max() < .4
-  ours.draw(ours.text(size, 17), tiny_model.PROMPT, method="ab2")
+  ours.draw(text(ours, size, 17), tiny_model.PROMPT, method="ab2")
   assert len(seen) == 9
 
 
@@ -244,7 +248,7 @@ def test_a_single_clip_is_sampled_without_segments(ours, monkeypatch):
   seen, run = [], step_lib.dit.denoise
   monkeypatch.setattr(step_lib.dit, "denoise", lambda module, params, tokens, *a: (
       seen.append(tokens.seg), run(module, params, tokens, *a))[1])
-  ours.draw(ours.text((16, 16), 1))  # a size that no other test draws
+  ours.draw(text(ours, (16, 16), 1))  # a size that no other test draws
   assert seen and all(seg is None for seg in seen)
 
 

@@ -43,7 +43,7 @@ if argv[0] == "decode":
   import sora_jax
   from sora_jax.generation import result
   model = sora_jax.load(argv[2])
-  canvas = model.text((64, 64), int(argv[1]), 16.)
+  canvas = model.requests.generate("", (64, 64), int(argv[1]), 16.).canvas
   z = np.random.default_rng(0).standard_normal(canvas.z.shape, np.float32)
   frames = result.Result(model.model, canvas, z).frames()
   sora_jax.save_video("decoded.mp4", frames, 16.)

@@ -16,7 +16,6 @@ from sora_jax.cli import sampling
 from sora_jax.evaluation import cases
 from sora_jax.evaluation import prompting_modes
 from sora_jax.evaluation import suites
-from sora_jax.formats import sampling_defaults
 
 SIZES = "64x64,96x56,56x96,128x72"
 
@@ -41,10 +40,7 @@ def run(argv: list[str]) -> int:
   known = _options()
   for name, values in known.items():
     names(_plural(name), ",".join(values), f"Which {_plural(name)}.")
-  whole("steps", None, "Evaluations of the transformer.", lower_bound=1)
-  number("guidance", None, "Scale of classifier-free guidance; 1 is none.")
-  flags.DEFINE_enum("method", None, sampling_defaults.METHODS, "The solver.",
-                    flag_values=f)
+  sampling.method_flags(f)
   whole("batch", 8, "Videos drawn at a time.", lower_bound=1)
   names("modes", ",".join(prompting_modes.MODES),
         "What --suite=prompting asks for.")

@@ -3,23 +3,18 @@
 A video of ours says in its file what it shows: that is the default of --prompt.
 """
 
-from absl import flags
-
+from sora_jax.cli import drawing
 from sora_jax.cli import sampling
-from sora_jax.generation import prompting
+from sora_jax.generation import requests
 
 
 def run(argv: list[str]) -> int:
   """Runs the verb."""
-  f = sampling.define()
-  sampling.frames_flag(f, 16, "Number of new frames, on each side if "
-                       "--direction=both.")
-  flags.DEFINE_enum("direction", "forward", prompting.DIRECTIONS,
-                    "Where the new frames are.", flag_values=f)
+  f = sampling.define(requests.Requests.extend)
   (path,), size = sampling.begin(f, argv, "VIDEO")
   model = sampling.load(f)
   video, fps = sampling.read(path, f, model)
-  sampling.make(f, argv, model, prompting.extend(
-      model.model, video, f.frames, fps, f.direction, size),
-                sampling.told(f, path)[0])
+  prompt, _ = sampling.told(f, path)
+  drawing.make(f, argv, model, model.requests.extend(
+      video, prompt, f.frames, f.direction, size, fps))
   return 0

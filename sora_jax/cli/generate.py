@@ -13,8 +13,10 @@ import re
 
 from absl import flags
 
+from sora_jax.cli import drawing
 from sora_jax.cli import sampling
 from sora_jax.generation import pipeline
+from sora_jax.generation import requests
 
 KEYS = {"prompt": str, "seed": int, "size": str, "frames": int,
         "fps": (int, float)}
@@ -22,8 +24,7 @@ KEYS = {"prompt": str, "seed": int, "size": str, "frames": int,
 
 def run(argv: list[str]) -> int:
   """Runs the verb."""
-  f = sampling.define()
-  sampling.frames_flag(f, None, "Number of frames; 1 makes an image.")
+  f = sampling.define(requests.Requests.generate)
   flags.DEFINE_string("prompts", None, "A file of prompts, one JSON object a "
                       "line, instead of --prompt; --out is then a folder.",
                       flag_values=f)
@@ -35,11 +36,12 @@ def run(argv: list[str]) -> int:
   sampling.ending(f)
   size = sampling.parse_size(f.size)
   model = sampling.load(f)
-  sampling.make(f, argv, model, model.text(size, f.frames, f.fps))
+  drawing.make(f, argv, model, model.requests.generate(
+      f.prompt, size, f.frames, f.fps))
   return 0
 
 
-def _many(f, argv: list[str]) -> int:
+def _many(f: flags.FlagValues, argv: list[str]) -> int:
   """Draws every line of a file that has not been drawn."""
   if f.prompt or f.grid or f.count > 1 or not f.out:
     raise ValueError("--prompts=FILE goes with --out=FOLDER and without "
@@ -56,12 +58,12 @@ def _many(f, argv: list[str]) -> int:
       done += 1
       continue
     get = lambda key, line=line: line.get(key, getattr(f, key))
-    canvas = model.text(sampling.parse_size(get("size")), get("frames"),
-                        get("fps"))
-    result = sampling.draw(f, model, canvas, line["prompt"], get("seed"),
-                           f"{i + 1} of {len(lines)}")
-    sampling.write(path, argv, model, canvas, result.frames(), line["prompt"],
-                   get("seed"))
+    request = model.requests.generate(
+        line["prompt"], sampling.parse_size(get("size")), get("frames"),
+        get("fps"))
+    result = drawing.draw(f, model, request, get("seed"),
+                          f"{i + 1} of {len(lines)}")
+    drawing.write(path, argv, model, request, result.frames(), get("seed"))
   print(f"{f.out}: {len(lines)} prompts, {done} were there already")
   return 0
 
@@ -99,7 +101,8 @@ def parse_line(text: str, where: str) -> dict:
   return line
 
 
-def name_of(line: dict, f, model: pipeline.Pipeline) -> str:
+def name_of(line: dict, f: flags.FlagValues,
+            model: pipeline.Pipeline) -> str:
   """The file of a line: words of its prompt, and a hash of all it depends on."""
   words = re.sub(r"[^a-z0-9]+", "-", line["prompt"].lower()).strip("-")[:48]
   keys = ("seed", "size", "frames", "fps", "negative", "steps", "guidance",

@@ -2,14 +2,14 @@
 
 from absl import flags
 
+from sora_jax.cli import drawing
 from sora_jax.cli import sampling
-from sora_jax.encoding import video as video_lib
-from sora_jax.generation import prompting
+from sora_jax.generation import requests
 
 
 def run(argv: list[str]) -> int:
   """Runs the verb."""
-  f = sampling.define()
+  f = sampling.define(requests.Requests.inpaint)
   flags.DEFINE_string("region", None, "x,y,w,h in pixels of the result, or "
                       "x,y,w,h,t0,t1 with its frames, t1 not included.",
                       flag_values=f)
@@ -17,11 +17,10 @@ def run(argv: list[str]) -> int:
   region = parse_region(f.region)
   model = sampling.load(f)
   video, fps = sampling.read(path, f, model)
-  video = video_lib.cover(video, size)
-  canvas = prompting.inpaint(model.model, video, region, fps)
-  x, y, w, h, t0, t1 = prompting.widened(model.model, video.shape[:3], region)
+  request = model.requests.inpaint(video, region, f.prompt, size, fps)
+  x, y, w, h, t0, t1 = request.canvas.region
   print(f"drawing {w}x{h} at {x},{y}, frames {t0} to {t1 - 1}")
-  sampling.make(f, argv, model, canvas)
+  drawing.make(f, argv, model, request)
   return 0
 
 

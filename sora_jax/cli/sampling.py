@@ -1,15 +1,15 @@
-"""What the verbs that make videos share: their flags, and how they write.
+"""What the verbs that make videos share: their flags and inputs.
 
-A verb reads its flags and inputs, makes a canvas, and `make` draws it for every
-seed, writes the files with their provenance and prints what it made.
+A verb makes its flags from a method of Requests (`define`), reads its inputs,
+calls the method and gives the request to drawing.py.
 """
 
+from collections.abc import Callable
+import inspect
 import math
 import os
 import re
-import shlex
-import sys
-import time
+import typing
 
 from absl import flags
 import jax
@@ -19,8 +19,8 @@ import numpy as np
 from sora_jax import mesh as mesh_lib
 from sora_jax.cli import options
 from sora_jax.formats import sampling_defaults
-from sora_jax.generation import canvas as canvas_lib
 from sora_jax.generation import pipeline
+from sora_jax.generation import requests
 from sora_jax.media import limits
 from sora_jax.media import video_io
 
@@ -29,8 +29,14 @@ ENDINGS = (".mp4", ".gif", ".webp", ".png")
 SEEDS = 2**62
 
 
-def define() -> flags.FlagValues:
-  """The flags that mean the same in every verb."""
+def define(verb: Callable[..., requests.Request]) -> flags.FlagValues:
+  """The flags that mean the same in every verb, and those of `verb`.
+
+  Args:
+    verb: a method of Requests. An argument that is a number or one of several
+      names becomes a flag of its name and default; its line in the docstring
+      is the help.
+  """
   f = options.Flags()
   text = lambda *a: flags.DEFINE_string(*a, flag_values=f)
   text("prompt", "", "What to show.")
@@ -41,30 +47,64 @@ def define() -> flags.FlagValues:
   text("negative", "", "A prompt to stay away from.")
   text("model", "tiny", "A model of this package, a model folder, or a "
        "repository ORG/NAME of Hugging Face.")
-  flags.DEFINE_enum("dtype", "float32", DTYPES, "Of the computation and the "
-                    "weights.", flag_values=f)
-  flags.DEFINE_enum("method", None, sampling_defaults.METHODS, "The solver.",
-                    flag_values=f)
+  flags.DEFINE_enum("dtype", "float32", DTYPES, "The type of the computation "
+                    "and of the weights.", flag_values=f)
+  method_flags(f)
   whole = lambda *a, **k: flags.DEFINE_integer(*a, flag_values=f, **k)
-  whole("seed", 0, "Seed of the noise.", lower_bound=0, upper_bound=SEEDS)
-  whole("steps", None, "Evaluations of the transformer.", lower_bound=1)
-  whole("window", None, "Frames that are seen at once of a longer video, which "
-        "is drawn in overlapping windows.", lower_bound=1)
+  whole("seed", 0, "The seed of the noise.", lower_bound=0, upper_bound=SEEDS)
+  whole("window", None, "How many frames are seen at once of a longer video, "
+        "which is drawn in overlapping windows.", lower_bound=1)
   whole("count", 1, "How many videos, with seeds from --seed on.",
         lower_bound=1)
-  flags.DEFINE_bool("grid", False, "Show the --count videos side by side in one "
-                    "file.", flag_values=f)
+  flags.DEFINE_bool("grid", False, "Shows the --count videos side by side in "
+                    "one file.", flag_values=f)
   whole("fsdp", 1, "Devices that the weights are spread over.", lower_bound=1)
-  number = lambda *a: flags.DEFINE_float(*a, flag_values=f)
-  number("fps", None, "Frames per second that the motion is made for; by "
-         "default those of the video that is given.")
-  number("guidance", None, "Scale of classifier-free guidance; 1 is none.")
+  flags.DEFINE_float("fps", None, "Frames per second that the motion is made "
+                     "for; by default those of the video that is given.",
+                     flag_values=f)
+  helps = _argument_lines(verb)
+  for name, argument in inspect.signature(verb).parameters.items():
+    if name not in f:
+      _flag_of(f, name, argument, helps.get(name, ""))
   return f
 
 
-def frames_flag(f: flags.FlagValues, default: int | None, what: str) -> None:
-  """Defines --frames."""
-  flags.DEFINE_integer("frames", default, what, flag_values=f)
+def method_flags(f: flags.FlagValues) -> None:
+  """Defines --method, --steps and --guidance."""
+  flags.DEFINE_enum(
+      "method", None, sampling_defaults.METHODS, "The stepper that goes from "
+      "noise to the video; folder is the scheduler that the model folder names.",
+      flag_values=f)
+  flags.DEFINE_integer(
+      "steps", None, "Evaluations of the transformer, at most. heun makes two a "
+      "step and one in the last, so that an even number leaves one out.",
+      lower_bound=1, flag_values=f)
+  flags.DEFINE_float("guidance", None, "The scale of classifier-free guidance; "
+                     "1 is none.", flag_values=f)
+
+
+def _flag_of(f: flags.FlagValues, name: str, argument: inspect.Parameter,
+             what: str) -> None:
+  """Defines the flag of an argument, if it is a number or a choice."""
+  kind = argument.annotation
+  kinds = [k for k in typing.get_args(kind) if k is not type(None)]
+  if typing.get_origin(kind) is typing.Literal:
+    flags.DEFINE_enum(name, argument.default, kinds, what, flag_values=f)
+    return
+  if kinds:  # int | None
+    kind = kinds[0]
+  if kind is int:
+    flags.DEFINE_integer(name, argument.default, what, flag_values=f)
+  elif kind is float:
+    flags.DEFINE_float(name, argument.default, what, flag_values=f)
+
+
+def _argument_lines(verb: Callable[..., requests.Request]) -> dict[str, str]:
+  """The lines of the arguments in a docstring."""
+  text = (inspect.getdoc(verb) or "").partition("Args:\n")[2]
+  lines = re.findall(r"^  (\w+): (.*(?:\n {4,}.*)*)", text, re.MULTILINE)
+  return {name: what[0].upper() + " ".join(what[1:].split())
+          for name, what in lines}
 
 
 def parse(f: flags.FlagValues, argv: list[str], *inputs: str) -> list[str]:
@@ -107,7 +147,8 @@ def ending(f: flags.FlagValues) -> None:
     raise PermissionError(f"--out={f.out}: {folder} cannot be written")
 
 
-def begin(f: flags.FlagValues, argv: list[str], *inputs: str):
+def begin(f: flags.FlagValues, argv: list[str], *inputs: str
+          ) -> tuple[list[str], tuple[int, int] | None]:
   """The inputs of a verb that writes one --out, and --size as (W, H) or None.
 
   Raises:
@@ -126,7 +167,8 @@ def load(f: flags.FlagValues) -> pipeline.Pipeline:
   return pipeline.load(f.model, DTYPES[f.dtype], mesh)
 
 
-def read(path: str, f: flags.FlagValues, model) -> tuple[np.ndarray, float]:
+def read(path: str, f: flags.FlagValues, model: pipeline.Pipeline
+         ) -> tuple[np.ndarray, float]:
   """A video and its fps; that of the model if it is an image.
 
   --fps is how fast it is played from now on: no frame is left out.
@@ -139,75 +181,12 @@ def read(path: str, f: flags.FlagValues, model) -> tuple[np.ndarray, float]:
 
 def told(f: flags.FlagValues, path: str) -> tuple[str, int]:
   """Prompt and seed: of the flags, or else those that a file was made by."""
-  said = video_io.metadata(path)
-  prompt, seed = said.get("prompt", ""), said.get("seed", f.seed)
-  if f["prompt"].present or not isinstance(prompt, str):
+  prompt, seed = video_io.made_by(path)
+  if f["prompt"].present or prompt is None:
     prompt = f.prompt
-  if f["seed"].present or not isinstance(seed, int) or not 0 <= seed <= SEEDS:
+  if f["seed"].present or seed is None or seed > SEEDS:
     seed = f.seed
   return prompt, seed
-
-
-def make(f: flags.FlagValues, argv: list[str], model: pipeline.Pipeline,
-         canvas: canvas_lib.Canvas | canvas_lib.Crossfade,
-         prompt: str | tuple[str, str] | None = None,
-         seed: int | None = None) -> None:
-  """Draws a canvas for every seed, and writes and prints what was made."""
-  prompt = f.prompt if prompt is None else prompt
-  first = f.seed if seed is None else seed
-  stem, end = os.path.splitext(f.out)
-  drawn = []
-  for seed in range(first, first + f.count):
-    path = f.out if f.count == 1 or f.grid else f"{stem}-{seed}{end}"
-    result = draw(f, model, canvas, prompt, seed, path)
-    if f.grid:
-      drawn.append(result)
-    else:
-      write(path, argv, model, canvas, result.frames(), prompt, seed)
-  if f.grid:
-    write(f.out, argv, model, canvas, side_by_side(drawn), prompt, first)
-
-
-def draw(f, model, canvas, prompt, seed, path):
-  """Draws a canvas as the flags say."""
-  return model.draw(
-      canvas, prompt, seed, negative=f.negative, steps=f.steps,
-      guidance=f.guidance, method=f.method, window=f.window,
-      report=Progress(f"sampling {path}"))
-
-
-def side_by_side(results):
-  """The frames of several results, tiled in about a square."""
-  columns = math.ceil(math.sqrt(len(results)))
-  rows = -(-len(results) // columns)
-  for frames in zip(*(r.frames() for r in results)):
-    blank = [np.full_like(frames[0], 255)] * (rows * columns - len(frames))
-    tiles = [*frames, *blank]
-    yield np.concatenate([np.concatenate(tiles[i:i + columns], 1) for i in
-                          range(0, len(tiles), columns)])
-
-
-def write(path, argv, model, canvas, frames, prompt, seed) -> None:
-  """Writes frames with their provenance, and says so."""
-  start = time.monotonic()
-  # Where a file lies changes nothing in it.
-  command = [a for i, a in enumerate(argv) if not re.match(r"--?out(=|$)", a)
-             and argv[i - 1] not in ("--out", "-out")]
-  shape, count = None, 0
-
-  def counted():
-    nonlocal shape, count
-    for frame in frames:
-      shape, count = frame.shape, count + 1
-      yield frame
-
-  said = prompt if isinstance(prompt, str) else " ".join(filter(None, prompt))
-  video_io.write(path, counted(), canvas.fps, metadata={
-      "ai_generated": True, "generator": "sora_jax", "prompt": said,
-      "model": model.model.digest, "seed": seed,
-      "command": shlex.join(["sora-jax", *command])})
-  print(f"{path}: {count} frames of {shape[1]}x{shape[0]} at {canvas.fps:g} fps, "
-        f"seed {seed}, decoded in {time.monotonic() - start:.1f} s")
 
 
 def parse_size(text: str | None) -> tuple[int, int] | None:
@@ -218,18 +197,3 @@ def parse_size(text: str | None) -> tuple[int, int] | None:
   if not match:
     raise ValueError(f"--size={text}: give WxH in pixels, such as 128x72")
   return int(match[1]), int(match[2])
-
-
-class Progress:
-  """A line with the step and the time left, where someone is watching."""
-
-  def __init__(self, what: str):
-    self.what, self.start = what, time.monotonic()
-
-  def __call__(self, step: int, steps: int) -> None:
-    if not sys.stderr.isatty():
-      return
-    left = (time.monotonic() - self.start) / step * (steps - step)
-    end = "\n" if step == steps else ""
-    print(f"\r{self.what}: step {step}/{steps}, {left:.0f} s left ", end=end,
-          file=sys.stderr, flush=True)

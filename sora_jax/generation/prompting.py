@@ -85,9 +85,10 @@ def connect(model: pretrained.Model, a: np.ndarray, b: np.ndarray, frames: int,
             fps: float, size: tuple[int, int] | None = None):
   """Video a, a transition of `frames`, and video b.
 
-  Over the transition a goes on and passes into what leads to b (result.Passage).
-  Both are extended alone: a causal decoder that has seen no change of scene
-  keeps the colours of a all through the transition and beyond it.
+  Over the transition a goes on and passes into what leads to b
+  (result.CrossfadeResult). Both are extended alone: a causal decoder that has
+  seen no change of scene keeps the colours of a all through the transition and
+  beyond it.
   """
   if frames < 1:
     raise ValueError(f"--frames={frames}: a transition has at least 1 frame")
@@ -166,7 +167,7 @@ def inpaint(model: pretrained.Model, video: np.ndarray, region, fps: float,
       region, vae.stride(model.vae.module), model.patch)
   known[t0:t1, y0:y1, x0:x1] = False
   return canvas_lib.Canvas(z, known, fps=fps, frames=len(video),
-                           size=(video.shape[2], video.shape[1]))
+                           size=(video.shape[2], video.shape[1]), region=region)
 
 
 def widened(model: pretrained.Model, shape: tuple[int, int, int], region):

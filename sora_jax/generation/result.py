@@ -1,8 +1,9 @@
 """A drawn canvas: latents that become frames when they are asked for."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 import dataclasses
 import itertools
+import math
 
 import numpy as np
 
@@ -52,12 +53,12 @@ class Result:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class CrossfadeResult:
-  """What was made of a canvas.Transition: one result passes into another.
+  """What was made of a canvas.Crossfade: one result passes into another.
 
-  Where both are, frame i of n is a cross-fade at w = i / (n + 1). The decoder
-  sees what it decoded before, so that the second video comes out behind its
-  new frames other than alone. Alone it is shown; the difference at its first
-  frame is handed over evenly in the OVER frames before it, and nothing jumps.
+  Where both are, frame i of n is mixed at w = i / (n + 1). The causal decoder
+  renders the second video differently after generated frames than alone. What
+  is shown is the second video alone; the difference at its first frame is
+  spread evenly over the OVER frames before it, so that nothing jumps.
 
   Attributes:
     first: goes on from the one video.
@@ -92,6 +93,18 @@ class CrossfadeResult:
   def video(self) -> np.ndarray:
     """All frames, uint8 [T, H, W, 3]."""
     return np.stack(list(self.frames()))
+
+
+def side_by_side(results: Sequence[Result | CrossfadeResult]
+                 ) -> Iterator[np.ndarray]:
+  """The frames of several results, tiled in about a square."""
+  columns = math.ceil(math.sqrt(len(results)))
+  rows = -(-len(results) // columns)
+  for frames in zip(*(r.frames() for r in results)):
+    blank = [np.full_like(frames[0], 255)] * (rows * columns - len(frames))
+    tiles = [*frames, *blank]
+    yield np.concatenate([np.concatenate(tiles[i:i + columns], 1) for i in
+                          range(0, len(tiles), columns)])
 
 
 def _mixed(a, b, w: float) -> np.ndarray:

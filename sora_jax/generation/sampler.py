@@ -36,6 +36,7 @@ class Sampling:
       a prompted video is drawn in windows as long as what the model was trained
       on, and one from text alone in one piece as far as max_tokens allows.
     report: called with (step, steps) as sampling goes on.
+    expand: rewrites every prompt but the negative one, text to text.
   """
 
   negative: str = ""
@@ -44,6 +45,7 @@ class Sampling:
   method: str | None = None
   window: int | None = None
   report: Callable[[int, int], None] | None = None
+  expand: Callable[[str], str] | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -89,6 +91,8 @@ def sample(model: pretrained.Model, tokenizer: prompts_lib.Tokenizer,
   check(model, first)
   if first.start == 0:  # no noise, nothing to draw
     return [c.z for c in canvases]
+  if how.expand:
+    prompts = [how.expand(prompt) for prompt in prompts]
   plan = _plan(model, first, seeds, how)
   scale = defaults.guidance if how.guidance is None else how.guidance
   if all(prompt == how.negative for prompt in prompts):

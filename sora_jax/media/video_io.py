@@ -116,6 +116,23 @@ def metadata(source: containers.Source) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+def made_by(source: containers.Source) -> tuple[str | None, int | None]:
+  """The prompt and the seed that a file says it was made by, None if unsaid."""
+  said = metadata(source)
+  prompt, seed = said.get("prompt", ""), said.get("seed")
+  return (prompt if isinstance(prompt, str) else None,
+          seed if isinstance(seed, int) and seed >= 0 else None)
+
+
+def at_rate(video: np.ndarray, fps: float, new: float) -> np.ndarray:
+  """A video [T, H, W, 3] at another frame rate, its motion as fast as it was."""
+  if fps == new:
+    return video
+  count = max(round(len(video) * new / fps), 1)
+  index = np.round(np.arange(count) * fps / new).astype(int)
+  return video[np.minimum(index, len(video) - 1)]
+
+
 def write(target: str | os.PathLike | BinaryIO,
           video: np.ndarray | Iterator[np.ndarray], fps: float,
           metadata: dict[str, Any] | None = None, crf: int = 18,
