@@ -42,16 +42,16 @@ MILLIONS = {"wan_1_3b": 1419, "wan_14b": 14288, "wan_5b": 5000,
             "wan_2_1": 127, "wan_2_2": 705}
 
 
-def agrees(name, reference, layouts, rules):
+def agrees(name, reference, mapping, rules):
   """Names, shapes and sharding rules of a network without weights."""
   wanted = {k: tuple(v.shape) for k, v in reference.state_dict().items()}
-  assert {name: layout.theirs for layout in layouts.values()
-          for name in layout.names} == wanted
-  count = sum(int(np.prod(layout.ours)) for layout in layouts.values())
+  assert {name: entry.reference_shape for entry in mapping.values()
+          for name in entry.names} == wanted
+  count = sum(int(np.prod(entry.shape)) for entry in mapping.values())
   assert round(count / 1e6) == MILLIONS[name]
-  specs = mesh.param_specs({path: jax.ShapeDtypeStruct(layout.ours, np.float32)
-                            for path, layout in layouts.items()}, rules)
-  assert len(specs) == len(layouts)
+  specs = mesh.param_specs({path: jax.ShapeDtypeStruct(entry.shape, np.float32)
+                            for path, entry in mapping.items()}, rules)
+  assert len(specs) == len(mapping)
 
 
 @pytest.mark.parametrize("name", TRANSFORMERS)

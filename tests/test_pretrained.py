@@ -41,8 +41,8 @@ def folder(tmp_path_factory):
 def drawn(where, seed=0):
   """Random tensors under the reference's names."""
   rng = np.random.default_rng(seed)
-  return {name: rng.standard_normal(layout.theirs, np.float32)
-          for layout in where.values() for name in layout.names}
+  return {name: rng.standard_normal(entry.reference_shape, np.float32)
+          for entry in where.values() for name in entry.names}
 
 
 def write(at, width, ffn, layers, dtype):
@@ -105,9 +105,9 @@ def test_only_the_parts_that_are_asked_for_are_read(folder, tmp_path):
   shutil.copytree(folder, at)
   shutil.rmtree(at / "text_encoder")
   shutil.rmtree(at / "transformer")
-  model = pretrained.load(str(at), parts=("vae",))
+  model = pretrained.load(str(at), components=("vae",))
   assert model.transformer is None and model.text_encoder is None
-  again = pretrained.load(str(folder), parts=("vae",))
+  again = pretrained.load(str(folder), components=("vae",))
   assert model.digest == again.digest != pretrained.load(str(folder)).digest
 
 

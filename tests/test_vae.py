@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 import chunks
-from sora_jax.formats import vae_mapping
 from sora_jax.models.vae import conv
 from sora_jax.models.vae import vae as vae_lib
 
@@ -27,7 +26,8 @@ def params_of(vae):
     fan_in = spec.size / spec.shape[-1]
     return rng.standard_normal(spec.shape).astype(np.float32) * fan_in**-0.5
 
-  return jax.tree.map(leaf, vae_mapping.spec_of(vae))
+  return jax.tree.map(leaf, jax.eval_shape(
+      lambda: vae_lib.init(vae, jax.random.key(0))))
 
 
 # What is tested here does not depend on how hard XLA tries.

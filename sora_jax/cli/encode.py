@@ -36,7 +36,7 @@ def run(argv: list[str]) -> int:
   for name in ("vae", "data", "out"):
     if not f[name].value:
       raise ValueError(f"--{name}=DIR is needed")
-  model = pretrained.load(find.find(f.vae), parts=("vae",))
+  model = pretrained.load(find.find(f.vae), components=("vae",))
   start = time.monotonic()
   with tqdm.tqdm(unit="clip", desc=f"encode {f.data}") as bar:
 

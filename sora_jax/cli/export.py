@@ -68,17 +68,17 @@ def of_run(workdir: str, data: str | None = None, vae: str | None = None):
   if cfg["kind"] == "vae":
     module = build.vae_of(cfg)
     if cfg["objective"].get("decoder_only"):  # the latents stay what they were
-      first = pretrained.load(find.find(cfg["init_from"]), parts=("vae",))
+      first = pretrained.load(find.find(cfg["init_from"]), components=("vae",))
       mean, std = first.latent_mean, first.latent_std
     else:
       mean, std = dataset.statistics(module, params["vae"],
                                    manifest.open_manifest(data))
     return build.vae_model(cfg, params, mean, std), step
   compressor = pretrained.load(find.find(vae or cfg["sources"]["vae"]),
-                               parts=("vae",))
+                               components=("vae",))
   source = (tokenizer.of(manifest.open_manifest(data)).model
            if "text_encoder" in cfg else pretrained.load(
-               find.find(cfg["init_from"]), parts=()).tokenizer)
+               find.find(cfg["init_from"]), components=()).tokenizer)
   return build.dit_model(cfg, compressor, params, source), step
 
 
@@ -88,7 +88,7 @@ def with_vae(model: pretrained.Model, folder: str) -> pretrained.Model:
   Raises:
     ValueError: its latents would not be those that the model was trained on.
   """
-  other = pretrained.load(find.find(folder), parts=("vae",))
+  other = pretrained.load(find.find(folder), components=("vae",))
   old, new = ([m.latent_mean, m.latent_std, *(
       m.vae.params[name] for name in ("encoder", "quant_conv"))]
               for m in (model, other))

@@ -9,6 +9,7 @@ import inspect
 import math
 import os
 import re
+import types
 import typing
 
 from absl import flags
@@ -87,13 +88,12 @@ def _flag_of(f: flags.FlagValues, name: str, argument: inspect.Parameter,
              what: str) -> None:
   """Defines the flag of an argument, if it is a number or a choice."""
   kind = argument.annotation
-  kinds = [k for k in typing.get_args(kind) if k is not type(None)]
+  if isinstance(kind, types.UnionType):  # int | None
+    kind = typing.get_args(kind)[0]
   if typing.get_origin(kind) is typing.Literal:
-    flags.DEFINE_enum(name, argument.default, kinds, what, flag_values=f)
-    return
-  if kinds:  # int | None
-    kind = kinds[0]
-  if kind is int:
+    flags.DEFINE_enum(name, argument.default, typing.get_args(kind), what,
+                      flag_values=f)
+  elif kind is int:
     flags.DEFINE_integer(name, argument.default, what, flag_values=f)
   elif kind is float:
     flags.DEFINE_float(name, argument.default, what, flag_values=f)

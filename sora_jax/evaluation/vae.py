@@ -41,7 +41,7 @@ class Codec:
 
 def load(name: str) -> Codec:
   """The VAE of a model of this package or of a model folder."""
-  model = pretrained.load(find.find(name), parts=("vae",))
+  model = pretrained.load(find.find(name), components=("vae",))
   assert model.vae is not None
   return Codec(functools.partial(video_lib.reconstruct, model.vae),
                model.digest)

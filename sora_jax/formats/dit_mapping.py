@@ -1,4 +1,4 @@
-"""The reference's names and layouts of the transformer's weights, and ours.
+"""The reference's names and layout of the transformer's weights, and ours.
 
 The reference is WanTransformer3DModel of the `diffusers` package. There a
 dense layer is [out, in], each block has tensors of its own, and the patch
@@ -7,7 +7,9 @@ blocks are stacked, and a patch vector is ordered (pt, ph, pw, C). Anything
 with the shapes of the parameters can be renamed: weights, gradients, moments.
 """
 
+from collections.abc import Mapping
 import math
+from typing import Any
 
 import numpy as np
 
@@ -56,11 +58,12 @@ def reference_name(path: str) -> str:
 
 def mapping(module: dit.DiT) -> weight_mapping.WeightMapping:
   """Where each parameter lies."""
-  return {path: _layout(path, shape, module)
+  return {path: _entry(path, shape, module)
           for path, shape in weight_mapping.shapes(dit.init, module).items()}
 
 
-def _layout(path: str, shape, module: dit.DiT) -> weight_mapping.TensorMapping:
+def _entry(path: str, shape: tuple[int, ...],
+           module: dit.DiT) -> weight_mapping.TensorMapping:
   name, stacked = reference_name(path), path.startswith("blocks/")
   names = [name.format(i) for i in range(module.layers)] if stacked else [name]
   if path == "patch/kernel":
@@ -69,11 +72,13 @@ def _layout(path: str, shape, module: dit.DiT) -> weight_mapping.TensorMapping:
         (name,), (shape[-1], channels, *module.patch), (2, 3, 4, 1, 0), shape)
   if path.endswith("table"):
     return weight_mapping.same(names, shape, (1, *shape[int(stacked):]), stacked)
-  kind = weight_mapping.kernel if path.endswith("kernel") else weight_mapping.same
+  kind = (weight_mapping.kernel if path.endswith("kernel")
+          else weight_mapping.same)
   return kind(names, shape, stacked=stacked)
 
 
-def to_flax(weights: dict[str, np.ndarray], module: dit.DiT):
+def to_flax(weights: Mapping[str, np.ndarray],
+            module: dit.DiT) -> dict[str, Any]:
   """Parameters from a state dict in the reference's names.
 
   Raises:
@@ -83,6 +88,6 @@ def to_flax(weights: dict[str, np.ndarray], module: dit.DiT):
   return weight_mapping.to_flax(weights, mapping(module))
 
 
-def from_flax(params, module: dit.DiT) -> dict[str, np.ndarray]:
+def from_flax(params: Any, module: dit.DiT) -> dict[str, np.ndarray]:
   """A state dict in the reference's names."""
   return weight_mapping.from_flax(params, mapping(module))

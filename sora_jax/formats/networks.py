@@ -1,7 +1,7 @@
 """The networks that a model folder may hold, by the names of their classes.
 
 A network is built from its config.json, in the reference's names, and its
-weights are placed by its layouts and sharding rules. What is not in the table
+weights are placed by its weight mapping and sharding rules. What is not in the table
 is refused by name: nothing in a folder is ever run.
 """
 
@@ -26,18 +26,18 @@ class Network:
   """How a class of networks is read.
 
   Attributes:
-    part: the folder that it lies in.
+    component: the folder that it lies in.
     kind: our module.
     fields: config.json -> the fields of the module; ValueError names a key that
       is missing (KeyError will do) or has a value that is not supported.
-    layouts: module -> layouts.Layouts.
+    mapping: module -> weight_mapping.WeightMapping.
     rules: the sharding rules of its parameters.
   """
 
-  part: str
+  component: str
   kind: Callable
   fields: Callable
-  layouts: Callable
+  mapping: Callable
   rules: tuple
 
 
@@ -80,7 +80,7 @@ def dit_fields(config: dict) -> dict:
     raise ValueError(f"key patch_size is {patch!r}, only [1, height, width] is "
                      "supported")
   size, channels = math.prod(patch), config["in_channels"]
-  return {ours: config[theirs] for theirs, ours in DIT_SIZES.items()} | dict(
+  return {ours: config[reference] for reference, ours in DIT_SIZES.items()} | dict(
       patch=tuple(patch), patch_channels=channels * size,
       out_channels=(config.get("out_channels") or channels) * size)
 
@@ -93,8 +93,8 @@ def dit_config(module: dit.DiT) -> dict:
           "out_channels": module.out_channels // size,
           "rope_max_seq_len": 1024,
           "patch_size": list(module.patch), **DIT_FIXED,
-          **{theirs: getattr(module, ours)
-             for theirs, ours in DIT_SIZES.items()}}
+          **{reference: getattr(module, ours)
+             for reference, ours in DIT_SIZES.items()}}
 
 
 def vae_fields(config: dict) -> dict:

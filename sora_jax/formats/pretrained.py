@@ -1,8 +1,8 @@
 """Reads and writes a model folder: one layout for our models and other people's.
 
 The layout is that of the `diffusers` package: model_index.json and one folder a
-part (transformer/, vae/, text_encoder/, tokenizer/, scheduler/), with weights
-as safetensors in the names of the reference implementation and settings as
+component (transformer/, vae/, text_encoder/, tokenizer/, scheduler/), with
+weights as safetensors in the names of the reference implementation and settings as
 JSON. Weights go from the files into their shards on a mesh, a few rows of a
 tensor at a time: beside what is placed, the host holds one shard of one
 parameter.
@@ -51,7 +51,7 @@ class Component:
 
 @dataclasses.dataclass(frozen=True)
 class Model:
-  """The parts of a model folder; what was not there or not asked for is None.
+  """A model folder; what was not there or not asked for is None.
 
   Attributes:
     vae: the compression network.
@@ -95,8 +95,8 @@ class Model:
     return sampling_defaults.read(self.scheduler, self.expand_timesteps)
 
 
-def load(folder: str, dtype=jnp.float32, mesh=None,
-         parts: tuple[str, ...] = COMPONENTS) -> Model:
+def load(folder: str, dtype: Any = jnp.float32, mesh: Any = None,
+         components: tuple[str, ...] = COMPONENTS) -> Model:
   """Reads a model folder.
 
   Args:
@@ -105,7 +105,7 @@ def load(folder: str, dtype=jnp.float32, mesh=None,
       will do); norms, modulation and the time embedding are float32.
     mesh: of `mesh.make_mesh`, which the weights are spread over; one device by
       default.
-    parts: the networks that are read, of COMPONENTS.
+    components: the networks that are read, of COMPONENTS.
 
   Raises:
     ValueError: no such folder, a file that is missing, damaged or of another
@@ -117,9 +117,10 @@ def load(folder: str, dtype=jnp.float32, mesh=None,
   index = files.read_json(index_file)
   classes, dtype = _classes(index_file, index), jnp.dtype(dtype).type
   mesh = mesh or mesh_lib.make_mesh(devices=jax.local_devices()[:1])
-  digest = weight_files.verify(folder, parts)
-  found = {part: _part(folder, part, networks.NETWORKS[classes[part]], dtype,
-                       mesh) for part in parts if part in classes}
+  digest = weight_files.verify(folder, components)
+  found = {name: _component(folder, name, networks.NETWORKS[classes[name]],
+                            dtype, mesh)
+           for name in components if name in classes}
   config = files.read_json(os.path.join(folder, "vae", "config.json"))
   found |= {f"latent_{name}": _statistics(folder, config, f"latents_{name}")
             for name in ("mean", "std")}
@@ -136,26 +137,26 @@ def load(folder: str, dtype=jnp.float32, mesh=None,
 
 
 def _classes(file: str, index: dict) -> dict[str, str]:
-  """The class of each part that a folder has.
+  """The class of each component that a folder has.
 
   Raises:
-    ValueError: a part that we do not know, or of a class that we do not know.
+    ValueError: a component that we do not know, or of a class that we do not know.
   """
   named = {k: v for k, v in index.items() if isinstance(v, list)}
-  for part, value in named.items():
+  for key, value in named.items():
     if len(value) != 2 or not isinstance(value[1], str | None):
-      raise ValueError(f"{file}: key {part} is {value}, it must be the library "
-                       "and the class of the part")
-  classes = {part: value[1] for part, value in named.items() if value[1]}
+      raise ValueError(f"{file}: key {key} is {value}, it must be the library "
+                       "and the class of the component")
+  classes = {key: value[1] for key, value in named.items() if value[1]}
   if "vae" not in classes:
     raise ValueError(f"{file}: key vae is missing")
-  for part, name in classes.items():
-    known = [k for k, n in networks.NETWORKS.items() if n.part == part]
-    if part not in (*COMPONENTS, "tokenizer", "scheduler"):
-      raise ValueError(f"{file}: key {part}, a {name}, is not supported: models "
+  for key, name in classes.items():
+    known = [k for k, n in networks.NETWORKS.items() if n.component == key]
+    if key not in (*COMPONENTS, "tokenizer", "scheduler"):
+      raise ValueError(f"{file}: key {key}, a {name}, is not supported: models "
                        "of one transformer without an image encoder are")
     if known and name not in known:
-      raise ValueError(f"{file}: key {part} is of the unknown class {name}, "
+      raise ValueError(f"{file}: key {key} is of the unknown class {name}, "
                        f"known are {', '.join(known)}")
   return classes
 
@@ -178,10 +179,10 @@ def _statistics(folder: str, config: dict, key: str) -> np.ndarray:
   return value
 
 
-def _part(folder: str, part: str, network: networks.Network, dtype,
+def _component(folder: str, name: str, network: networks.Network, dtype,
           mesh) -> Component:
   """Reads a network, tensor by tensor, into its shards."""
-  file = os.path.join(folder, part, "config.json")
+  file = os.path.join(folder, name, "config.json")
   config = files.read_json(file)
   try:
     module = network.kind(**network.fields(config), dtype=dtype)
@@ -189,31 +190,31 @@ def _part(folder: str, part: str, network: networks.Network, dtype,
     raise ValueError(f"{file}: key {e.args[0]} is missing") from e
   except (TypeError, ValueError) as e:
     raise ValueError(f"{file}: {e}") from e
-  tensors = weight_files.open_weights(os.path.join(folder, part))
-  layouts = network.layouts(module)
+  tensors = weight_files.open_weights(os.path.join(folder, name))
+  mapping = network.mapping(module)
   try:
-    tensors = weight_mapping.check(tensors, layouts)
+    tensors = weight_mapping.check(tensors, mapping)
   except ValueError as e:
-    raise ValueError(f"{os.path.join(folder, part)}: {e}") from e
-  return Component(module, _place(tensors, layouts, network.rules, dtype, mesh))
+    raise ValueError(f"{os.path.join(folder, name)}: {e}") from e
+  return Component(module, _place(tensors, mapping, network.rules, dtype, mesh))
 
 
-def _place(tensors, layouts: weight_mapping.WeightMapping, rules, dtype, mesh):
+def _place(tensors, mapping: weight_mapping.WeightMapping, rules, dtype, mesh):
   """The parameters as arrays on the mesh."""
   tree = lambda flat: traverse_util.unflatten_dict(flat, sep="/")
-  kinds = {path: dtype if CAST.match(path) else jnp.float32 for path in layouts}
-  shapes = tree({path: jax.ShapeDtypeStruct(layout.ours, kinds[path])
-                 for path, layout in layouts.items()})
+  kinds = {path: dtype if CAST.match(path) else jnp.float32 for path in mapping}
+  shapes = tree({path: jax.ShapeDtypeStruct(entry.shape, kinds[path])
+                 for path, entry in mapping.items()})
   placed = traverse_util.flatten_dict(
       mesh_lib.shardings(mesh, mesh_lib.param_specs(shapes, rules)), sep="/")
   return tree({path: mesh_lib.assemble(
-      layout.ours, placed[path],
-      lambda index, path=path, layout=layout: weight_mapping.read(
-          tensors, layout, index, kinds[path]))
-               for path, layout in layouts.items()})
+      entry.shape, placed[path],
+      lambda index, path=path, entry=entry: weight_mapping.read(
+          tensors, entry, index, kinds[path]))
+               for path, entry in mapping.items()})
 
 
-def save(folder: str, model: Model, dtype=np.float16) -> str:
+def save(folder: str, model: Model, dtype: Any = np.float16) -> str:
   """Writes a model folder aside and renames it; returns its digest.
 
   A text encoder that is not ours is copied with its tokenizer, as it was read.
@@ -230,16 +231,16 @@ def save(folder: str, model: Model, dtype=np.float16) -> str:
   index = {"_class_name": "WanPipeline", "boundary_ratio": None,
            "expand_timesteps": model.expand_timesteps,
            "vae": ["diffusers", "AutoencoderKLWan"]}
-  part = model.vae
+  component = model.vae
   statistics = {"latents_mean": np.asarray(model.latent_mean).tolist(),
                 "latents_std": np.asarray(model.latent_std).tolist()}
-  _write_part(aside, "vae", part, vae_mapping.mapping,
-              networks.vae_config(part.module) | statistics, dtype)
-  if part := model.transformer:
+  _write_component(aside, "vae", component, vae_mapping.mapping,
+                   networks.vae_config(component.module) | statistics, dtype)
+  if component := model.transformer:
     index["transformer"] = ["diffusers", "WanTransformer3DModel"]
     index["scheduler"] = ["diffusers", model.scheduler["_class_name"]]
-    _write_part(aside, "transformer", part, dit_mapping.mapping,
-                networks.dit_config(part.module), dtype)
+    _write_component(aside, "transformer", component, dit_mapping.mapping,
+                     networks.dit_config(component.module), dtype)
     os.makedirs(os.path.join(aside, "scheduler"))
     files.write_json(os.path.join(aside, "scheduler", "scheduler_config.json"),
                      model.scheduler, indent=2)
@@ -273,13 +274,14 @@ def _write_text(folder: str, model: Model, dtype) -> dict:
   """Writes the text encoder and its tokenizer; their entries of the index."""
   if isinstance(model.tokenizer, str):
     source = os.path.dirname(model.tokenizer)
-    for part in ("text_encoder", "tokenizer"):
-      shutil.copytree(os.path.join(source, part), os.path.join(folder, part))
+    for name in ("text_encoder", "tokenizer"):
+      shutil.copytree(os.path.join(source, name), os.path.join(folder, name))
     index = files.read_json(os.path.join(source, "model_index.json"))
-    return {part: index[part] for part in ("text_encoder", "tokenizer")}
-  part = model.text_encoder
-  _write_part(folder, "text_encoder", part, text_encoder_mapping.mapping,
-              networks.text_config(part.module), dtype)
+    return {name: index[name] for name in ("text_encoder", "tokenizer")}
+  component = model.text_encoder
+  _write_component(folder, "text_encoder", component,
+                   text_encoder_mapping.mapping,
+                   networks.text_config(component.module), dtype)
   os.makedirs(os.path.join(folder, "tokenizer"))
   files.write_bytes(os.path.join(folder, "tokenizer", "tokenizer.model"),
                     model.tokenizer)
@@ -287,11 +289,11 @@ def _write_text(folder: str, model: Model, dtype) -> dict:
           "tokenizer": ["sora_jax", "SentencePiece"]}
 
 
-def _write_part(folder: str, name: str, part: Component, layouts, config: dict,
-                dtype):
+def _write_component(folder: str, name: str, component: Component, mapping,
+                     config: dict, dtype) -> None:
   folder = os.path.join(folder, name)
   stem = "model" if name == "text_encoder" else "diffusion_pytorch_model"
   os.makedirs(folder)
   files.write_json(os.path.join(folder, "config.json"), config, indent=2)
-  tensors = weight_mapping.from_flax(part.params, layouts(part.module))
+  tensors = weight_mapping.from_flax(component.params, mapping(component.module))
   weight_files.write_weights(folder, stem, tensors, dtype)

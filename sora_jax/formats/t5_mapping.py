@@ -6,6 +6,9 @@ here a kernel is [in, out] and the blocks are stacked. A checkpoint holds the
 embedding as `shared.weight`, as `encoder.embed_tokens.weight`, or as both.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
 from sora_jax.formats import weight_mapping
@@ -36,19 +39,22 @@ TIED = "encoder.embed_tokens.weight"
 
 def mapping(module: t5.T5Encoder) -> weight_mapping.WeightMapping:
   """Where each parameter lies."""
-  return {path: _layout(path, shape, module)
+  return {path: _entry(path, shape, module)
           for path, shape in weight_mapping.shapes(t5.init, module).items()}
 
 
-def _layout(path: str, shape, module: t5.T5Encoder) -> weight_mapping.TensorMapping:
+def _entry(path: str, shape: tuple[int, ...],
+           module: t5.T5Encoder) -> weight_mapping.TensorMapping:
   stacked = path.startswith("blocks/")
   names = [NAMES[path].format(i) for i in range(module.layers)]
-  kind = weight_mapping.kernel if path.endswith("kernel") else weight_mapping.same
+  kind = (weight_mapping.kernel if path.endswith("kernel")
+          else weight_mapping.same)
   return kind(names if stacked else names[:1], shape, stacked=stacked,
               tied=TIED if path == "embed/embedding" else "")
 
 
-def to_flax(weights: dict[str, np.ndarray], module: t5.T5Encoder):
+def to_flax(weights: Mapping[str, np.ndarray],
+            module: t5.T5Encoder) -> dict[str, Any]:
   """Parameters from a state dict in the reference's names.
 
   Raises:
@@ -58,6 +64,6 @@ def to_flax(weights: dict[str, np.ndarray], module: t5.T5Encoder):
   return weight_mapping.to_flax(weights, mapping(module))
 
 
-def from_flax(params, module: t5.T5Encoder) -> dict[str, np.ndarray]:
+def from_flax(params: Any, module: t5.T5Encoder) -> dict[str, np.ndarray]:
   """A state dict in the reference's names, the embedding under its first."""
   return weight_mapping.from_flax(params, mapping(module))

@@ -3,12 +3,13 @@
 The reference is AutoencoderKLWan (diffusers 0.37 and later). Its kernels are
 [O, C, kt, kh, kw] and [O, C, kh, kw], its gains [C, 1, 1, 1] or [C, 1, 1]; ours
 have their channels last. Our tree groups the blocks of each level for both
-layouts; the reference numbers those of the Wan 2.1 encoder in one flat list.
+mapping; the reference numbers those of the Wan 2.1 encoder in one flat list.
 """
 
+from collections.abc import Mapping
 import re
+from typing import Any
 
-import jax
 import numpy as np
 
 from sora_jax.formats import weight_mapping
@@ -17,11 +18,12 @@ from sora_jax.models.vae import vae as vae_lib
 
 def mapping(vae: vae_lib.VAE) -> weight_mapping.WeightMapping:
   """Where each parameter lies."""
-  return {path: _layout(path, shape, vae)
+  return {path: _entry(path, shape, vae)
           for path, shape in weight_mapping.shapes(vae_lib.init, vae).items()}
 
 
-def _layout(path: str, shape, vae: vae_lib.VAE) -> weight_mapping.TensorMapping:
+def _entry(path: str, shape: tuple[int, ...],
+           vae: vae_lib.VAE) -> weight_mapping.TensorMapping:
   names = [reference_name(path, vae)]
   if path.endswith("kernel"):
     return weight_mapping.kernel(names, shape)
@@ -31,7 +33,8 @@ def _layout(path: str, shape, vae: vae_lib.VAE) -> weight_mapping.TensorMapping:
   return weight_mapping.same(names, shape)
 
 
-def to_flax(state_dict, vae: vae_lib.VAE):
+def to_flax(state_dict: Mapping[str, np.ndarray],
+            vae: vae_lib.VAE) -> dict[str, Any]:
   """Parameters of `vae` from a reference state dict of numpy arrays.
 
   Raises:
@@ -40,14 +43,9 @@ def to_flax(state_dict, vae: vae_lib.VAE):
   return weight_mapping.to_flax(state_dict, mapping(vae))
 
 
-def from_flax(params, vae: vae_lib.VAE) -> dict[str, np.ndarray]:
+def from_flax(params: Any, vae: vae_lib.VAE) -> dict[str, np.ndarray]:
   """The reference's state dict of our parameters."""
   return weight_mapping.from_flax(params, mapping(vae))
-
-
-def spec_of(vae: vae_lib.VAE):
-  """The shapes and dtypes of the parameters."""
-  return jax.eval_shape(lambda: vae_lib.init(vae, jax.random.key(0)))
 
 
 def reference_name(path: str, vae: vae_lib.VAE) -> str:

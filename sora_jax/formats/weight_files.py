@@ -18,7 +18,7 @@ SHARD_BYTES = 12 * 10**6  # of our own folders; large hosts refuse large files
 SUMS = "SHA256SUMS"
 
 
-def verify(folder: str, parts: tuple[str, ...] = ()) -> str:
+def verify(folder: str, components: tuple[str, ...] = ()) -> str:
   """The digest of a folder, after its files have been checked against it.
 
   A folder without SHA256SUMS is not ours and may be large: its digest is that
@@ -26,14 +26,14 @@ def verify(folder: str, parts: tuple[str, ...] = ()) -> str:
 
   Args:
     folder: the model folder.
-    parts: the folders in it that are used.
+    components: the folders in it that are used.
 
   Raises:
     ValueError: a file that is missing or differs from SHA256SUMS.
   """
   lines = _sums(folder)
   if lines is None:
-    names = [n for n in paths(folder) if n.split(os.sep)[0] in parts
+    names = [n for n in paths(folder) if n.split(os.sep)[0] in components
              and n.endswith((".json", ".safetensors"))]
     lines = [f"{_sha256(os.path.join(folder, n))}  {n}" for n in names]
   else:
@@ -50,7 +50,7 @@ def verify(folder: str, parts: tuple[str, ...] = ()) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Stored:
-  """A tensor in a safetensors file; slicing it reads that part alone.
+  """A tensor in a safetensors file; slicing it reads that slice alone.
 
   The file is mapped for one read at a time, so that what has been read does not
   stay in the memory of the process.
@@ -71,7 +71,7 @@ class Stored:
 
 
 def open_weights(folder: str) -> dict[str, Stored]:
-  """The tensors of a part's safetensors files; only headers are read.
+  """The tensors of a component's safetensors files; only headers are read.
 
   Raises:
     ValueError: no weights, a file or tensor that the index names is missing, or

@@ -61,7 +61,7 @@ def initial(cfg, part: str, module, mesh):
     ValueError: no such folder, or its network is not the config's.
   """
   folder = find.find(cfg["init_from"])
-  found = getattr(pretrained.load(folder, mesh=mesh, parts=(part,)), part)
+  found = getattr(pretrained.load(folder, mesh=mesh, components=(part,)), part)
   if found is None:
     raise ValueError(f"config.init_from={folder} has no {part}")
   free = ("dtype", "remat", "parent", "name")

@@ -23,7 +23,7 @@ def make(cfg, manifest, workdir, compressor, mesh) -> task.Task:
   if not compressor:
     raise ValueError("--vae=MODEL is needed: the model folder whose VAE made "
                      "the latents")
-  compressor = pretrained.load(find.find(compressor), parts=("vae",))
+  compressor = pretrained.load(find.find(compressor), components=("vae",))
   made_by = manifest.info.get("vae")
   if made_by != compressor.digest:
     raise ValueError(

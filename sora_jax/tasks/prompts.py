@@ -51,7 +51,7 @@ def trained(cfg, manifest, mesh) -> Prompts:
                      f"config.text_encoder.vocab is {encoder.vocab}: raise it")
 
   def given():
-    first = pretrained.load(find.find(cfg.init_from), parts=())
+    first = pretrained.load(find.find(cfg.init_from), components=())
     if first.tokenizer != tokenizer.model:
       raise ValueError(
           f"config.init_from={cfg.init_from} has another tokenizer than "
