@@ -1,5 +1,6 @@
 """Every `sora-jax` command line of the documents is one that the verb takes."""
 
+import ast
 import importlib
 import pathlib
 import re
@@ -121,3 +122,17 @@ def test_the_page_has_the_rooms_that_are_checked():
   rooms = page[page.index("## Rooms"):page.index("## A clip")]
   assert tuple(re.findall(r"^\| `([\w.]+)` \|", rooms, re.MULTILINE)) == tuple(
       room for room in test_layering.ROOMS if room != "__main__")
+
+
+@pytest.mark.parametrize("path", [p for p in DOCUMENTS if p.name != "extend.md"],
+                         ids=lambda p: str(p.relative_to(ROOT)))
+def test_examples_import_what_is_there(path):
+  for block in re.findall(r"^```python\n(.*?)^```$", path.read_text(),
+                          re.MULTILINE | re.DOTALL):
+    for node in ast.walk(ast.parse(block)):
+      if isinstance(node, ast.ImportFrom) and node.module.startswith("sora_jax"):
+        for alias in node.names:
+          try:
+            importlib.import_module(f"{node.module}.{alias.name}")
+          except ModuleNotFoundError:
+            assert hasattr(importlib.import_module(node.module), alias.name)
