@@ -69,7 +69,7 @@ def rgb(image: PIL.Image.Image) -> np.ndarray:
 def reduced(image: PIL.Image.Image, side: int) -> np.ndarray:
   """The same as `rgb`, its long side at most `side` pixels."""
   image = PIL.Image.fromarray(rgb(image))
-  size = reduced_size(*image.size, side)
+  size = reduced_size(image.width, image.height, side)
   return np.asarray(image.resize(size, PIL.Image.Resampling.BOX))
 
 

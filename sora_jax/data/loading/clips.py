@@ -70,7 +70,7 @@ class Clip:
   suffixes: dict[int, np.ndarray]
   keyframes: dict[int, np.ndarray]
   masked: np.ndarray | None
-  prompts: tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]
+  prompts: tuple[tuple[np.ndarray, ...], ...]
 
 
 def loader(manifest: manifest_lib.Manifest, cfg: Config,
@@ -100,7 +100,7 @@ def _read(load: Loader, index: int) -> Clip | None:
                 for c in entry["suffix_starts"].tolist() if c >= 0}
     keyframes = {f: _patches(load, record.keyframes[f])[0]
                  for f in entry["keyframes"].tolist() if f >= 0}
-    masked = _patches(load, record.masked) if record.region else None
+    masked = None if record.masked is None else _patches(load, record.masked)
   except (ValueError, KeyError, RuntimeError, OSError) as e:
     with load.lock:
       load.events["unreadable"] += 1

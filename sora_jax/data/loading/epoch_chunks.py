@@ -149,7 +149,7 @@ def _clips(cfg: Config, pools, index: int) -> np.ndarray:
     return pool[np.concatenate([
         np.random.default_rng([seed, 1, index * epochs + e]).permutation(count)
         for e in range(epochs)])]
-  epoch, part = divmod(index, chunks)
+  epoch, part = divmod(index, int(chunks))
   place = np.arange(count * part // chunks, count * (part + 1) // chunks)
   return pool[shuffle.permuted(place, count, shuffle.keys(seed, epoch))]
 

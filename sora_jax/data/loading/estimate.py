@@ -47,7 +47,8 @@ def manifest(pixels: manifest_lib.Manifest, policy: sizes_lib.ResizePolicy,
     entries[name] = source[name]
   for name, size in zip(("frames", "height", "width"), sizes.T):
     entries[name] = size
-  for name, size in zip("thw", sizes_lib.latent_size(sizes.T, stride, patch)):
+  for name, size in zip("thw", sizes_lib.latent_size(
+      tuple(sizes.T), stride, patch)):
     entries[name] = size
   rng = np.random.default_rng(0)
   entries["suffix_starts"] = _drawn(rng, entries["t"] - 1)

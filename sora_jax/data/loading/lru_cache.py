@@ -39,7 +39,7 @@ class LRUCache:
   @property
   def weight(self) -> int:
     """The sum of the weights."""
-    return self.entries.currsize
+    return int(self.entries.currsize)
 
   def get(self, key: Hashable, make: Callable[[], Any],
           weigh: Callable[[Any], int] = lambda value: 1) -> Any:

@@ -36,9 +36,10 @@ def pack(tokens: np.ndarray, text_tokens: np.ndarray, lengths: Sequence[int],
   spare, seats, name = [0] * OPEN, [0] * OPEN, [0] * OPEN
   # An open row is room x OPEN + slot, so that sorted codes are rows by room.
   # Rows that no example can enter any more wait apart until they are closed.
-  rows_by_room, shut = [], []
+  rows_by_room: list[int] = []
+  shut: list[int] = []
   free = list(range(OPEN))[::-1]
-  of, shapes = np.empty(len(tokens), np.int64), []
+  of, shapes = np.empty(len(tokens), np.int64), list[int]()
   opens = _best_shape(tokens, np.asarray(lengths))
   arrival = np.lexsort((-tokens, np.arange(len(tokens)) // GROUP))
   for i, n, w, shape in zip(arrival.tolist(), *(

@@ -160,7 +160,7 @@ def token_plan(manifest: manifest_lib.Manifest, cfg: TokenConfig,
   _check_config(cfg)
   _check_latents(manifest)
   usable = _usable(manifest, cfg)
-  pools = (usable,)
+  pools: tuple[np.ndarray, ...] = (usable,)
   if cfg.images >= 0:
     image = np.asarray(manifest.entries["t"])[usable] == 1
     pools = usable[image], usable[~image]

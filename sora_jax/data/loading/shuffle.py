@@ -6,12 +6,15 @@ permutes 0 .. count - 1. So a step far into an epoch of a large data set costs
 as little as the first one, in time and in memory.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 ROUNDS = 6
 
 
-def permuted(place: np.ndarray, count: int, key: np.ndarray) -> np.ndarray:
+def permuted(place: Sequence[int] | np.ndarray, count: int,
+             key: np.ndarray) -> np.ndarray:
   """The elements at some places of seeded permutations of 0 .. count - 1.
 
   Args:
@@ -37,7 +40,7 @@ def permuted(place: np.ndarray, count: int, key: np.ndarray) -> np.ndarray:
   return x.astype(np.int64)
 
 
-def keys(seed: int, epoch: np.ndarray) -> np.ndarray:
+def keys(seed: int, epoch: int | np.ndarray) -> np.ndarray:
   """The keys [N] uint64 of the permutations of some epochs."""
   start = np.random.default_rng([seed, 4]).integers(2 ** 63, dtype=np.uint64)
   return mixed(mixed(np.asarray(epoch).astype(np.uint64)) ^ start)

@@ -48,7 +48,7 @@ def _renamed(value: Any) -> Any:
 
 def entries(stored: np.ndarray) -> np.ndarray:
   """The entries of a manifest, of the same bytes, in the names of this format."""
-  if not FIELDS.keys() & set(stored.dtype.names):
+  if not FIELDS.keys() & set(stored.dtype.names or ()):
     return stored
   return stored.view([(FIELDS.get(name, name), *form)
                       for name, *form in stored.dtype.descr])

@@ -11,7 +11,7 @@ from array_record.python import array_record_module
 class Reader:
   """An open file; reads take turns, ArrayRecord seeks."""
 
-  file: object
+  file: array_record_module.ArrayRecordReader
   lock: threading.Lock
 
   def read(self, record: int) -> bytes:

@@ -61,8 +61,8 @@ def find_finished(root: str | os.PathLike, info: dict) -> dict | None:
       job.get("format") != old_names.FORMAT):
     raise ValueError(f"{root} was begun by another version of sora-jax: finish "
                      "it with that one, or give another folder")
-  for old in (done, old_names.info(job or {})):
-    changed = [k for k, v in info.items() if old and old.get(k) != v]
+  for old in filter(None, (done, old_names.info(job or {}))):
+    changed = [k for k, v in info.items() if old.get(k) != v]
     if changed:
       raise ValueError(
           f"{root} holds another data set ("
@@ -147,10 +147,10 @@ def collect(root: str | os.PathLike, counts: dict[str, int], info: dict,
       target = os.path.join(root, manifest.shard_name(split, new, len(full)))
       if os.path.exists(source):
         os.replace(source, target)
-    entries = np.concatenate([entries[i] for i in full])
+    whole = np.concatenate([entries[i] for i in full])
     with files.atomic(os.path.join(root, f"{split}.npy")) as f:
-      np.save(f, entries, allow_pickle=False)
-    shards[split], clips[split] = len(full), len(entries)
+      np.save(f, whole, allow_pickle=False)
+    shards[split], clips[split] = len(full), len(whole)
   write_rejects(root, [*rejects, *late])
   return {"format": old_names.FORMAT, **info, "shards": shards, "clips": clips,
           "rejected": len(rejects) + len(late)}
