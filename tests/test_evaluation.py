@@ -18,6 +18,7 @@ from sora_jax.evaluation import cases
 from sora_jax.evaluation import quality
 from sora_jax.evaluation import suites
 from sora_jax.evaluation import vae
+from sora_jax.evaluation import videos
 from sora_jax.evaluation import worlds
 from sora_jax.worlds import facts as facts_lib
 from sora_jax.worlds import parse
@@ -156,20 +157,20 @@ def test_a_model_that_ignores_its_prompt_scores_its_floor(todo, tmp_path):
 def test_batches_are_full_and_of_one_size_and_a_stopped_run_goes_on(
     todo, tmp_path):
   first = Oracle(todo)
-  videos = worlds.generate(first, todo, tmp_path, 5, steps=7)
+  drawn = videos.generate(first, todo, tmp_path, 5, steps=7)
   assert all(c[1:] == (5, 17, 8.0, {"steps": 7}) for c in first.calls)
   assert [c[0] for c in first.calls] == [(48, 48)] * 5 + [(64, 40)] * 5
-  for case, video in zip(todo, videos):
+  for case, video in zip(todo, drawn):
     np.testing.assert_array_equal(video, case.render())
   (tmp_path / "00003.npz").unlink()
   (tmp_path / "00004.npz").write_bytes(b"cut short")
   second = Oracle(todo)
-  again = worlds.generate(second, todo, tmp_path, 5, steps=7)
+  again = videos.generate(second, todo, tmp_path, 5, steps=7)
   assert sum(c[1] for c in second.calls) <= 10
-  for a, b in zip(videos, again):
+  for a, b in zip(drawn, again):
     np.testing.assert_array_equal(a, b)
   other = Oracle(todo, "e")  # another model: nothing is taken over
-  worlds.generate(other, todo[:5], tmp_path, 5, steps=7)
+  videos.generate(other, todo[:5], tmp_path, 5, steps=7)
   assert sum(c[1] for c in other.calls) >= 5
 
 

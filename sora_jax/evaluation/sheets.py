@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from sora_jax import files
+from sora_jax.media import sheets
 
 
 def strip(video: np.ndarray, caption: str, frames: int = 9,
@@ -23,9 +24,8 @@ def strip(video: np.ndarray, caption: str, frames: int = 9,
   Returns:
     uint8 [h, w, 3].
   """
-  index = np.unique(np.linspace(0, len(video) - 1, frames).round().astype(int))
-  image = np.concatenate([np.pad(video[i], ((1, 1), (1, 1), (0, 0)))
-                          for i in index], axis=1)
+  image = np.concatenate([np.pad(frame, ((1, 1), (1, 1), (0, 0)))
+                          for frame in sheets.spread(video, frames)], axis=1)
   image = image.repeat(scale, 0).repeat(scale, 1)
   font = ImageFont.load_default(12)
   letter = font.getlength("abcdefghij ") / 11
@@ -40,11 +40,7 @@ def strip(video: np.ndarray, caption: str, frames: int = 9,
 def sheet(path: str | os.PathLike, videos: Sequence[np.ndarray],
           captions: Sequence[str], frames: int = 9, scale: int = 1) -> None:
   """Writes a PNG of the strips of several videos, one beneath the other."""
-  strips = [strip(v, c, frames, scale)
-            for v, c in zip(videos, captions, strict=True)]
-  width = max(s.shape[1] for s in strips)
-  image = np.concatenate([np.pad(
-      s, ((0, 0), (0, width - s.shape[1]), (0, 0)), constant_values=255)
-                          for s in strips])
+  image = sheets.stack([strip(v, c, frames, scale)
+                          for v, c in zip(videos, captions, strict=True)])
   with files.atomic(path) as file:
     Image.fromarray(image).save(file, format="PNG")

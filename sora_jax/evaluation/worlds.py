@@ -20,19 +20,17 @@ count is above 0 by chance: read it against its floor.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 import dataclasses
-import itertools
 import pathlib
-from typing import Any, Protocol
-import zipfile
+from typing import Any
 
 import numpy as np
 import tqdm
 
-from sora_jax import files
 from sora_jax.evaluation import cases
 from sora_jax.evaluation import report
-from sora_jax.evaluation import sheets as sheets_lib
+from sora_jax.evaluation import sheets
 from sora_jax.evaluation import statistics
+from sora_jax.evaluation import videos
 from sora_jax.generation import pipeline as pipeline_lib
 
 ATTRIBUTES = ("colour", "shape", "count", "direction")
@@ -41,19 +39,6 @@ TOGETHER = {"all_three": ("colour", "shape", "direction"),
 TITLES = {"objects": "number of objects"}  # of options, in tables
 Answers = Mapping[str, bool | float]
 SHIFTS = 8  # the floor pairs every video with up to this many other prompts
-
-
-class Pipeline(Protocol):
-  """What evaluation asks of a model (generation/pipeline.py has it)."""
-
-  model: Any  # its `digest` is written beside the scores
-
-  def generate_batch(self, prompts, size, frames, fps, seeds,
-                     **how) -> np.ndarray:
-    """Draws uint8 [N, T, H, W, 3], one video of each prompt and seed."""
-
-  def reconstruct(self, video: np.ndarray) -> np.ndarray:
-    """Takes uint8 [T, H, W, 3] through the VAE and back."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,59 +67,11 @@ def names(some: Iterable[Answers]) -> list[str]:
       first.index(name) if name in first else len(first), name))
 
 
-def generate(pipeline: Pipeline, todo: Sequence[cases.Case],
-             folder: pathlib.Path, batch: int, **how: Any) -> list[np.ndarray]:
-  """Draws the video of every case, batched by size, kept in `folder`.
-
-  A video that lies in the folder already, drawn by the same model from the
-  same prompt and settings, is read and not drawn again, so that a run that was
-  stopped goes on. A batch that is not full is filled with repeats: one program
-  serves every batch of a size.
-  """
-  folder.mkdir(parents=True, exist_ok=True)
-  keys = [repr((pipeline.model.digest, c.prompt, c.cell.size, c.facts.frames,
-                c.facts.fps, c.seed, how)) for c in todo]
-  videos = [_read(folder / f"{i:05d}.npz", key) for i, key in enumerate(keys)]
-  missing = [i for i, video in enumerate(videos) if video is None]
-  missing.sort(key=lambda i: (todo[i].cell.size, i))
-  with tqdm.tqdm(total=len(todo), initial=len(todo) - len(missing),
-                 desc="generate", unit="video") as bar:
-    for size, same in itertools.groupby(missing, lambda i: todo[i].cell.size):
-      group = list(same)
-      for start in range(0, len(group), batch):
-        chunk = group[start:start + batch]
-        rows = [todo[i] for i in chunk + chunk[-1:] * (batch - len(chunk))]
-        drawn = pipeline.generate_batch(
-            [c.prompt for c in rows], size=size, frames=rows[0].facts.frames,
-            fps=rows[0].facts.fps, seeds=[c.seed for c in rows], **how)
-        for i, video in zip(chunk, drawn):
-          videos[i] = np.asarray(video)
-          _write(folder / f"{i:05d}.npz", keys[i], videos[i])
-        bar.update(len(chunk))
-  return [video for video in videos if video is not None]
-
-
-def _read(path: pathlib.Path, key: str) -> np.ndarray | None:
-  """The video of a file, None if there is none with this key."""
-  if not path.exists():
-    return None
-  try:
-    with np.load(path, allow_pickle=False) as stored:
-      return stored["video"] if str(stored["key"]) == key else None
-  except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-    return None  # cut short by a full disk or a kill: draw it again
-
-
-def _write(path: pathlib.Path, key: str, video: np.ndarray) -> None:
-  with files.atomic(path) as file:
-    np.savez_compressed(file, video=video, key=key)
-
-
-def score(todo: Sequence[cases.Case], videos: Sequence[np.ndarray],
+def score(todo: Sequence[cases.Case], drawn: Sequence[np.ndarray],
           reconstruct: Callable[[np.ndarray], np.ndarray]) -> list[Scored]:
   """Parses every generated video, and the truth through the VAE beside it."""
   scored = []
-  for case, video in zip(tqdm.tqdm(todo, desc="score", unit="video"), videos,
+  for case, video in zip(tqdm.tqdm(todo, desc="score", unit="video"), drawn,
                          strict=True):
     truth = reconstruct(case.render())
     seen = case.parse(video)
@@ -144,10 +81,10 @@ def score(todo: Sequence[cases.Case], videos: Sequence[np.ndarray],
 
 
 def floors(scored: Sequence[Scored], seed: int = 0) -> list[Answers]:
-  """The answers of videos judged by other prompts of the same world.
+  """The answers of videos scored against other prompts of the same world.
 
-  The cases of each world are put in a seeded random order and every video is
-  judged by the facts of the 1st to 8th case after it.
+  The cases of each world are put in a seeded random order, and every video is
+  scored against the facts of the 1st to 8th case after it.
   """
   found = []
   for world in sorted({s.case.cell.world for s in scored}):
@@ -177,7 +114,7 @@ def metrics(scored: Sequence[Scored], seed: int = 0) -> dict[str, dict]:
 load = pipeline_lib.load
 
 
-def evaluate(model: Pipeline, request: cases.Request) -> dict[str, Any]:
+def evaluate(model: videos.Pipeline, request: cases.Request) -> dict[str, Any]:
   """Writes results.json, tables.md, sheets/*.png and videos/*.npz.
 
   Args:
@@ -189,8 +126,9 @@ def evaluate(model: Pipeline, request: cases.Request) -> dict[str, Any]:
   """
   todo, out, seed = request.cases, request.out, request.seed
   digest = model.model.digest
-  videos = generate(model, todo, out / "videos", request.batch, **request.how)
-  scored = score(todo, videos, model.reconstruct)
+  drawn = videos.generate(model, todo, out / "videos", request.batch,
+                          **request.how)
+  scored = score(todo, drawn, model.reconstruct)
   simple = [s for s in scored if s.case.cell.is_simplest]
   result = {
       "suite": "worlds", "model_digest": digest, "seed": seed,
@@ -200,7 +138,7 @@ def evaluate(model: Pipeline, request: cases.Request) -> dict[str, Any]:
       "cells": {str(cell): metrics(part, seed)
                 for cell, part in groups(scored, lambda c: c)}}
   report.write(out, result, tables(scored, result))
-  _sheets(out / "sheets", scored, videos)
+  _sheets(out / "sheets", scored, drawn)
   return result
 
 
@@ -240,7 +178,7 @@ def tables(scored: Sequence[Scored], result: dict[str, Any]) -> str:
       ("size (width, height)", lambda c: c.size),
       (f"cell: {', '.join(['world', *options, 'size'])}", lambda c: c)]
   for title, of in by:
-    rows = []
+    rows: list[tuple] = []
     for name, part in groups(scored, of):
       own = metrics(part, result["seed"])
       rows.append((str(name), len(part), *(
@@ -253,15 +191,15 @@ def tables(scored: Sequence[Scored], result: dict[str, Any]) -> str:
 
 
 def _sheets(folder: pathlib.Path, scored: Sequence[Scored],
-           videos: Sequence[np.ndarray], most: int = 12) -> None:
+            drawn: Sequence[np.ndarray], most: int = 12) -> None:
   """Writes one PNG of strips per world and size; what is wrong is named."""
   folder.mkdir(parents=True, exist_ok=True)
-  video_of = {id(s): v for s, v in zip(scored, videos, strict=True)}
+  video_of = {id(s): v for s, v in zip(scored, drawn, strict=True)}
   for (world, size), part in groups(scored, lambda c: (c.world, c.size)):
     part = part[::-(-len(part) // most)]
     wrong = [[k for k in names([s.score])
               if s.score[k] is False and k not in TOGETHER] for s in part]
     captions = [f"{s.case.prompt} [{'wrong: ' + ', '.join(w) if w else 'right'}]"
                 for s, w in zip(part, wrong, strict=True)]
-    sheets_lib.sheet(folder / f"{world}_{size[0]}x{size[1]}.png",
+    sheets.sheet(folder / f"{world}_{size[0]}x{size[1]}.png",
                  [video_of[id(s)] for s in part], captions, scale=2)

@@ -26,14 +26,23 @@ def contact_sheet(videos: np.ndarray | Sequence[np.ndarray], columns: int = 8,
     raise ValueError("a contact sheet needs at least one video; there are 0")
   gap, lines = 2, []
   for video in videos:
-    picked = np.unique(np.linspace(0, len(video) - 1, columns).round().astype(
-        int))
     scale = max(1, side // max(video.shape[1:3]))
-    cells = [np.pad(video[i].repeat(scale, 0).repeat(scale, 1),
+    cells = [np.pad(frame.repeat(scale, 0).repeat(scale, 1),
                     ((0, gap), (0, gap), (0, 0)), constant_values=255)
-             for i in picked]
+             for frame in spread(video, columns)]
     lines.append(np.concatenate(cells, 1))
+  return stack(lines)
+
+
+def spread(video: np.ndarray, most: int) -> np.ndarray:
+  """At most `most` frames, evenly spaced, the first and the last among them."""
+  return video[np.unique(np.linspace(0, len(video) - 1, most).round().astype(
+      int))]
+
+
+def stack(lines: Sequence[np.ndarray]) -> np.ndarray:
+  """Images uint8 [h, w, 3] one beneath the other, filled up with white."""
   width = max(line.shape[1] for line in lines)
   return np.concatenate([np.pad(
       line, ((0, 0), (0, width - line.shape[1]), (0, 0)), constant_values=255)
-                         for line in lines], 0)
+                         for line in lines])
