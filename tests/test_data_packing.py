@@ -18,6 +18,7 @@ from sora_jax.data.loading import statistics
 from sora_jax.data.loading import suggest_buckets
 from sora_jax.data.prepare import prepare
 from sora_jax.data.sources import world
+from sora_jax.data.store import latents
 from sora_jax.data.store import manifest
 from sora_jax.encoding import dataset
 from sora_jax.formats import pretrained
@@ -226,7 +227,7 @@ def test_latents_of_reduced_clips(tmp_path):
       jax.eval_shape(lambda key: vae.init(module, key), jax.random.key(0)))
   model = pretrained.Model(pretrained.Component(module, params), np.zeros(4),
                            np.ones(4))
-  info = dataset.encode(model, data, tmp_path / "small", suffixes=0, keyframes=0,
+  info = dataset.encode(model, data, tmp_path / "small", extras=latents.Extras(0, 0),
                       batch=6, policy=sizes_lib.ResizePolicy(limit=4))
   found = manifest.open_manifest(tmp_path / "small")
   assert {(r["t"], r["height"], r["width"]) for r in found.entries} == {
@@ -236,7 +237,7 @@ def test_latents_of_reduced_clips(tmp_path):
                          "too_long": 0, "tokens": 72, "tokens_lost": 48}
   assert statistics.lengths(found).sum() == 24
   with pytest.raises(ValueError, match="another data set .resized"):
-    dataset.encode(model, data, tmp_path / "small", suffixes=0, keyframes=0)
+    dataset.encode(model, data, tmp_path / "small", extras=latents.Extras(0, 0))
 
 
 def test_shapes_are_chosen_for_the_data():

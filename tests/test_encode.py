@@ -16,6 +16,7 @@ from sora_jax.data.sources import world
 from sora_jax.data.store import latents
 from sora_jax.data.store import manifest as manifest_lib
 from sora_jax.data.store import records
+from sora_jax.encoding import batches
 from sora_jax.encoding import dataset
 from sora_jax.encoding import decode_batches
 from sora_jax.formats import pretrained
@@ -97,7 +98,7 @@ def test_clips_are_decoded_some_at_a_time(data, model, encoded, tmp_path,
 
 
 def test_without_regions_no_example_is_around_one(data, model, tmp_path):
-  dataset.encode(model, data, tmp_path / "out", suffixes=0, keyframes=0, regions=False)
+  dataset.encode(model, data, tmp_path / "out", extras=latents.Extras(0, 0, False))
   found = manifest_lib.open_manifest(tmp_path / "out")
   assert (found.entries["region"] == -1).all()
   assert latents.decode(found.record(0)).masked is None
@@ -151,10 +152,7 @@ def test_regions_leave_something_outside():
 
 def _encode(model, video):
   """The latents of one video, alone."""
-  job = dataset.Job(video, [])
-  size = sizes_lib.padded_size(video.shape[:3], STRIDE, PATCH)
-  dataset.Encoder(model, [size[1:]], 1)([job])
-  return job.done[0]
+  return batches.batches_for(model, [video.shape[1:3]], 1).encode([video])[0]
 
 
 def _close(a, b):

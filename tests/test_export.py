@@ -11,12 +11,12 @@ import torch
 
 from sora_jax import main
 from sora_jax import types
-from sora_jax.encoding import video
 from sora_jax.formats import pretrained
 from sora_jax.generation import pipeline
 from sora_jax.geometry import patches
 from sora_jax.models import dit
 from sora_jax.models.text import encoder
+from sora_jax.models.vae import vae
 
 SIZE, FRAMES, STEPS, SEED = (48, 32), 5, 4, 1
 PROMPT = tiny_model.PROMPT
@@ -74,7 +74,7 @@ def test_the_reference_gives_the_same_outputs(exported):
   theirs = lambda z: torch.tensor(z).permute(0, 4, 1, 2, 3)
   network = diffusers.AutoencoderKLWan.from_pretrained(folder / "vae")
   part = model.vae
-  out = video._decode(part.module, part.params, z)
+  out = vae.decode(part.module, part.params, z)
   close(np.clip(out, -1, 1), network.decode(theirs(z)).sample.permute(
       0, 2, 3, 4, 1))
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tiny_model
 
+from sora_jax.encoding import encoder
 from sora_jax.encoding import video as video_lib
 from sora_jax.formats import pretrained
 from sora_jax.generation import pipeline
@@ -31,7 +32,7 @@ def ours(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def parts(monkeypatch):
   """All goes through the VAE in parts, by the same programs at any length."""
-  monkeypatch.setattr(video_lib, "WHOLE", 0)
+  monkeypatch.setattr(encoder, "WHOLE", 0)
 
 
 def text(ours, size, frames):
@@ -186,15 +187,15 @@ def test_a_long_video_is_drawn_in_windows(ours):
 def test_video_by_parts_is_the_whole(ours, monkeypatch):
   video = clip(10)
   parts = [video_lib.latents(ours.model, video), ours.reconstruct(video)]
-  monkeypatch.setattr(video_lib, "WHOLE", 2**20)
+  monkeypatch.setattr(encoder, "WHOLE", 2**20)
   whole = [video_lib.latents(ours.model, video), ours.reconstruct(video)]
   np.testing.assert_allclose(parts[0], whole[0], atol=1e-4)
   assert np.abs(parts[1].astype(int) - whole[1]).max() <= 1
 
 
 def test_frames_are_decoded_as_they_are_asked_for(ours, monkeypatch):
-  calls, run = [], video_lib.decode_part
-  monkeypatch.setattr(video_lib, "decode_part",
+  calls, run = [], encoder.decode_chunk
+  monkeypatch.setattr(encoder, "decode_chunk",
                       lambda *a: calls.append(1) or run(*a))
   frames = ours.draw(text(ours, SIZE, 41), window=17).frames()
   next(frames)

@@ -97,7 +97,7 @@ def test_what_is_finished_is_found_and_what_was_begun_is_refused(stored, tmp_pat
   clips, out = stored / "clips", stored / "latents"
   assert dataset.encode(model, clips, out)["suffixes"] == 2
   with pytest.raises(ValueError, match="suffixes: 2 there, 1 asked for"):
-    dataset.encode(model, clips, out, suffixes=1)
+    dataset.encode(model, clips, out, extras=latents.Extras(1))
   parts = tmp_path / "begun" / "parts"
   parts.mkdir(parents=True)
   job = json.loads((out / "dataset.json").read_text())

@@ -9,7 +9,7 @@ import tiny_model
 
 import bad_files
 from sora_jax import main
-from sora_jax.encoding import video as video_lib
+from sora_jax.encoding import encoder
 from sora_jax.formats import pretrained
 from sora_jax.media import video_io
 
@@ -39,7 +39,7 @@ def at(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def parts(monkeypatch):
   """All goes through the VAE in parts, by the same programs at any length."""
-  monkeypatch.setattr(video_lib, "WHOLE", 0)
+  monkeypatch.setattr(encoder, "WHOLE", 0)
 
 
 def command(at, *argv, code=0):

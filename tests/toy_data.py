@@ -32,8 +32,8 @@ def pixels(out):
 
 def synthetic(pixels, out, spoil=(), vae="digest", channels=C):
   """Latents whose values say what they are."""
-  info = latents.describe(pixels.info, vae, (4, 8, 8), (1, 2, 2), channels, 0, 2,
-                          2, True)
+  info = latents.describe(pixels.info, vae, (4, 8, 8), (1, 2, 2), channels, 0,
+                          latents.Extras())
   latents.start(out, pixels.root, info)
   rng, tok = np.random.default_rng(0), tokenizer.of(pixels)
   one = np.eye(channels, dtype=np.float16)[1]  # what marks a view

@@ -59,8 +59,8 @@ def rate(plan, threads, seconds, count):
 def synthetic_latents(data, out):
   """Random latents of a prepared data set, of the sizes of its clips."""
   pixels = manifest_lib.open_manifest(data)
-  info = latents.describe(pixels.info, "none", STRIDE, PATCH, CHANNELS, 0, 0, 0,
-                          False)
+  info = latents.describe(pixels.info, "none", STRIDE, PATCH, CHANNELS, 0,
+                          latents.Extras(0, 0, False))
   latents.start(out, data, info)
   rng, tok = np.random.default_rng(0), tokenizer.of(pixels)
 

@@ -6,6 +6,7 @@ from absl import flags
 import tqdm
 
 from sora_jax.cli import options
+from sora_jax.data.store import latents
 from sora_jax.encoding import dataset
 from sora_jax.formats import find
 from sora_jax.formats import pretrained
@@ -45,8 +46,9 @@ def run(argv: list[str]) -> int:
       bar.update(done - bar.n)
 
     info = dataset.encode(model, f.data, f.out, seed=f.seed,
-                          suffixes=f.suffixes, keyframes=f.keyframes,
-                          regions=f.regions, batch=max(f.batch, 1),
+                          extras=latents.Extras(f.suffixes, f.keyframes,
+                                                f.regions),
+                          batch=max(f.batch, 1),
                           policy=sizes.ResizePolicy(f.max_tokens, f.square),
                           part=_part(f.part), report=report)
   if info is None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from sora_jax.cli import options
 from sora_jax.data.store import manifest
-from sora_jax.encoding import dataset
+from sora_jax.encoding import statistics
 from sora_jax.formats import find
 from sora_jax.formats import pretrained
 from sora_jax.tasks import build
@@ -71,7 +71,7 @@ def of_run(workdir: str, data: str | None = None, vae: str | None = None):
       first = pretrained.load(find.find(cfg["init_from"]), components=("vae",))
       mean, std = first.latent_mean, first.latent_std
     else:
-      mean, std = dataset.statistics(module, params["vae"],
+      mean, std = statistics.statistics(module, params["vae"],
                                    manifest.open_manifest(data))
     return build.vae_model(cfg, params, mean, std), step
   compressor = pretrained.load(find.find(vae or cfg["sources"]["vae"]),

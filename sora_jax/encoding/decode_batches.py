@@ -6,6 +6,7 @@ seconds at 480p are 25 GB.
 
 from collections.abc import Iterator, Sequence
 from concurrent import futures
+import dataclasses
 import functools
 
 import numpy as np
@@ -20,6 +21,21 @@ BYTES = 2**29  # of the frames of a batch
 
 # Manifest indices of clips, and how often each is there.
 Clips = tuple[np.ndarray, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class DecodedClip:
+  """A clip of a data set.
+
+  Attributes:
+    item: its record.
+    video: uint8 [T, H, W, 3], at the size that it is encoded at.
+    times: how often the manifest lists it.
+  """
+
+  item: stations.Item
+  video: np.ndarray
+  times: int
 
 
 def by_shard(manifest: manifest_lib.Manifest) -> list[list[Clips]]:
@@ -58,7 +74,8 @@ def decode(pool: futures.ThreadPoolExecutor,
            batches: Sequence[tuple[manifest_lib.Manifest, np.ndarray,
                                    np.ndarray]],
            policy: sizes.ResizePolicy, stride: tuple[int, int, int],
-           patch: sizes.Patch) -> Iterator[list]:
+           patch: sizes.Patch) -> Iterator[
+               list[DecodedClip | stations.Rejected]]:
   """Decodes batches in the threads of a pool, one ahead of who reads.
 
   Args:
@@ -69,15 +86,14 @@ def decode(pool: futures.ThreadPoolExecutor,
     patch: of the tokens.
 
   Yields:
-    For each batch a list of (item, video uint8 [T, H, W, 3], how often it is
-    there), or of the Rejected where a clip cannot be read.
+    The clips of each batch, or why one cannot be read.
   """
 
   def one(manifest, index, times):
     try:
       item = records.read(manifest, index)
       video = video_io.read(item.data)[0]
-      return item, sizes.resize(video, policy, stride, patch), times
+      return DecodedClip(item, sizes.resize(video, policy, stride, patch), times)
     except ValueError as e:
       return stations.Rejected(index, str(e))
 

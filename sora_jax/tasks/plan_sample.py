@@ -9,8 +9,7 @@ from sora_jax import mesh as mesh_lib
 from sora_jax import types
 from sora_jax.diffusion import flow
 from sora_jax.diffusion import steppers
-from sora_jax.encoding import dataset
-from sora_jax.encoding import video as video_lib
+from sora_jax.encoding import encoder
 from sora_jax.formats import pretrained
 from sora_jax.generation import step as step_lib
 from sora_jax.geometry import sizes
@@ -82,7 +81,7 @@ def decode(request: programs.Request, mesh) -> list[programs.Program]:
   st = vae.stride(module)[0]
   z = programs.along(jax.ShapeDtypeStruct((1, 1, h, w, module.z), np.float32),
                    mesh, 3)
-  run = jax.jit(mesh_lib.on(mesh, functools.partial(video_lib.decode_part, module)),
+  run = jax.jit(mesh_lib.on(mesh, functools.partial(encoder.decode_chunk, module)),
                 donate_argnums=2)
   _, ctx = jax.eval_shape(run, params, z, None)
   ctx = jax.tree.map(lambda x: programs.along(x, mesh, 3), ctx)
@@ -109,7 +108,7 @@ def encode(request: programs.Request, mesh) -> list[programs.Program]:
   st, rows = vae.stride(module)[0], mesh_lib.row_shares(mesh)
   video = lambda t: programs.along(jax.ShapeDtypeStruct(
       (rows, t, *size[1:], 3), np.uint8), mesh, 3)
-  run = jax.jit(mesh_lib.on(mesh, functools.partial(dataset.encode_part, module)))
+  run = jax.jit(mesh_lib.on(mesh, functools.partial(encoder.encode_chunk, module)))
   _, ctx = jax.eval_shape(run, params, video(1), None, None)
   ctx = jax.tree.map(lambda x: programs.along(x, mesh, 3), ctx)
   count = lambda t, lanes: rows * programs.on_chip(mesh, flops_lib.encode_flops)(

@@ -62,9 +62,29 @@ class Record:
   masked: np.ndarray | None = None
 
 
+@dataclasses.dataclass(frozen=True)
+class Extras:
+  """What is stored of a clip besides the whole.
+
+  Attributes:
+    suffixes: how many of its ends, each encoded without what is before it.
+    keyframes: how many of its frames, each encoded as a video of one frame.
+    regions: whether a clip is stored with a region of it blanked, too.
+  """
+
+  suffixes: int = 2
+  keyframes: int = 2
+  regions: bool = True
+
+  def __post_init__(self):
+    if max(self.suffixes, self.keyframes) > MOST:
+      raise ValueError(f"{self.suffixes} suffixes and {self.keyframes} keyframes "
+                       f"of a clip; at most {MOST} of each can be stored")
+
+
 def describe(source: dict, vae: str, stride: tuple[int, int, int],
              patch: tuple[int, int, int], channels: int, seed: int,
-             suffixes: int, keyframes: int, regions: bool) -> dict:
+             extras: Extras) -> dict:
   """dataset.json of latents, before they are written.
 
   Args:
@@ -74,22 +94,13 @@ def describe(source: dict, vae: str, stride: tuple[int, int, int],
     patch: of the tokens; sizes are padded to stride x patch.
     channels: of the latents.
     seed: of the suffixes, keyframes and regions.
-    suffixes: stored of a clip.
-    keyframes: stored of a clip.
-    regions: whether a clip is stored with a region blanked too.
-
-  Raises:
-    ValueError: more suffixes or keyframes than a record can hold.
+    extras: what is stored besides the whole.
   """
-  if max(suffixes, keyframes) > MOST:
-    raise ValueError(f"{suffixes} suffixes and {keyframes} keyframes of a clip; "
-                     f"at most {MOST} of each can be stored")
   data = {k: source[k] for k in ("source", "options", "seed", "tokenizer",
                                  "vocab_size") if k in source}
   return {"kind": "latents", "vae": vae, "stride": list(stride),
           "patch": list(patch), "channels": channels, "latent_seed": seed,
-          "suffixes": suffixes, "keyframes": keyframes, "regions": regions,
-          **data}
+          **dataclasses.asdict(extras), **data}
 
 
 def start(out: str | os.PathLike, data: str | os.PathLike,

@@ -1,0 +1,49 @@
+"""Mean and standard deviation of the latents of a data set."""
+
+from concurrent import futures
+from typing import Any
+
+import numpy as np
+
+from sora_jax import stations
+from sora_jax.data.store import manifest as manifest_lib
+from sora_jax.encoding import batches as batches_lib
+from sora_jax.encoding import decode_batches
+from sora_jax.formats import pretrained
+from sora_jax.geometry import sizes as sizes_lib
+from sora_jax.models.vae import vae as vae_lib
+
+ROWS = 16  # clips encoded at once
+
+
+def statistics(module: vae_lib.VAE, params: Any, manifest: manifest_lib.Manifest,
+               clips: int = 256) -> tuple[np.ndarray, np.ndarray]:
+  """Mean and standard deviation [C] of raw latents, of some clips.
+
+  Args:
+    module: the VAE.
+    params: its parameters.
+    manifest: of a prepared data set.
+    clips: how many, drawn by a fixed seed.
+
+  Raises:
+    ValueError: no clip can be read.
+  """
+  model = pretrained.Model(pretrained.Component(module, params),
+                           np.zeros(module.z), np.ones(module.z))
+  some = np.sort(np.random.default_rng(0).permutation(len(manifest))[:clips])
+  sizes = manifest_lib.sizes(manifest.entries[some])[:, 1:]
+  batches = batches_lib.batches_for(model, map(tuple, sizes.tolist()), ROWS)
+  count, sums = 0, np.zeros((2, module.z))  # of the latents and their squares
+  with futures.ThreadPoolExecutor() as pool:
+    for found in decode_batches.decode(
+        pool, [(manifest, *b) for b in decode_batches.split(manifest, some)],
+        sizes_lib.ResizePolicy(), vae_lib.stride(module), model.patch):
+      for z in batches.encode([clip.video for clip in found if not isinstance(
+          clip, stations.Rejected)]):
+        z = z.reshape(-1, module.z).astype(np.float64)
+        count, sums = count + len(z), sums + np.stack([z, z * z]).sum(1)
+  if not count:
+    raise ValueError(f"no clip of {manifest.root} can be read")
+  mean, square = sums / count
+  return mean, np.sqrt(np.maximum(square - mean * mean, 0))
