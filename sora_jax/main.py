@@ -29,7 +29,7 @@ VERBS = {
     "loop": "make a loop without a seam, of a video or a prompt",
     "connect": "make a gradual transition between two videos",
     "edit": "change the style or setting of a video",
-    "inpaint": "draw a box of a video anew",
+    "inpaint": "draw a region of a video anew",
     "upscale": "draw a small video at a larger size",
     "evaluate": "score a model against the truth",
 }

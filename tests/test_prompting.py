@@ -239,6 +239,15 @@ def test_every_step_draws_noise_of_its_own(ours, monkeypatch):
   assert len(seen) == 9
 
 
+def test_a_prompt_is_expanded_once(ours):
+  canvas, seen = text(ours, SIZE, 17), []
+  expand = lambda prompt: seen.append(prompt) or f"{prompt} ball"
+  found = ours.draw(canvas, "a red", seed=2, expand=expand)
+  assert seen == ["a red"]
+  np.testing.assert_array_equal(found.z,
+                                ours.draw(canvas, "a red ball", seed=2).z)
+
+
 def test_a_loop_of_a_batch_is_what_each_alone_is(ours):
   loop = prompting.text_loop(ours.model, SIZE, 18, 8.)
   _, two = ours.draw_batch([loop] * 2, ["a", "b"], [3, 4])

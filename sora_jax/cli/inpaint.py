@@ -1,4 +1,4 @@
-"""`sora-jax inpaint VIDEO --region=x,y,w,h[,t0,t1]`: a box drawn anew."""
+"""`sora-jax inpaint VIDEO --region=x,y,w,h[,t0,t1]`: a region drawn anew."""
 
 from absl import flags
 

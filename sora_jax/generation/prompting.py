@@ -2,9 +2,9 @@
 
 Known latents are encoded without seeing what is unknown. The VAE is causal, so
 the head of a clip is as it is; a clip that something comes before is encoded as
-a tail, behind its first frame repeated (tokens.lead_in). Training drew the same
-(data/masks.py). Frames that do not fill a latent are filled up by repeating
-the first or last one on the side away from what is drawn, and are not shown.
+a suffix, behind its first frame repeated (frames.lead_in). Training drew the
+same (data/loading/conditioning.py). Where frames do not fill a latent, the first
+or last one is repeated on the side away from what is drawn, and not shown.
 
 Videos are uint8 [T, H, W, 3] of any size, scaled to cover `size` (W, H), which
 is their own by default; fps is that of the result.
@@ -31,7 +31,8 @@ def text(model: pretrained.Model, size: tuple[int, int], frames: int,
 
 
 def animate(model: pretrained.Model, image: np.ndarray, frames: int, fps: float,
-            at: int = 0, size: tuple[int, int] | None = None):
+            at: int = 0, size: tuple[int, int] | None = None
+            ) -> canvas_lib.Canvas:
   """An image [H, W, 3] is frame `at` of a video of `frames`."""
   if not 0 <= at < frames:
     raise ValueError(f"--at={at}: a video of {frames} frames has the frames 0 to "
@@ -49,7 +50,8 @@ def animate(model: pretrained.Model, image: np.ndarray, frames: int, fps: float,
 
 
 def extend(model: pretrained.Model, video: np.ndarray, frames: int, fps: float,
-           direction: str = "forward", size: tuple[int, int] | None = None):
+           direction: str = "forward", size: tuple[int, int] | None = None
+           ) -> canvas_lib.Canvas:
   """`frames` more at the end of a video, at its beginning, or at both."""
   if direction not in DIRECTIONS:
     raise ValueError(f"--direction={direction} is none of "
@@ -82,7 +84,8 @@ def extend(model: pretrained.Model, video: np.ndarray, frames: int, fps: float,
 
 
 def connect(model: pretrained.Model, a: np.ndarray, b: np.ndarray, frames: int,
-            fps: float, size: tuple[int, int] | None = None):
+            fps: float, size: tuple[int, int] | None = None
+            ) -> canvas_lib.Crossfade:
   """Video a, a transition of `frames`, and video b.
 
   Over the transition a goes on and passes into what leads to b
@@ -100,7 +103,7 @@ def connect(model: pretrained.Model, a: np.ndarray, b: np.ndarray, frames: int,
 
 
 def loop(model: pretrained.Model, video: np.ndarray, frames: int, fps: float,
-         size: tuple[int, int] | None = None):
+         size: tuple[int, int] | None = None) -> canvas_lib.Canvas:
   """A video and `frames` (in fours) that lead from its end to its beginning.
 
   Of the video as many frames are taken as fill whole latents.
@@ -119,7 +122,7 @@ def loop(model: pretrained.Model, video: np.ndarray, frames: int, fps: float,
 
 
 def text_loop(model: pretrained.Model, size: tuple[int, int], frames: int,
-              fps: float):
+              fps: float) -> canvas_lib.Canvas:
   """A loop of `frames` (in fours) of which nothing is known."""
   st = vae.stride(model.vae.module)[0]
   count = frames_lib.suffix_latents(frames, st)
@@ -131,7 +134,7 @@ def text_loop(model: pretrained.Model, size: tuple[int, int], frames: int,
 
 
 def edit(model: pretrained.Model, video: np.ndarray, strength: float, fps: float,
-         size: tuple[int, int] | None = None):
+         size: tuple[int, int] | None = None) -> canvas_lib.Canvas:
   """A video as it is at noise level `strength` (SDEdit, arXiv 2108.01073).
 
   At 1 nothing is left of it, at 0 all of it.
@@ -146,9 +149,10 @@ def edit(model: pretrained.Model, video: np.ndarray, strength: float, fps: float
       frames=len(video), start=strength)
 
 
-def inpaint(model: pretrained.Model, video: np.ndarray, region, fps: float,
-            size: tuple[int, int] | None = None):
-  """A video of which a box is drawn anew.
+def inpaint(model: pretrained.Model, video: np.ndarray, region: tuple[int, ...],
+            fps: float, size: tuple[int, int] | None = None
+            ) -> canvas_lib.Canvas:
+  """A video of which a region is drawn anew.
 
   Args:
     model: the networks.
@@ -170,7 +174,8 @@ def inpaint(model: pretrained.Model, video: np.ndarray, region, fps: float,
                            size=(video.shape[2], video.shape[1]), region=region)
 
 
-def widened(model: pretrained.Model, shape: tuple[int, int, int], region):
+def widened(model: pretrained.Model, shape: tuple[int, int, int],
+            region: tuple[int, ...]) -> frames_lib.Region:
   """A region (x, y, w, h, t0, t1) as whole tokens, cut to a video (T, H, W).
 
   Raises:
@@ -187,7 +192,8 @@ def widened(model: pretrained.Model, shape: tuple[int, int, int], region):
                                  vae.stride(model.vae.module), model.patch)
 
 
-def _grid(model, size, frames, fps):
+def _grid(model: pretrained.Model, size: tuple[int, int], frames: int,
+          fps: float) -> tuple[int, int, int]:
   """The tokens along (t, h, w) of a video; an error says the limits."""
   stride, (width, height) = vae.stride(model.vae.module), size
   least = stride[1] * model.patch[1]
@@ -213,7 +219,7 @@ def _check_strength(strength: float) -> None:
                      "from) and 1 (nothing of it)")
 
 
-def _stride(model, video) -> int:
+def _stride(model: pretrained.Model, video: np.ndarray) -> int:
   """Frames of a latent; an error where a video is below one patch."""
   _grid(model, (video.shape[2], video.shape[1]), len(video), 1.0)
   return vae.stride(model.vae.module)[0]

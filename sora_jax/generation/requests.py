@@ -33,8 +33,9 @@ class Request:
 
 @dataclasses.dataclass(frozen=True)
 class Requests:
-  """The verbs for a model. Every one raises ValueError, with the limits, for
-  what the model cannot make.
+  """The verbs for a model.
+
+  Every one raises ValueError, with the limits, for what the model cannot make.
 
   Attributes:
     model: the networks, of which the VAE encodes the inputs.
@@ -156,7 +157,7 @@ class Requests:
   def inpaint(self, video: np.ndarray, region: tuple[int, ...],
               prompt: str = "", size: Size | None = None,
               fps: float | None = None) -> Request:
-    """A video of which a box is drawn anew; the canvas says which (`region`).
+    """A video of which a region is drawn anew; the canvas says which.
 
     Args:
       video: the video.
