@@ -119,7 +119,7 @@ def stream_of(container: Container, max_frames: int | None = None) -> Any:
     raise ValueError("has a codec that cannot be decoded")
   context.options = {"max_pixels": str(limits.MAX_PIXELS)}
   context.thread_count, context.thread_type = 1, "NONE"
-  limits.check(stream.frames, stream.height, stream.width, max_frames)
+  limits.check_size(stream.frames, stream.height, stream.width, max_frames)
   return stream
 
 
@@ -177,7 +177,7 @@ def _video_frames(container: Container, stream: Any, start: int,
                   ) -> Generator[Frame, None, None]:
   reformatter = av.video.reformatter.VideoReformatter()
   for i, frame in enumerate(container.decode(stream)):
-    limits.check(i + 1, frame.height, frame.width, max_frames)
+    limits.check_size(i + 1, frame.height, frame.width, max_frames)
     if i < start if pts is None else (frame.pts or 0) < pts:
       continue
     to_rgb = functools.partial(_to_rgb, frame, reformatter)

@@ -21,7 +21,7 @@ def info(image: PIL.Image.Image) -> limits.Info:
     ValueError: it is beyond the limits.
   """
   frames = getattr(image, "n_frames", 1)
-  limits.check(frames, image.height, image.width)
+  limits.check_size(frames, image.height, image.width)
   sideways = image.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
   height, width = image.size if sideways else image.size[::-1]
   return limits.Info(frames, height, width, _stored_fps(image))
@@ -49,7 +49,7 @@ def each(image: PIL.Image.Image, about: limits.Info) -> Iterator[int]:
       image.load()  # a webp says how long a frame lasts only now
     lasts = max(1, round((image.info.get("duration") or 0) * about.fps / 1000))
     count += lasts
-    limits.check(count, about.height, about.width)
+    limits.check_size(count, about.height, about.width)
     yield from range(lasts)
 
 

@@ -19,7 +19,7 @@ class Info:
   fps: float
 
 
-def check(frames: int, height: int, width: int,
+def check_size(frames: int, height: int, width: int,
           max_frames: int | None = None) -> None:
   """Looks at a size of (frames, height, width).
 

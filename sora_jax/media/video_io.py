@@ -41,7 +41,7 @@ def probe(source: containers.Source) -> limits.Info:
     fps = containers.fps_of(stream)
     frames = stream.frames or int(round(float(
         (stream.duration or 0) * (stream.time_base or 0)) * fps)) or 1
-    limits.check(frames, stream.height, stream.width)
+    limits.check_size(frames, stream.height, stream.width)
     return limits.Info(frames, stream.height, stream.width, fps)
 
 

@@ -1,15 +1,16 @@
 """Runs tasks on Apache Beam (the extra `beam`).
 
-The unit of work is the same as without Beam, a part of the scan or a shard,
-each written aside and renamed, so that Beam may run a task twice. All workers
-must see the source and the output under the same paths, on a file system that
-they share; Beam only decides who does what.
+The unit of work is the same as without Beam: a part of the scan, or a shard.
+Each is written whole or not at all, so that Beam may run a task twice. All
+workers must see the source and the output under the same paths, on a file system
+that they share; Beam only decides who does what.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 
-def run(call: Callable, tasks: list, flags: tuple[str, ...]) -> None:
+def run(call: Callable[[Any], int], tasks: list, flags: tuple[str, ...]) -> None:
   """Calls `call(task)` for every task and waits for the end.
 
   Args:

@@ -91,7 +91,7 @@ def prepare(source: str | Sequence[str], out: str | os.PathLike,
                      "read as clips: give a folder outside of it")
   description = {**job.describe(bool(items.exact.all())), "items": len(items)}
   if (done := shards.find_finished(out, description)) is not None:
-    fingerprint.check(out, items.fingerprint)
+    fingerprint.require_unchanged(out, items.fingerprint)
     return done
   run = functools.partial(_run, workers, quiet, beam)
   clips, rejects = scans.scan_source(
@@ -105,7 +105,7 @@ def prepare(source: str | Sequence[str], out: str | os.PathLike,
   if dry_run:
     return summary
   shards.start(out, description)
-  fingerprint.begin(out, items.fingerprint)
+  fingerprint.forget_changed(out, items.fingerprint)
   parts = write.divide(clips, job)
   todo = [(*p, parts[p]) for p in parts if not shards.is_written(out, *p)]
   run(f"prepare {job.name}", functools.partial(write.write_shard, out, job),

@@ -49,7 +49,7 @@ def scan_source(out: str, job: job_lib.Job, source: mixture.Mixture, run: Run
   """
   times, exact = source.times, source.exact
   wanted = np.flatnonzero((times > 0) & ~exact)
-  _begin(out, {"format": FORMAT, "source": job.source, "cuts": job.cuts,
+  _forget_changed(out, {"format": FORMAT, "source": job.source, "cuts": job.cuts,
                "chunk_seconds": job.chunk_seconds, "seed": job.seed,
                "fingerprint": source.fingerprint})
   every = max(1, len(wanted) // PICTURES)
@@ -81,7 +81,7 @@ def _stem(out: str, part: int) -> str:
   return os.path.join(out, shards.PARTS, f"scan-{part:05d}")
 
 
-def _begin(out: str, about: dict[str, Any]) -> None:
+def _forget_changed(out: str, about: dict[str, Any]) -> None:
   """Forgets a scan of something else, and that of an older version."""
   folder = os.path.join(out, shards.PARTS)
   path = os.path.join(folder, "scan.json")

@@ -4,13 +4,14 @@ from collections.abc import Callable
 
 import numpy as np
 
-LEAST = 8  # frames of a shot
+LEAST = 8  # frames of a shot, at least
 
 
 def detector(fps: float) -> Callable[[int, np.ndarray], int | None]:
   """A function of (frame number, uint8 [h, w, 3]), called frame by frame.
 
-  It gives the first frame of a new shot, found a few frames later, or None.
+  It returns the number of a frame that begins a new shot, which it finds a few
+  frames later, or None.
 
   Raises:
     ValueError: the extra is not installed.
@@ -22,9 +23,9 @@ def detector(fps: float) -> Callable[[int, np.ndarray], int | None]:
                      "'sora_jax[data]'") from e
   found = scenedetect.AdaptiveDetector(min_scene_len=LEAST)
 
-  def look(index: int, rgb: np.ndarray) -> int | None:
+  def next_cut(index: int, rgb: np.ndarray) -> int | None:
     cuts = found.process_frame(scenedetect.FrameTimecode(index, fps),
                                np.ascontiguousarray(rgb[..., ::-1]))
     return cuts[0].frame_num if cuts else None
 
-  return look
+  return next_cut

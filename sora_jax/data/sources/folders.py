@@ -1,11 +1,11 @@
 """folder:DIR: videos and images below a folder, with their captions.
 
-Captions come from every .jsonl and .csv below the folder, whose rows name a
-file (`file`, `file_name`, `path`, `video` or `image`, relative to the table)
-and its caption (`caption`, `text` or `prompt`; `captions` may be a list in a
-jsonl; `descriptive` is a second one), or from a sidecar: FILE.txt with one
-caption per line, or FILE.json with an object like a row. A row that cannot be
-read is rejected, and so is a file without a caption.
+Every .jsonl and .csv below the folder is a table of captions. A row names a file
+(`file`, `file_name`, `path`, `video` or `image`, relative to the table) and its
+caption (`caption`, `text` or `prompt`; `captions` may be a list in a jsonl;
+`descriptive` is a second one). A file that no table names may have a sidecar:
+FILE.txt with one caption a line, or FILE.json with an object like a row. A row
+that cannot be read is rejected, and so is a file without a caption.
 """
 
 import collections
