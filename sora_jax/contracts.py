@@ -53,7 +53,10 @@ class Source(Protocol):
 class Plan(Protocol):
   """A stream of batches, each a pure function of (manifest, seed, step)."""
 
-  digest: str  # of all that decides the batches
+  @property
+  def digest(self) -> str:
+    """sha256 of all that decides the batches."""
+    ...
 
   def batch(self, step: int, host: tuple[int, int] = (0, 1)) -> Any:
     """The rows of `host` = (index, count) of the batch of `step`."""

@@ -5,7 +5,6 @@ import shutil
 import numpy as np
 import pytest
 
-from sora_jax.data.loading import pipeline
 from sora_jax.data.pixels import buckets
 from sora_jax.data.pixels import crops
 from sora_jax.data.store import manifest
@@ -21,7 +20,7 @@ def test_pixels_fill_their_buckets(pixels):
   print(report)
   assert [b["share"] for b in report["buckets"]] == [0.25, 0.5, 0.25]
   shapes = [(8, 1, 24, 24, 3), (4, 5, 24, 24, 3), (4, 9, 16, 24, 3)]
-  seen = [shapes.index(pipeline.batch_at(plan, s).video.shape)
+  seen = [shapes.index(plan.batch(s).video.shape)
           for s in range(60)]
   assert set(seen) == {0, 1, 2}
   order = [buckets._place(plan, s)[0] for s in range(buckets.BLOCK)]
@@ -31,14 +30,14 @@ def test_pixels_fill_their_buckets(pixels):
   assert sorted(crops.clip(plan, 1, i) for i in range(n)) == sorted(
       plan.eligible[1])
   with pytest.raises(ValueError, match="hosts"):
-    pipeline.batch_at(plan, 0, (0, 3))
+    plan.batch(0, (0, 3))
 
 
 def test_a_crop_is_a_part_of_its_clip(pixels):
   plan = buckets.pixel_plan(pixels, buckets.PixelConfig(buckets=(
       (5, 16, 24, 1, 1.0),)))
   for step in range(10):
-    crop = pipeline.batch_at(plan, step).video[0]
+    crop = plan.batch(step).video[0]
     item = records.read(pixels, crops.clip(plan, 0, step))
     video = video_io.read(item.data)[0]
     assert any(np.array_equal(video[t:t + 5, y:y + 16, x:x + 24], crop)

@@ -24,16 +24,16 @@ import toy_data
 def test_a_batch_is_a_pure_function_of_the_step(pixels, cached, kind):
   plan = toy_data.plans(pixels, cached)[kind]
   for step in (0, 3, 1500, 2047, 10**6):
-    batch = pipeline.batch_at(plan, step)
-    assert toy_data.equal(batch, pipeline.batch_at(plan, step))
+    batch = plan.batch(step)
+    assert toy_data.equal(batch, plan.batch(step))
     fresh = toy_data.plans(pixels, cached)[kind]
-    assert toy_data.equal(batch, pipeline.batch_at(fresh, step))
+    assert toy_data.equal(batch, fresh.batch(step))
     assert fresh.digest == plan.digest
   assert not toy_data.equal(
-      pipeline.batch_at(plan, 0).video if kind == 0 else
-      pipeline.batch_at(plan, 0).tokens.x[:4, :64].copy(),
-      pipeline.batch_at(plan, 1).video if kind == 0 else
-      pipeline.batch_at(plan, 1).tokens.x[:4, :64].copy())
+      plan.batch(0).video if kind == 0 else
+      plan.batch(0).tokens.x[:4, :64].copy(),
+      plan.batch(1).video if kind == 0 else
+      plan.batch(1).tokens.x[:4, :64].copy())
 
 
 @pytest.mark.parametrize("kind", [0, 1])
@@ -42,7 +42,7 @@ def test_hosts_and_threads_do_not_change_the_data(pixels, cached, kind):
   plan, count = toy_data.plans(pixels, cached)[kind], 5
   starts = np.random.default_rng(kind).integers(10**5, size=10).tolist()
   for start in starts:
-    want = [pipeline.batch_at(plan, start + i) for i in range(count)]
+    want = [plan.batch(start + i) for i in range(count)]
     for hosts, threads in itertools.product((1, 2, 4), (0, 1, 2)):
       streams = [itertools.islice(pipeline.batches(
           plan, start, (i, hosts), threads, 1), count) for i in range(hosts)]

@@ -12,7 +12,6 @@ from sora_jax import types
 from sora_jax.data.loading import conditioning
 from sora_jax.data.loading import epoch_chunks
 from sora_jax.data.loading import packing
-from sora_jax.data.loading import pipeline
 from sora_jax.data.loading import placement
 from sora_jax.data.loading import plan as plan_lib
 from sora_jax.data.loading import statistics
@@ -123,7 +122,7 @@ def test_the_rows_hold_what_the_plan_says(cached, shapes):
   chunk, tok = plan.chunk(0), tokenizer.of(cached)
   examples, seen = chunk.examples, set()
   for step in range(60):
-    batch = pipeline.batch_at(plan, step)
+    batch = plan.batch(step)
     assert batch.tokens.x.dtype == batch.tokens.pos.dtype == np.float32
     for r, name in enumerate(chunk.batches[step][1]):
       seg = batch.tokens.seg[r]
@@ -243,7 +242,7 @@ def test_examples_of_a_long_clip_fit_and_it_is_counted(cached):
   assert set(chunk.clips[chunk.examples.stop > (32 // per)[chunk.clips]]) == set(
       np.flatnonzero(long))
   for step in range(5):
-    pipeline.batch_at(plan, step)
+    plan.batch(step)
   assert not plan.events
 
 
@@ -261,7 +260,7 @@ def test_latents_of_repeated_frames_are_not_shown(cached):
     chunk = plan.chunk(0)
     assert np.array_equal(chunk.examples.stop, shown[chunk.clips])
   for step in range(5):
-    pipeline.batch_at(part, step)
+    part.batch(step)
   assert not part.events
   few = np.zeros(5, latents.LATENTS)  # two latents stay
   few["t"], few["frames"] = [1, 2, 2, 3, 3], [1, 3, 5, 6, 9]
@@ -273,7 +272,7 @@ def test_an_unreadable_clip_is_an_empty_segment(pixels, tmp_path):
   plan = plan_lib.token_plan(manifest, toy_data.CONFIG)
   chunk = plan.chunk(0)
   for step in range(8):
-    batch = pipeline.batch_at(plan, step)
+    batch = plan.batch(step)
     for r, name in enumerate(chunk.batches[step][1]):
       members = chunk.members(name)
       there = [s for s, i in enumerate(members, 1) if chunk.clips[i] % 4]

@@ -9,44 +9,45 @@ st (i - 1) + 1 to st i, st the time stride of the VAE (4 for every model here):
 A suffix, the end of something, has no latent of one frame: its n st frames are
 n latents. It is encoded behind its first frame, repeated (`lead_in`), so that
 it has seen nothing of what comes before it.
-
-Frames and latents are integers or integer arrays alike.
 """
+
+from typing import Any, TypeAlias
 
 import numpy as np
 
+Count: TypeAlias = Any  # an integer or an array of integers
 Size = tuple[int, int, int]  # along (t, y, x)
 Region = tuple[int, int, int, int, int, int]
 LEAD_IN = 5  # repetitions of a suffix's first frame: two latents of stride 4
 LEAD_IN_LATENTS = 2
 
 
-def latent_count(frames, st: int):
+def latent_count(frames: Count, st: int) -> Count:
   """Latents of a video of `frames`; its end is repeated to fill the last one."""
   return -(-(frames - 1) // st) + 1
 
 
-def full_latents(frames, st: int):
+def full_latents(frames: Count, st: int) -> Count:
   """The first latents of a video of `frames` that cover none beyond its end."""
   return (frames - 1) // st + 1
 
 
-def frame_count(latents, st: int):
+def frame_count(latents: Count, st: int) -> Count:
   """Frames of a video of `latents`."""
   return st * (latents - 1) + 1
 
 
-def first_frame(latent, st: int):
+def first_frame(latent: Count, st: int) -> Count:
   """The first frame that a latent covers."""
   return np.maximum(st * (latent - 1) + 1, 0)
 
 
-def last_frame(latent, st: int):
+def last_frame(latent: Count, st: int) -> Count:
   """The last frame that a latent covers."""
   return st * latent
 
 
-def latent_of(frame, st: int):
+def latent_of(frame: Count, st: int) -> Count:
   """The latent that covers a frame."""
   return -(-frame // st)
 
@@ -66,7 +67,7 @@ def latent_starts(frames: int, st: int) -> list[int]:
   return [0, *range(1, frames, st)]
 
 
-def time_in(frame, start, st: int):
+def time_in(frame: Count, start: Count, st: int) -> Any:
   """Where a frame lies in an example or window, in latents.
 
   Args:

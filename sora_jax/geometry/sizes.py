@@ -9,6 +9,7 @@ A clip keeps its size, its length and its frame rate, with two exceptions:
           model that crops all training videos to be square")
 """
 
+from collections.abc import Sequence
 import dataclasses
 import functools
 
@@ -17,7 +18,8 @@ import PIL.Image
 
 from sora_jax.geometry import frames as frames_lib
 
-Patch = tuple[int, int, int]
+Patch = tuple[int, int, int]  # along (t, y, x)
+Stride = tuple[int, int, int]  # of the VAE along (t, y, x)
 DEFAULT_PATCH: Patch = (1, 2, 2)
 
 
@@ -39,20 +41,22 @@ class ResizePolicy:
                        f"{self.square} pixels: both must be 0 or more")
 
 
-def token_count(size, stride, patch) -> np.ndarray:
+def token_count(size: Sequence | np.ndarray, stride: Stride,
+                patch: Patch) -> np.ndarray:
   """Tokens of clips of `size` [.., 3] (T, H, W)."""
   frames, height, width = np.moveaxis(np.asarray(size, np.int64), -1, 0)
   st, sh, sw = (s * p for s, p in zip(stride, patch))
   return frames_lib.latent_count(frames, st) * -(-height // sh) * -(-width // sw)
 
 
-def latent_tokens(height, width, patch: Patch):
+def latent_tokens(height: frames_lib.Count, width: frames_lib.Count,
+                  patch: Patch) -> frames_lib.Count:
   """Tokens of one latent of (h, w), integers or arrays."""
   return (height // patch[1]) * (width // patch[2])
 
 
-def resized(size: tuple[int, int, int], policy: ResizePolicy, stride,
-            patch) -> tuple[int, int, int]:
+def resized(size: tuple[int, int, int], policy: ResizePolicy, stride: Stride,
+            patch: Patch) -> tuple[int, int, int]:
   """The (T, H, W) that a clip of `size` is encoded at.
 
   Raises:
@@ -60,7 +64,8 @@ def resized(size: tuple[int, int, int], policy: ResizePolicy, stride,
   """
   if policy.square:
     size = (size[0], policy.square, policy.square)
-  return _reduced(tuple(map(int, size)), policy.limit, tuple(stride), tuple(patch))
+  return _reduced(tuple(map(int, size)), policy.limit, tuple(stride),
+                  tuple(patch))
 
 
 @functools.lru_cache(maxsize=65_536)
@@ -85,7 +90,8 @@ def _reduced(size, limit, stride, patch):
   return frames, height, width
 
 
-def resize(video: np.ndarray, policy: ResizePolicy, stride, patch) -> np.ndarray:
+def resize(video: np.ndarray, policy: ResizePolicy, stride: Stride,
+           patch: Patch) -> np.ndarray:
   """The video [T, H, W, 3] uint8 at the size that it is encoded at.
 
   Raises:
@@ -105,7 +111,8 @@ def resize(video: np.ndarray, policy: ResizePolicy, stride, patch) -> np.ndarray
   return np.stack([np.asarray(scale(frame)) for frame in video])
 
 
-def resize_report(sizes: np.ndarray, policy: ResizePolicy, stride, patch) -> dict:
+def resize_report(sizes: np.ndarray, policy: ResizePolicy, stride: Stride,
+                  patch: Patch) -> dict[str, int]:
   """What is lost at the sizes that clips are encoded at.
 
   Args:
@@ -126,7 +133,8 @@ def resize_report(sizes: np.ndarray, policy: ResizePolicy, stride, patch) -> dic
           "tokens_lost": int(np.maximum(before - after, 0).sum())}
 
 
-def resized_all(sizes: np.ndarray, policy: ResizePolicy, stride, patch) -> np.ndarray:
+def resized_all(sizes: np.ndarray, policy: ResizePolicy, stride: Stride,
+                patch: Patch) -> np.ndarray:
   """`resized` of many, [N, 3] to [N, 3]; 0 frames where it would raise."""
   sizes = np.array(sizes, np.int64)
   if policy.square:
@@ -143,7 +151,7 @@ def resized_all(sizes: np.ndarray, policy: ResizePolicy, stride, patch) -> np.nd
   return sizes
 
 
-def padded_size(video: tuple[int, int, int], stride: tuple[int, int, int],
+def padded_size(video: tuple[int, int, int], stride: Stride,
                 patch: Patch) -> tuple[int, int, int]:
   """The (T, H, W) that a video is extended to before it is encoded.
 
@@ -157,7 +165,7 @@ def padded_size(video: tuple[int, int, int], stride: tuple[int, int, int],
           up(height, sh), up(width, sw))
 
 
-def latent_size(video: tuple[int, int, int], stride: tuple[int, int, int],
+def latent_size(video: tuple[int, int, int], stride: Stride,
                 patch: Patch = DEFAULT_PATCH) -> tuple[int, int, int]:
   """The (t, h, w) of the latents of a video of (T, H, W), after padding."""
   frames, height, width = padded_size(video, stride, patch)
@@ -172,6 +180,6 @@ def pad_to(video: np.ndarray, size: tuple[int, int, int]) -> np.ndarray:
   return np.pad(video, pad, mode="edge")
 
 
-def grid_size(size, patch: Patch) -> tuple[int, int, int]:
+def grid_size(size: Sequence, patch: Patch) -> tuple[int, int, int]:
   """The number of patches along (t, h, w) of latents of `size`."""
   return tuple(n // p for n, p in zip(size, patch))

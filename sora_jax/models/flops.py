@@ -17,6 +17,7 @@ import math
 import jax
 import jax.numpy as jnp
 
+from sora_jax import types
 from sora_jax.models import dit as dit_lib
 from sora_jax.models.text import encoder as encoder_lib
 from sora_jax.models.vae import vae as vae_lib
@@ -170,7 +171,7 @@ def params_of(init: Callable) -> int:
   return sum(math.prod(x.shape) for x in jax.tree.leaves(shapes))
 
 
-def traced(fn: Callable, *args, lanes: int = 1) -> int:
+def traced(fn: Callable, *args: types.PyTree, lanes: int = 1) -> int:
   """Operations of fn(*args), by what it traces to; args may be shapes.
 
   The channels of convolutions are rounded up to a multiple of `lanes`.

@@ -1,33 +1,23 @@
-"""Runs a plan: batches are made ahead in threads, in the order of the steps.
+"""Runs a plan: threads make batches ahead, in the order of the steps.
 
-A batch is a pure function of (plan, step, host), so there is no state to save
-but the step, and neither threads nor hosts change the data.
+A batch is a pure function of (plan, step, host): the step is all there is to
+save, and neither threads nor hosts change the data.
 """
 
 from collections.abc import Iterator
 
 import grain
 
+from sora_jax import contracts
 from sora_jax import types
 
 FOREVER = 2 ** 62
 
 
-def batch_at(plan, step: int,
-             host: tuple[int, int] = (0, 1)) -> types.Pixels | types.Batch:
-  """The batch of a step: a pure function of (manifest, seed, step).
-
-  Args:
-    plan: a PixelPlan or TokenPlan.
-    step: from 0 on.
-    host: (index, count): the rows of this host only; all by default.
-  """
-  return plan.batch(step, host)
-
-
-def batches(plan, start_step: int = 0, host: tuple[int, int] = (0, 1),
-            threads: int = 1, prefetch: int = 4) -> Iterator[
-                tuple[int, types.Pixels | types.Batch]]:
+def batches(
+    plan: contracts.Plan, start_step: int = 0, host: tuple[int, int] = (0, 1),
+    threads: int = 1, prefetch: int = 4
+) -> Iterator[tuple[int, types.Pixels | types.Batch]]:
   """Yields (step, this host's rows of its batch) from start_step on.
 
   Args:

@@ -6,6 +6,7 @@ crop the one with the most contrast is taken, so that a batch shows edges.
 
 import logging
 import math
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +19,7 @@ SMALL = 256  # the share of the cache that a clip may take, or it is read in par
 TRIES = 16  # substitutes of one clip before the run stops
 
 
-def crop(plan, bucket: int, n: int) -> np.ndarray:
+def crop(plan: Any, bucket: int, n: int) -> np.ndarray:
   """uint8 [T, H, W, 3]: a random crop of the n-th clip of a bucket.
 
   A clip that cannot be read is replaced by the next one and counted.
@@ -76,7 +77,7 @@ def contrast(video: np.ndarray) -> float:
   return float(video[::4, ::2, ::2].std(axis=(0, 1, 2)).sum())
 
 
-def clip(plan, bucket: int, n: int) -> int:
+def clip(plan: Any, bucket: int, n: int) -> int:
   """The manifest index of the n-th clip that a bucket uses."""
   found = plan.eligible[bucket]
   epoch, i = divmod(n, len(found))
