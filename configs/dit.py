@@ -145,7 +145,7 @@ def _pod(cfg, layers, heads, head_size, ffn, text, topology, mesh,
   """Training from scratch on a pod, on the latents of configs/vae.py:base."""
   rows, length = shape
   width, depth = text
-  cfg.compressor = "configs/vae.py:base"
+  cfg.vae_config = "configs/vae.py:base"
   cfg.topology = topology
   cfg.mesh = dict(data=1, fsdp=1, context=1, tensor=1) | mesh
   cfg.steps = 400_000

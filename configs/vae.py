@@ -88,7 +88,7 @@ def _pod(cfg, large: bool) -> None:
       patch=2, residual=True)
   cfg.objective = dict(l1=1.0, l2=1.0, kl=1e-6, edges=0.5, edges_start=500,
                        adversarial=0.05, adversarial_start=100_000,
-                       critic_width=64)
+                       discriminator_width=64)
   cfg.optimizer = dict(name="adamw", learning_rate=1e-4, warmup=1000, decay=0.2,
                        clip=1.0, ema=0.999, weight_decay=1e-4)
   cfg.data = dict(buckets=((1, 256, 256, 17 * chips, 0.2),

@@ -4,6 +4,7 @@
   model = sora_jax.load("tiny")
   video = model.generate("a red ball moves to the right", size=(64, 64))
   sora_jax.save_video("ball.mp4", video, fps=8)
+  sora_jax.train("configs/vae.py:tiny", "data/worlds", "runs/vae")
 
 The names are resolved on first use, so that a training process does not import
 the generation side, and a data worker no more than it needs.
@@ -12,7 +13,8 @@ the generation side, and a data worker no more than it needs.
 import importlib
 
 _NAMES = {"load": ("sora_jax.generation.pipeline", "load"),
-          "save_video": ("sora_jax.media.video_io", "write")}
+          "save_video": ("sora_jax.media.video_io", "write"),
+          "train": ("sora_jax.tasks.train", "train")}
 
 __all__ = list(_NAMES)
 

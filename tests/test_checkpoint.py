@@ -129,7 +129,7 @@ def test_a_killed_run_goes_on(whole, tmp_path):
   run.kill()
   run.stderr.read()
   run.wait()
-  saves = checkpoint.begin(tmp_path, toy_run.CONFIG)
+  saves = checkpoint.open_checkpoints(tmp_path, toy_run.CONFIG)
   reached = int(saves.restore(toy_run.program().abstract).step)
   saves.close()
   assert reached >= 1 and not (tmp_path / "damaged").exists()

@@ -11,10 +11,10 @@ import jax
 import numpy as np
 import pytest
 
-from sora_jax.cli import train
 from sora_jax.data.loading import pipeline
 from sora_jax.data.loading import plan as plan_lib
 from sora_jax.data.pixels import buckets
+from sora_jax.tasks import train
 from sora_jax.text import tokenizer
 from sora_jax.training import checkpoint
 import toy_data

@@ -20,8 +20,8 @@ from sora_jax.training.objectives import shared
 DIT = dit.DiT(layers=1, heads=2, head_size=8, ffn=32, patch_channels=4,
               out_channels=4, text_width=16, remat="none")
 TEXT = encoder.TextEncoder(vocab=11, width=16, layers=1, heads=2, ffn=32)
-INIT = dit_lib.make_init(functools.partial(dit.init, DIT),
-                               functools.partial(encoder.init, TEXT))
+INIT = dit_lib.init_params(functools.partial(dit.init, DIT),
+                           functools.partial(encoder.init, TEXT))
 RULES = {"transformer": mesh_lib.DIT_RULES, "text_encoder": mesh_lib.TEXT_RULES}
 COLUMNS = 4
 
@@ -47,9 +47,9 @@ PROCESS = flow.Process(base_tokens=4)
 
 
 def objective(cfg=PROCESS, denoise=None):
-  return dit_lib.make(denoise or functools.partial(dit.denoise, DIT),
-                            functools.partial(encoder.encode, TEXT), cfg,
-                            COLUMNS)
+  return dit_lib.dit_objective(denoise or functools.partial(dit.denoise, DIT),
+                               functools.partial(encoder.encode, TEXT), cfg,
+                               COLUMNS)
 
 
 def test_the_loss_equals_one_made_by_hand_token_by_token():

@@ -60,10 +60,8 @@ def test_transformers_have_the_sizes_of_the_open_ones(name):
   with torch.device("meta"):
     reference = diffusers.WanTransformer3DModel(**sizes)
     compressor = diffusers.AutoencoderKLWan(**vae)
-  part = pretrained.Component(networks.vae.VAE(
-      **networks.vae_fields(dict(compressor.config))), None)
   module = build.dit_of(dit_config.get_config(name),
-                        pretrained.Model(part, None, None))
+                        networks.vae_fields(dict(compressor.config))["z"])
   assert networks.dit_fields(dict(reference.config, patch_size=[1, 2, 2])) == {
       field: getattr(module, field)
       for field in (*networks.DIT_SIZES.values(), "patch_channels",
@@ -134,7 +132,8 @@ def prompts_are_padded_as_in_the_reference(folder, latents):
   """Every prompt takes its limit; its padding is zero states that are keys."""
   cfg = dit_config.get_config("wan_1_3b")
   cfg.init_from = str(folder)
-  text = prompts.frozen(cfg, mesh.make_mesh(devices=jax.devices()[:1]))
+  text = prompts.frozen(cfg, mesh.make_mesh(devices=jax.devices()[:1]),
+                        prompts.open_tokenizer(cfg))
   plan = plan_lib.token_plan(manifest.open_manifest(latents), plan_lib.TokenConfig(
       shapes=((2, 64),), text_length=64, text_limit=32, text_pad=True,
       max_segments=2, dropout=0.5), text.tokenizer)

@@ -21,7 +21,7 @@ ROOMS = ("stations", "types", "contracts", "files", "mesh", "worlds", "media", "
          "encoding", "training", "generation", "language", "evaluation",
          "tasks", "aot", "studio", "cli", "main", "__main__")
 # The package itself gives its users names of these rooms.
-DOOR = ("generation", "media")
+DOOR = ("generation", "media", "tasks")
 
 # Library -> the modules of the package that may import it.
 HOMES = {

@@ -101,7 +101,7 @@ def train(axes):
                           seg=packed((30, 20, 8), 4, rows)),
       text=types.Text(ids=np.abs(7 * draw(rows, 8)).astype(np.int32) % 11,
                       seg=packed((3, 2, 1), 2, rows)), known=known)
-  objective = dit_lib.make(
+  objective = dit_lib.dit_objective(
       functools.partial(dit.denoise, DIT),
       functools.partial(encoder.encode, TEXT),
       flow.Process(base_tokens=4), 4)

@@ -28,8 +28,7 @@ BASE = build.vae_of(vae_config.get_config("base"))
 
 def transformer(variant: str) -> dit.DiT:
   """The transformer of a variant."""
-  return build.dit_of(dit_config.get_config(variant), pretrained.Model(
-      pretrained.Component(BASE, None), None, None))
+  return build.dit_of(dit_config.get_config(variant), BASE.z)
 
 
 @pytest.mark.parametrize("variant", PAPER)

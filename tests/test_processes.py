@@ -127,12 +127,12 @@ def test_a_run_moves_over_processes_and_loses_nothing(tmp_path):
 MEETING = """
 import sys, time
 from sora_jax.cli import train
-from sora_jax.mesh import processes
-processes.START = processes.PATIENCE = 5
+from sora_jax.mesh import multihost
+multihost.START = multihost.PATIENCE = 5
 def work():
-  processes.exchange()
+  multihost.exchange()
   time.sleep(60 * int(sys.argv[2]))
-  processes.exchange()
+  multihost.exchange()
 train.together(sys.argv[1], work)
 """
 

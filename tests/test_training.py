@@ -29,23 +29,23 @@ def test_the_schedule_rises_holds_and_falls(shape):
 
 def test_only_kernels_of_the_model_decay():
   tree = lambda: {"kernel": jnp.ones(3), "bias": jnp.ones(3)}
-  params = {"vae": tree(), "critic": tree()}
-  tx = optimizer.make(optimizer.Optimizer(learning_rate=1., warmup=0,
-                                          weight_decay=.25))
+  params = {"vae": tree(), "discriminator": tree()}
+  tx = optimizer.transformation(optimizer.Optimizer(
+      learning_rate=1., warmup=0, weight_decay=.25))
   zero = jax.tree.map(jnp.zeros_like, params)
   updates = tx.update(zero, tx.init(params), params)[0]
   np.testing.assert_allclose(updates["vae"]["kernel"], -.25)
-  for x in (updates["vae"]["bias"], *updates["critic"].values()):
+  for x in (updates["vae"]["bias"], *updates["discriminator"].values()):
     np.testing.assert_array_equal(x, 0)
 
 
-def test_a_large_gradient_of_the_critic_does_not_shrink_the_models():
+def test_a_large_gradient_of_the_discriminator_does_not_shrink_the_models():
   grads = {"vae": {"kernel": jnp.asarray([.3, .4])},
-           "critic": {"kernel": jnp.asarray([3e6, 4e6])}}
-  clip = optimizer.make(optimizer.Optimizer(clip=1.0))
+           "discriminator": {"kernel": jnp.asarray([3e6, 4e6])}}
+  clip = optimizer.transformation(optimizer.Optimizer(clip=1.0))
   adam = clip.update(grads, clip.init(grads), grads)[1][2][0]
   np.testing.assert_allclose(adam.mu["vae"]["kernel"], [.03, .04], rtol=1e-5)
-  np.testing.assert_allclose(adam.mu["critic"]["kernel"], [.06, .08], rtol=1e-5)
+  np.testing.assert_allclose(adam.mu["discriminator"]["kernel"], [.06, .08], rtol=1e-5)
   np.testing.assert_allclose(optimizer.norm(grads), .5, rtol=1e-6)
 
 
@@ -79,9 +79,9 @@ def test_a_bad_step_changes_nothing(spoiled):
   for k in KEPT:
     toy_run.same(getattr(state, k), before[k])
   assert int(state.step) == 7 and int(state.clips) == 56
-  assert int(metrics["skipped"]) == int(metrics["in_a_row"]) == 1
+  assert int(metrics["skipped"]) == int(metrics["consecutive_skips"]) == 1
   state, metrics = prog.step(state, toy_run.batch_at(7), toy_run.KEY)
-  assert int(metrics["skipped"]) == 1 and int(metrics["in_a_row"]) == 0
+  assert int(metrics["skipped"]) == 1 and int(metrics["consecutive_skips"]) == 0
   assert not np.array_equal(state.params["model"]["kernel"],
                             before["params"]["model/kernel"])
 
@@ -95,7 +95,7 @@ def test_the_spike_guard_waits_until_warm_and_lets_a_new_scale_in():
       spoiled = {n: {"scale": scale_at(n)}}
       state, metrics = prog.step(state, toy_run.batch_at(n, spoiled),
                                  toy_run.KEY)
-      out.append(int(metrics["in_a_row"]) > 0)
+      out.append(int(metrics["consecutive_skips"]) > 0)
     return out
 
   assert not any(skipped(lambda n: 50. if n == 3 else 1.))
@@ -197,7 +197,7 @@ def test_muon_makes_the_update_of_every_kernel_orthogonal():
   draw = lambda *shape: jnp.asarray(rng.normal(size=shape), jnp.float32)
   params = {"vae": {"blocks": {"kernel": draw(2, 6, 24)},
                     "conv": {"kernel": draw(3, 3, 2, 6), "bias": draw(6)}}}
-  tx = optimizer.make(optimizer.Optimizer(
+  tx = optimizer.transformation(optimizer.Optimizer(
       name="muon", learning_rate=1., warmup=0, clip=1e9, weight_decay=0.))
   updates, _ = tx.update(params, tx.init(params), params)
   stack, conv = updates["vae"]["blocks"], updates["vae"]["conv"]

@@ -1,4 +1,4 @@
-"""The loss of the VAE and its critic."""
+"""The loss of the VAE and its discriminator."""
 
 import functools
 import math
@@ -42,8 +42,8 @@ def pixels(seed=0):
 def vae_program(**kw):
   """(compiled objective, parameters) of a VaeLoss(**kw)."""
   cfg = vae.VaeLoss(**kw)
-  params = jax.jit(vae.make_init(init_vae, cfg))(jax.random.key(0))
-  return jax.jit(vae.make(encode, decode, cfg)), params
+  params = jax.jit(vae.init_params(init_vae, cfg))(jax.random.key(0))
+  return jax.jit(vae.reconstruction_objective(encode, decode, cfg)), params
 
 
 def vae_gradients(step=0, params=None, **kw):
@@ -85,48 +85,48 @@ def test_the_edge_term_sees_edges_and_not_brightness():
   assert float(vae.gradient_pyramid(edge, x)) > .1
 
 
-ADVERSARIAL = {"adversarial": .5, "adversarial_start": 10, "critic_width": 8}
+ADVERSARIAL = {"adversarial": .5, "adversarial_start": 10, "discriminator_width": 8}
 
 
-def test_the_critic_starts_late_and_has_the_weight_it_was_given():
+def test_the_discriminator_starts_late_and_has_the_weight_it_was_given():
   plain = vae_gradients()[0][0]["vae"]
   (early, metrics), params = vae_gradients(step=9, **ADVERSARIAL)
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-7),
                early["vae"], plain)
-  assert shared.norm(early["critic"]) == 0 and metrics["critic"] == 0
+  assert shared.norm(early["discriminator"]) == 0 and metrics["discriminator_loss"] == 0
   (late, metrics), _ = vae_gradients(step=10, **ADVERSARIAL)
-  assert shared.norm(late["critic"]) > 0
-  assert .5 < float(metrics["critic"]) < 1.5
-  assert float(metrics["critic_dropped"]) == 0
+  assert shared.norm(late["discriminator"]) > 0
+  assert .5 < float(metrics["discriminator_loss"]) < 1.5
+  assert float(metrics["discriminator_dropped"]) == 0
   # the push at x_hat is half as long as the gradient of the other terms
   x = vae.to_unit(pixels().video)
   pull = jnp.cos(x * 9)
   cfg = vae.VaeLoss(**ADVERSARIAL)
-  push = jax.jit(functools.partial(vae.against, cfg))(
-      params["critic"], x, .9 * x, pull)[0]
+  push = jax.jit(functools.partial(vae.adversarial_step, cfg))(
+      params["discriminator"], x, .9 * x, pull)[0]
   np.testing.assert_allclose(shared.norm(push), .5 * shared.norm(pull),
                              rtol=1e-4)
 
 
 @pytest.mark.parametrize("fault", [math.nan, 1e6])
-def test_a_broken_critic_is_dropped_and_counted(fault):
+def test_a_broken_discriminator_is_dropped_and_counted(fault):
   params = vae_program(**ADVERSARIAL)[1]
-  params = {**params, "critic": jax.tree.map(lambda x: x + fault,
-                                             params["critic"])}
+  params = {**params, "discriminator": jax.tree.map(lambda x: x + fault,
+                                             params["discriminator"])}
   (grads, metrics), _ = vae_gradients(10, params, **ADVERSARIAL)
-  assert float(metrics["critic_dropped"]) == 1
+  assert float(metrics["discriminator_dropped"]) == 1
   plain = vae_gradients()[0][0]["vae"]
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-7),
                grads["vae"], plain)
-  assert shared.norm(grads["critic"]) == 0
+  assert shared.norm(grads["discriminator"]) == 0
 
 
-def test_the_critic_judges_patches_and_sees_motion():
-  critic = discriminator.Discriminator(8)
-  params = discriminator.init(critic, jax.random.key(0))
+def test_the_discriminator_judges_patches_and_sees_motion():
+  module = discriminator.Discriminator(8)
+  params = discriminator.init(module, jax.random.key(0))
   x = jax.random.normal(jax.random.key(1), (2, 3, 32, 48, 3))
-  logits = discriminator.logits(critic, params, x)
+  logits = discriminator.logits(module, params, x)
   assert logits.shape == (6, 4, 6, 1)
-  moved = discriminator.logits(critic, params, x.at[:, 0].add(1.))
+  moved = discriminator.logits(module, params, x.at[:, 0].add(1.))
   assert not np.allclose(moved[1], logits[1])  # frame 1 beside another frame 0
   np.testing.assert_array_equal(moved[2], logits[2])

@@ -30,7 +30,7 @@ def share(batch, host):
 
 
 def train(workdir, steps, save_every, **axes):
-  import toy_run  # it asks for devices, which comes after processes.begin
+  import toy_run  # it asks for devices, which comes after multihost.init
   mesh = mesh_lib.make_mesh(**axes)
   host = mesh_lib.host(mesh)
 

@@ -39,10 +39,10 @@ def live(workdir, tell):
     scalar = np.int32(0)
     return jax.device_put(state_lib.TrainState(
         step=np.int32(step), params=arrays(1), opt_state=(), ema=arrays(2),
-        skipped=scalar, in_a_row=scalar, clips=scalar,
+        skipped=scalar, consecutive_skips=scalar, clips=scalar,
         norm_mean=np.float32(0), norm_var=np.float32(0)), device)
 
-  saves = checkpoint.begin(workdir, {})
+  saves = checkpoint.open_checkpoints(workdir, {})
   abstract = jax.tree.map(lambda x: jax.ShapeDtypeStruct(
       x.shape, x.dtype, sharding=device), at(0))
   state = saves.restore(abstract)

@@ -21,13 +21,12 @@ import sys
 
 from sora_jax.aot import projection
 from sora_jax.aot import report
-from sora_jax.cli import config as config_lib
-from sora_jax.formats import pretrained
 from sora_jax.geometry import sizes
 from sora_jax.mesh import chips as chips_lib
 from sora_jax.models import flops as flops_lib
 from sora_jax.models.vae import vae as vae_lib
 from sora_jax.tasks import build
+from sora_jax.tasks import config as config_lib
 
 ROWS = os.path.join(os.path.dirname(__file__), "rows")
 SLICES = {"v4-128": "v4:4x4x4", "v5e-256": "v5e:16x16", "v5p-128": "v5p:4x4x4",
@@ -162,9 +161,8 @@ def minute() -> list[str]:
 
 def transformer(name: str, vae: str):
   """The transformer of a variant on the latents of a VAE."""
-  part = pretrained.Component(build.vae_of(config_lib.load(vae)), None)
   return build.dit_of(config_lib.load(f"configs/dit.py:{name}"),
-                      pretrained.Model(part, None, None))
+                      build.vae_of(config_lib.load(vae)).z)
 
 
 def paper() -> list[str]:

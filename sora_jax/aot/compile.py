@@ -4,13 +4,14 @@ What the compiler said is kept, by the program, the topology and the versions, i
 the cache folder (XDG_CACHE_HOME).
 """
 
+from collections.abc import Callable, Iterator
 import dataclasses
 import hashlib
 import importlib.metadata
 import inspect
 import json
 import os
-import sys
+from typing import Any
 
 from sora_jax import files
 from sora_jax import mesh as mesh_lib
@@ -18,50 +19,44 @@ from sora_jax.aot import hlo
 from sora_jax.aot import projection
 from sora_jax.aot import topology as topology_lib
 from sora_jax.mesh import chips as chips_lib
-from sora_jax.models import flops
-from sora_jax.models.vae import vae
-from sora_jax.tasks import build
-from sora_jax.tasks import plan_sample
-from sora_jax.tasks import plan_train
 from sora_jax.tasks import programs as programs_lib
+from sora_jax.tasks import task as task_lib
 
 TRIES = 4  # meshes that are compiled in search of one that fits
-MAKERS = {("dit", "train"): plan_train.train_dit,
-          ("dit", "sample"): plan_sample.sample,
-          ("vae", "train"): plan_train.train_vae,
-          ("vae", "encode"): plan_sample.encode,
-          ("vae", "decode"): plan_sample.decode}
 
 
-def plan(request, topology: str, devices, axes: dict[str, int]) -> dict:
-  """Compiles every bucket on one mesh.
+def plan(request: programs_lib.Request, topology: str, devices: list,
+         axes: dict[str, int], log: Callable[[str], None]) -> dict:
+  """Compiles every shape on one mesh.
 
   Args:
     request: what is asked for.
     topology: its name.
-    devices: of `tpu.devices`.
+    devices: of `topology.devices`.
     axes: the sizes of the mesh.
+    log: called with a line for every program that is compiled.
 
   Returns:
-    All that `plan_report.describe` prints, as JSON values.
+    All that `report.describe` tells, as JSON values.
   """
   mesh = mesh_lib.make_mesh(**axes, devices=devices)
   slices = [getattr(d, "slice_index", 0) or 0 for d in mesh.devices.flat]
   chip = topology_lib.chip_of(topology)
-  params, unit, programs = programs_of(request, mesh)
-  buckets = []
-  for i, program in enumerate(programs):
-    _say(f"compiling {program.name} for {topology} ({i + 1}/{len(programs)})")
+  found, buckets = programs_of(request, mesh), []
+  for i, program in enumerate(found.programs):
+    log(f"compiling {program.name} for {topology} "
+        f"({i + 1}/{len(found.programs)})")
     done = compiled(program.lower(), topology, slices)
     buckets.append(_bucket(program, done, chip))
   return {"config": request.name, "what": request.what, "topology": topology,
           "slices": len(set(slices)), "chips": len(devices),
-          "mesh": dict(mesh.shape), "hbm": chip.hbm, "parameters": params,
-          "unit": unit, "buckets": buckets}
+          "mesh": dict(mesh.shape), "hbm": chip.hbm, "parameters": found.parameters,
+          "unit": found.unit, "buckets": buckets}
 
 
-def _bucket(program, done: topology_lib.Compiled, chip: chips_lib.Chip) -> dict:
-  """What is known of one bucket."""
+def _bucket(program: programs_lib.Program, done: topology_lib.Compiled,
+            chip: chips_lib.Chip) -> dict:
+  """What is known of one shape."""
   found = {"name": program.name, "units": program.units,
            "runs": program.runs, "flops": program.work.flops,
            "fits": done.fits, "needed": done.needed, "memory": done.memory,
@@ -76,11 +71,21 @@ def _bucket(program, done: topology_lib.Compiled, chip: chips_lib.Chip) -> dict:
   sent = lambda network: sum(
       c.sent for c in done.collectives if c.network == network)
   return found | projection.project(program.work, program.chips, chip, touched,
-                              sent(False), sent(True))
+                                    sent(False), sent(True))
 
 
-def propose(request, topology: str, devices, found: dict) -> dict | None:
-  """A mesh on which every bucket fits: the axes and its plan; None if none.
+def plan_or_propose(request: programs_lib.Request, topology: str, devices: list,
+                    axes: dict[str, int], log: Callable[[str], None]) -> dict:
+  """`plan`, and under "proposal" a mesh that fits where this one does not."""
+  found = plan(request, topology, devices, axes, log)
+  if not all(b["fits"] for b in found["buckets"]):
+    found["proposal"] = propose(request, topology, devices, found, log)
+  return found
+
+
+def propose(request: programs_lib.Request, topology: str, devices: list,
+            found: dict, log: Callable[[str], None]) -> dict | None:
+  """The plan of a mesh on which every shape fits; None if none is found.
 
   More parts for the parameters first, then for the tokens of a row, then for
   the heads: in the order of what is sent least.
@@ -90,7 +95,7 @@ def propose(request, topology: str, devices, found: dict) -> dict | None:
     if tried == TRIES:
       break
     try:
-      better = plan(request, topology, devices, axes)
+      better = plan(request, topology, devices, axes, log)
     except ValueError:  # rows, tokens or heads that this mesh does not divide
       continue
     tried += 1
@@ -99,7 +104,8 @@ def propose(request, topology: str, devices, found: dict) -> dict | None:
   return None
 
 
-def candidates(chips: int, slices: int, mesh: dict[str, int]):
+def candidates(chips: int, slices: int,
+               mesh: dict[str, int]) -> Iterator[dict[str, int]]:
   """Meshes that hold less on a chip than `mesh`, gentle ones first."""
   size = chips // slices
   for tensor in (1, 2, 4, 8):
@@ -114,8 +120,8 @@ def candidates(chips: int, slices: int, mesh: dict[str, int]):
         yield axes
 
 
-def compiled(lowered, topology: str, slices: list[int]) -> topology_lib.Compiled:
-  """`tpu.compile_for`, or what it said of this program before."""
+def compiled(lowered: Any, topology: str, slices: list[int]) -> topology_lib.Compiled:
+  """`topology.compile_for`, or what it said of this program before."""
   versions = [importlib.metadata.version(p) for p in ("jax", "libtpu")]
   flags = [os.environ.get(k, "") for k in ("LIBTPU_INIT_ARGS", "XLA_FLAGS")]
   word = "\n".join([topology, str(slices), *versions, *flags,
@@ -136,31 +142,17 @@ def compiled(lowered, topology: str, slices: list[int]) -> topology_lib.Compiled
 
 
 def programs_of(request: programs_lib.Request,
-                mesh) -> tuple[int, str, list[programs_lib.Program]]:
-  """The parameters, the unit and the programs of a request.
+                mesh: Any) -> programs_lib.Compilable:
+  """The programs of a request.
 
   Raises:
     ValueError: a config that has no such program, or a shape that the mesh does
       not divide.
   """
-  make = MAKERS.get((request.cfg.kind, request.what))
-  if make is None:
-    raise ValueError(f"--what={request.what} is not for a config of kind "
-                     f"{request.cfg.kind}: its programs are " + ", ".join(
-                         what for kind, what in MAKERS if kind == request.cfg.kind))
+  kind, programs = request.cfg.kind, task_lib.find(request.cfg.kind).programs
+  if request.what not in programs:
+    raise ValueError(f"--what={request.what} is not for a config of kind {kind}: "
+                     f"its programs are {', '.join(programs) or 'none'}")
   if request.what != "train" and not request.size:
     raise ValueError(f"--what={request.what} needs --size=WxH, and --frames")
-  if request.cfg.kind == "dit":
-    if not request.compressor:
-      raise ValueError("--vae=FILE:VARIANT is needed, such as configs/vae.py:"
-                       "tiny: this config does not say whose latents it is for")
-    params, unit = flops.dit_params(programs_lib.transformer(request)), "tokens"
-  else:
-    module = build.vae_of(request.cfg)
-    params = flops.params_of(lambda key: vae.init(module, key))
-    unit = "pixels"
-  return params, unit, make(request, mesh)
-
-
-def _say(text: str) -> None:
-  print(text, file=sys.stderr, flush=True)
+  return programs[request.what](request, mesh)

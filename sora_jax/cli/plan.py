@@ -4,16 +4,17 @@ r"""`sora-jax plan`: what a config needs on a TPU slice, without one.
       --mesh=fsdp=16,context=4 --config.data.shapes='((16,65536),)'
 
 Compiles the programs of a verb with the compiler of the real chips and prints,
-for every bucket, the memory of a chip against what it has, what is sent between
-chips and the time that arithmetic, memory and links need at least. A bucket
-that does not fit is named, and a mesh on which it does is looked for. The time
-of a step is a projection at the rates that are printed; nothing was run.
+for every shape, the memory that a chip needs and has, what is sent between chips
+and the time that arithmetic, memory and links need at least. A shape that does
+not fit is named, and a mesh is looked for on which it does. The time of a step is
+a projection at the rates that are printed; nothing was run.
 
-What the compiler said is kept, by the program and the topology, in the cache
-folder (XDG_CACHE_HOME), so that the same question is answered at once.
+The compiler's answer is kept in the cache folder (XDG_CACHE_HOME), by program and
+topology, so that the same question is answered at once.
 """
 
 import re
+import sys
 
 from absl import flags
 
@@ -25,7 +26,7 @@ from sora_jax.aot import topology as topology_lib
 from sora_jax.cli import config as config_lib
 from sora_jax.cli import options
 from sora_jax.cli import sampling
-from sora_jax.tasks import build
+from sora_jax.tasks import config as configs
 from sora_jax.tasks import programs
 
 
@@ -34,19 +35,20 @@ def run(argv: list[str]) -> int:
   f = options.Flags()
   argv = config_lib.define(f, argv)
   text = lambda *a: flags.DEFINE_string(*a, flag_values=f)
-  text("topology", None, "KIND:AxBxC in chips, such as v5p:4x4x4; the config's "
-       "by default.")
-  text("mesh", None, "Axes such as fsdp=32,context=2, those that are not named "
-       "are 1; the config's by default.")
+  text("topology", None, "KIND:AxBxC in chips, such as v5p:4x4x4; by default the "
+       "config's.")
+  text("mesh", None, "Axes such as fsdp=32,context=2, 1 for those that are not "
+       "named; by default the config's.")
   text("json", None, "Also write the numbers to this file.")
   flags.DEFINE_integer("slices", 1, "Slices, joined along the axis data.",
                        lower_bound=1, flag_values=f)
-  flags.DEFINE_enum("what", "train", programs.WHAT, "The verb whose "
-                    "programs are compiled.", flag_values=f)
-  text("size", None, "WxH of what is sampled, encoded or decoded.")
-  flags.DEFINE_integer("frames", 1, "Its frames.", lower_bound=1, flag_values=f)
+  text("what", "train", "The program that is compiled: train; sample for the "
+       "transformer; encode or decode for the VAE.")
+  text("size", None, "WxH in pixels of what is sampled, encoded or decoded.")
+  flags.DEFINE_integer("frames", 1, "Frames of what is sampled, encoded or "
+                       "decoded.", lower_bound=1, flag_values=f)
   text("vae", None, "FILE:VARIANT of the config of the VAE whose latents a "
-       "transformer works on; the config's `compressor` by default.")
+       "transformer works on; by default the config's vae_config.")
   f.read(argv)
   cfg = f.config
   topology = f.topology or cfg.get("topology")
@@ -54,15 +56,14 @@ def run(argv: list[str]) -> int:
     raise ValueError("--topology=KIND:AxBxC is needed, such as v5p:4x4x4: this "
                      "config names none")
   axes = parse_mesh(f.mesh) if f.mesh else dict(cfg.mesh)
-  vae = f.vae or cfg.get("compressor")
+  vae = f.vae or cfg.get("vae_config")
   request = programs.Request(
       cfg, " ".join(a for a in argv if a.startswith("--config")), f.what,
       sampling.parse_size(f.size), f.frames,
-      vae and build.vae_of(config_lib.load(vae)))
-  devices = topology_lib.devices(topology, f.slices)
-  found = compile.plan(request, topology, devices, axes)
-  if not all(b["fits"] for b in found["buckets"]):
-    found["proposal"] = compile.propose(request, topology, devices, found)
+      configs.load(vae) if vae else None)
+  log = lambda line: print(line, file=sys.stderr, flush=True)
+  found = compile.plan_or_propose(
+      request, topology, topology_lib.devices(topology, f.slices), axes, log)
   print("\n".join(report.describe(found)))
   if f.json:
     files.write_json(f.json, found)

@@ -1,61 +1,98 @@
 """The task of a config of kind "dit": the transformer, from cached latents."""
 
+import functools
+from typing import Any
+
 import jax
 import numpy as np
 
 from sora_jax import mesh as mesh_lib
 from sora_jax.data.loading import plan as plan_lib
+from sora_jax.data.store import manifest as manifest_lib
 from sora_jax.diffusion import flow
 from sora_jax.formats import find
 from sora_jax.formats import pretrained
-from sora_jax.generation import pipeline
-from sora_jax.media import sheets
 from sora_jax.mesh import multihost
 from sora_jax.models import dit
 from sora_jax.tasks import build
+from sora_jax.tasks import config
+from sora_jax.tasks import dit_data
+from sora_jax.tasks import dit_model
+from sora_jax.tasks import dit_programs
 from sora_jax.tasks import prompts as prompts_lib
 from sora_jax.tasks import task
-from sora_jax.training.objectives import dit as dit_lib
+from sora_jax.training.objectives import dit as objective_lib
 
 
-def make(cfg, manifest, workdir, compressor, mesh) -> task.Task:
-  """The task; its previews are videos of the config's prompts."""
-  if not compressor:
+def plan(cfg: Any, manifest: manifest_lib.Manifest) -> plan_lib.TokenPlan:
+  """Packed batches of cached latents."""
+  return plan_lib.token_plan(
+      manifest, plan_lib.TokenConfig(seed=cfg.seed, **config.section(cfg.data)),
+      prompts_lib.open_tokenizer(cfg))
+
+
+def recipe(run: task.Run) -> task.Recipe:
+  """Trains the transformer; previews are videos of the config's prompts."""
+  cfg, manifest = run.cfg, run.manifest
+  vae = _vae_of_latents(run)
+  network = build.dit_of(cfg, vae.vae.module.z)
+  if list(network.patch) != list(manifest.info["patch"]):
+    raise ValueError(f"{manifest.root} was encoded for patches of "
+                     f"{manifest.info['patch']} and config.transformer.patch is "
+                     f"{list(network.patch)}: encode it anew")
+  prompts = (prompts_lib.trained(cfg, manifest, run.mesh)
+             if "text_encoder" in cfg
+             else prompts_lib.frozen(cfg, run.mesh, run.plan.tokenizer))
+
+  def params_of_init_from():
+    return {"transformer": build.pretrained_params(
+        cfg, "transformer", network, run.mesh)} | prompts.pretrained()
+
+  return task.Recipe(
+      objective_lib.dit_objective(
+          functools.partial(dit.denoise, network), prompts.encode,
+          flow.Process(**cfg.process), cfg.data.max_segments + 1),
+      objective_lib.init_params(functools.partial(dit.init, network),
+                                prompts.init),
+      {"transformer": mesh_lib.DIT_RULES, "text_encoder": mesh_lib.TEXT_RULES},
+      functools.partial(_preview, cfg, vae, prompts), "tokens",
+      lambda batch: int(np.sum(batch.tokens.seg > 0)),
+      params_of_init_from if cfg.init_from else dict, prompts.prepare)
+
+
+def _vae_of_latents(run: task.Run) -> pretrained.Model:
+  """The VAE of a run, which must be the one that made its latents."""
+  if not run.vae:
     raise ValueError("--vae=MODEL is needed: the model folder whose VAE made "
                      "the latents")
-  compressor = pretrained.load(find.find(compressor), components=("vae",))
-  made_by = manifest.info.get("vae")
-  if made_by != compressor.digest:
+  vae = pretrained.load(find.find(run.vae), components=("vae",))
+  made_by = run.manifest.info.get("vae")
+  if made_by != vae.digest:
     raise ValueError(
-        f"{manifest.root} holds latents of the VAE {str(made_by)[:12]} and "
-        f"--vae is {compressor.digest[:12]}: give the one they were made with")
-  network = build.dit_of(cfg, compressor)
-  prompts = (prompts_lib.trained(cfg, manifest, mesh) if "text_encoder" in cfg
-             else prompts_lib.frozen(cfg, mesh))
-  given = lambda: {"transformer": build.initial(
-      cfg, "transformer", network, mesh)} | prompts.given()
-  process = flow.Process(**cfg.process)
-  plan = plan_lib.token_plan(manifest, plan_lib.TokenConfig(
-      seed=cfg.seed, **build.plain(cfg.data)), prompts.tokenizer)
-  denoise = lambda p, *args: dit.denoise(network, p, *args)
-  init = dit_lib.make_init(lambda key: dit.init(network, key), prompts.init)
+        f"{run.manifest.root} holds latents of the VAE {str(made_by)[:12]} and "
+        f"--vae is {vae.digest[:12]}: give the one they were made with")
+  return vae
 
-  def preview(step, state):
-    ema = jax.device_put(multihost.gather(state.ema))  # once, not every step
-    model = build.dit_model(cfg, compressor, ema, prompts.source,
-                            prompts.frozen)
-    texts = list(cfg.preview.prompts)
-    videos = pipeline.Pipeline(model, prompts.tokenizer).generate_batch(
-        texts, tuple(cfg.preview.size), cfg.preview.frames,
-        seeds=[cfg.preview.seed] * len(texts))
-    task.show(workdir, step, "sheet.png",
-              sheets.contact_sheet(list(videos))[None], 1.0)
-    task.show(workdir, step, "prompts.mp4",
-              np.concatenate(list(videos), axis=2), cfg.sampling.fps)
 
-  return task.Task(
-      plan, dit_lib.make(denoise, prompts.encode, process,
-                               plan.cfg.max_segments + 1), init,
-      {"transformer": mesh_lib.DIT_RULES, "text_encoder": mesh_lib.TEXT_RULES},
-      preview, lambda batch: int(np.sum(batch.tokens.seg > 0)), "tokens",
-      given if cfg.init_from else dict, prompts.prepare)
+def _preview(cfg, vae, prompts: prompts_lib.Prompts, step: int, state,
+             workdir: str) -> None:
+  """Writes videos of the prompts of the config, of the averaged weights."""
+  # Training alone needs neither generation nor video codecs.
+  from sora_jax.generation import pipeline
+  from sora_jax.media import sheets
+  ema = jax.device_put(multihost.gather(state.ema))  # once, not every step
+  model = dit_model.model_of(cfg, vae, ema, prompts.source, prompts.frozen)
+  texts = list(cfg.preview.prompts)
+  videos = list(pipeline.Pipeline(model, prompts.tokenizer).generate_batch(
+      texts, tuple(cfg.preview.size), cfg.preview.frames,
+      seeds=[cfg.preview.seed] * len(texts)))
+  task.show(workdir, step, "sheet.png", sheets.contact_sheet(videos)[None],
+            1.0)
+  task.show(workdir, step, "prompts.mp4", np.concatenate(videos, axis=2),
+            cfg.sampling.fps)
+
+
+TASK = task.Task(
+    plan, recipe, dit_data.describe, dit_model.export,
+    {"train": dit_programs.training_steps,
+     "sample": dit_programs.sampling_step})

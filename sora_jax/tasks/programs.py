@@ -1,4 +1,4 @@
-"""The programs that `plan` compiles: what is asked for, and shapes on a mesh.
+"""Programs to compile for chips that are not there: what a task gives for them.
 
 Every program is the function that a verb runs, called with shapes in the place
 of arrays, which carry how they lie on the mesh.
@@ -11,13 +11,7 @@ from typing import Any
 import jax
 
 from sora_jax import mesh as mesh_lib
-from sora_jax.formats import pretrained
-from sora_jax.models import dit
 from sora_jax.models import flops
-from sora_jax.models.vae import vae
-from sora_jax.tasks import build
-
-WHAT = ("train", "sample", "encode", "decode")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,11 +20,11 @@ class Request:
 
   Attributes:
     cfg: the config.
-    name: of it.
-    what: one of WHAT.
-    size: (W, H) of what is sampled, encoded or decoded, or None.
+    name: of it, for the report.
+    what: the program, a key of Task.programs.
+    size: (W, H) in pixels of what is sampled, encoded or decoded, or None.
     frames: of it.
-    compressor: the VAE that a transformer works with; None for one itself.
+    vae_cfg: the config of the VAE that a transformer works with, or None.
   """
 
   cfg: Any
@@ -38,7 +32,7 @@ class Request:
   what: str
   size: tuple[int, int] | None
   frames: int
-  compressor: vae.VAE | None
+  vae_cfg: Any = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +40,7 @@ class Program:
   """One static shape of a verb.
 
   Attributes:
-    name: of the bucket.
+    name: of the shape.
     units: tokens or pixels in it.
     work: its arithmetic.
     chips: that share the work.
@@ -58,18 +52,32 @@ class Program:
   units: int
   work: flops.Work
   chips: int
-  lower: Callable
+  lower: Callable[[], Any]
   runs: int = 1
 
 
-def transformer(request: Request) -> dit.DiT:
-  """The transformer of a config, for the latents of a VAE."""
-  return build.dit_of(request.cfg, pretrained.Model(
-      pretrained.Component(request.compressor, None), None, None))
+@dataclasses.dataclass(frozen=True)
+class Compilable:
+  """What a task gives to compile.
+
+  Attributes:
+    parameters: of the network, counted.
+    unit: what the units of a program are, such as "tokens".
+    programs: one for each static shape.
+  """
+
+  parameters: int
+  unit: str
+  programs: list[Program]
 
 
-def check(rows: int, length: int, mesh) -> None:
-  """Refuses a shape that the mesh does not divide."""
+def check_division(rows: int, length: int, mesh: Any) -> None:
+  """Refuses a shape that the mesh does not divide.
+
+  Raises:
+    ValueError: rows that do not divide over data x fsdp, or a length that does
+      not over context.
+  """
   over = mesh_lib.row_shares(mesh)
   if rows % over:
     raise ValueError(
@@ -80,27 +88,20 @@ def check(rows: int, length: int, mesh) -> None:
                      f"{mesh.shape['context']}: give another --mesh")
 
 
-def on_rows(spec, mesh):
+def along_rows(spec: Any, mesh: Any) -> Any:
   """Shapes whose first axis lies over the rows of the mesh."""
   place = mesh_lib.rows(mesh)
   return jax.tree.map(
       lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), spec)
 
 
-def whole(tree, mesh):
-  """Shapes that every chip holds whole."""
-  place = mesh_lib.replicated(mesh)
-  return jax.tree.map(
-      lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), tree)
+def along_context(spec: jax.ShapeDtypeStruct, mesh: Any,
+                  axis: int) -> jax.ShapeDtypeStruct:
+  """A shape whose `axis` lies along the mesh axis context.
 
-
-def on_chip(mesh, count):
-  """`count` of cost.py for the forms that the chips of a mesh run."""
-  return mesh_lib.on(mesh_lib.make_mesh(devices=[mesh.devices.flat[0]]), count)
-
-
-def along(spec, mesh, axis: int):
-  """A shape whose `axis` lies along the mesh axis context."""
+  Raises:
+    ValueError: it does not divide.
+  """
   if spec.shape[axis] % mesh.shape["context"]:
     raise ValueError(
         f"{spec.shape[axis]:,} of {tuple(spec.shape)} do not divide over "
@@ -109,3 +110,15 @@ def along(spec, mesh, axis: int):
   place[axis] = "context"
   return jax.ShapeDtypeStruct(
       spec.shape, spec.dtype, sharding=mesh_lib.placed(mesh, *place))
+
+
+def replicated(tree: Any, mesh: Any) -> Any:
+  """Shapes that every chip holds whole."""
+  place = mesh_lib.replicated(mesh)
+  return jax.tree.map(
+      lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), tree)
+
+
+def on_one_chip(mesh: Any, count: Callable) -> Callable:
+  """A count of models.flops, for the forms that the chips of a mesh run."""
+  return mesh_lib.on(mesh_lib.make_mesh(devices=[mesh.devices.flat[0]]), count)

@@ -13,8 +13,9 @@ import jax
 import jax.numpy as jnp
 
 from sora_jax import types
+from sora_jax.data.store import manifest as manifest_lib
 from sora_jax.formats import find
-from sora_jax.formats import pretrained
+from sora_jax.formats import pretrained as pretrained_lib
 from sora_jax.models.text import encoder as encoder_lib
 from sora_jax.tasks import build
 from sora_jax.text import tokenizer as tokenizer_lib
@@ -26,9 +27,9 @@ class Prompts:
 
   Attributes:
     tokenizer: of the prompts.
-    source: of the tokenizer, as in pretrained.Model.
+    source: of the tokenizer, as in formats.pretrained.Model.
     init: key -> parameters that are trained, or None.
-    given: () -> those that a new run starts from, {} without.
+    pretrained: () -> those that a new run starts from, {} without.
     encode: (params, text of a batch) -> TextStates, in the training step.
     prepare: batch -> batch, before the step.
     frozen: the encoder that is not trained.
@@ -37,51 +38,63 @@ class Prompts:
   tokenizer: Any
   source: bytes | str
   init: Callable | None
-  given: Callable
+  pretrained: Callable
   encode: Callable
   prepare: Callable = lambda batch: batch
-  frozen: pretrained.Component | None = None
+  frozen: pretrained_lib.Component | None = None
 
 
-def trained(cfg, manifest, mesh) -> Prompts:
+def open_tokenizer(cfg: Any) -> Any:
+  """The tokenizer of config.init_from, if the text encoder is its."""
+  if "text_encoder" in cfg or not cfg.init_from:
+    return None
+  source = pretrained_lib.load(find.find(cfg.init_from), components=()).tokenizer
+  if not isinstance(source, str):
+    return None
+  return tokenizer_lib.open_folder(source)
+
+
+def trained(cfg: Any, manifest: manifest_lib.Manifest, mesh: Any) -> Prompts:
   """An encoder of ours, with the tokenizer of the data set."""
   encoder, tokenizer = build.text_encoder_of(cfg), tokenizer_lib.of(manifest)
   if tokenizer.vocab_size > encoder.vocab:
     raise ValueError(f"the tokenizer has {tokenizer.vocab_size} ids and "
                      f"config.text_encoder.vocab is {encoder.vocab}: raise it")
 
-  def given():
-    first = pretrained.load(find.find(cfg.init_from), components=())
+  def params_of_init_from():
+    first = pretrained_lib.load(find.find(cfg.init_from), components=())
     if first.tokenizer != tokenizer.model:
       raise ValueError(
           f"config.init_from={cfg.init_from} has another tokenizer than "
           f"{manifest.root}: prepare the data by the command of its card")
-    return {"text_encoder": build.initial(cfg, "text_encoder", encoder, mesh)}
+    return {"text_encoder": build.pretrained_params(
+        cfg, "text_encoder", encoder, mesh)}
 
   return Prompts(
       tokenizer, tokenizer.model, lambda key: encoder_lib.init(encoder, key),
-      given, lambda p, text: encoder_lib.encode(encoder, p, text))
+      params_of_init_from,
+      lambda p, text: encoder_lib.encode(encoder, p, text))
 
 
-def frozen(cfg, mesh) -> Prompts:
-  """The encoder and tokenizer of config.init_from, in bfloat16."""
+def frozen(cfg: Any, mesh: Any, tokenizer: Any) -> Prompts:
+  """The encoder of config.init_from, in bfloat16, and its tokenizer."""
   if not cfg.init_from:
     raise ValueError("--config.init_from=MODEL is needed: this config trains no "
                      "text encoder of its own")
-  model = pretrained.load(find.find(cfg.init_from), jnp.bfloat16, mesh,
+  model = pretrained_lib.load(find.find(cfg.init_from), jnp.bfloat16, mesh,
                           ("text_encoder",))
   if model.text_encoder is None or isinstance(model.tokenizer, bytes):
     raise ValueError(f"config.init_from={cfg.init_from} has no open text "
                      "encoder, which this config needs")
-  part = model.text_encoder
-  tokenizer = tokenizer_lib.open_folder(model.tokenizer)
+  encoder = model.text_encoder
 
   @jax.jit
   def states(params, text):
     real = jnp.where(text.ids == tokenizer.pad, 0, text.seg)
-    found = part.module.apply({"params": params}, types.Text(text.ids, real))
+    found = encoder.module.apply({"params": params}, types.Text(text.ids, real))
     return found.replace(seg=text.seg)  # zeros in the padding, and keys
 
   return Prompts(
       tokenizer, model.tokenizer, None, dict, lambda p, text: text,
-      lambda batch: batch.replace(text=states(part.params, batch.text)), part)
+      lambda batch: batch.replace(text=states(encoder.params, batch.text)),
+      encoder)

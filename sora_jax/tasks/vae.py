@@ -1,56 +1,76 @@
 """The task of a config of kind "vae": the compression network, from pixels."""
 
+import functools
+from typing import Any
+
 import numpy as np
 
 from sora_jax import mesh as mesh_lib
 from sora_jax.data.pixels import buckets
 from sora_jax.data.store import manifest as manifest_lib
 from sora_jax.data.store import records
+from sora_jax.encoding import statistics
 from sora_jax.encoding import video
+from sora_jax.formats import find
+from sora_jax.formats import pretrained
 from sora_jax.media import sheets
 from sora_jax.media import video_io
 from sora_jax.mesh import multihost
 from sora_jax.models.vae import vae
 from sora_jax.tasks import build
+from sora_jax.tasks import config
 from sora_jax.tasks import task
-from sora_jax.training.objectives import vae as vae_lib
+from sora_jax.tasks import vae_programs
+from sora_jax.training.objectives import vae as objective_lib
 
 PREVIEW_FRAMES = 17
 
 
-def make(cfg, manifest, workdir, compressor, mesh) -> task.Task:
-  """The task; its previews show held-out clips above their reconstruction."""
-  if compressor:
+def plan(cfg: Any, manifest: manifest_lib.Manifest) -> buckets.PixelPlan:
+  """Batches of crops."""
+  return buckets.pixel_plan(manifest, buckets.PixelConfig(
+      seed=cfg.seed, **config.section(cfg.data)))
+
+
+def recipe(run: task.Run) -> task.Recipe:
+  """Trains the VAE; previews show held-out clips above their reconstruction."""
+  cfg = run.cfg
+  if run.vae:
     raise ValueError("--vae is for training the transformer; to start from a "
                      "VAE give --config.init_from")
-  module = build.vae_of(cfg)
-  loss = vae_lib.VaeLoss(**cfg.objective)
-  plan = buckets.pixel_plan(manifest, buckets.PixelConfig(
-      seed=cfg.seed, **build.plain(cfg.data)))
-  encode = lambda p, x: vae.encode(module, p, x)
-  decode = lambda p, z: vae.decode(module, p, z)
-  begin = lambda key: vae.init(module, key)
-  given = lambda: {"vae": build.initial(cfg, "vae", module, mesh)}
-  clips = held_out(manifest)
+  module, loss = build.vae_of(cfg), objective_lib.VaeLoss(**cfg.objective)
+  clips = functools.cache(lambda: held_out(run.manifest))
 
-  def preview(step, state):
-    model = build.vae_model(cfg, multihost.gather(state.ema), None, None)
-    strips = [x for clip in clips
-              for x in (clip, video.reconstruct(model.vae, clip))]
+  def preview(step, state, workdir):
+    part = pretrained.Component(module, multihost.gather(state.ema)["vae"])
+    strips = [x for clip in clips()
+              for x in (clip, video.reconstruct(part, clip))]
     task.show(workdir, step, "truth-and-vae.png",
               sheets.contact_sheet(strips)[None], 1.0)
 
-  return task.Task(
-      plan, vae_lib.make(encode, decode, loss),
-      vae_lib.make_init(begin, loss), {"vae": mesh_lib.VAE_RULES},
-      preview, lambda batch: int(np.prod(batch.video.shape[:4])), "pixels",
-      given if cfg.init_from else dict)
+  return task.Recipe(
+      objective_lib.reconstruction_objective(
+          functools.partial(vae.encode, module),
+          functools.partial(vae.decode, module), loss),
+      objective_lib.init_params(functools.partial(vae.init, module), loss),
+      {"vae": mesh_lib.VAE_RULES}, preview, "pixels",
+      lambda batch: int(np.prod(batch.video.shape[:4])),
+      lambda: {"vae": build.pretrained_params(cfg, "vae", module, run.mesh)}
+      if cfg.init_from else {})
 
 
-def held_out(manifest, count: int = 3) -> list[np.ndarray]:
+def held_out(manifest: manifest_lib.Manifest,
+             count: int = 3) -> list[np.ndarray]:
   """The first clips of the split test that have the size of its longest.
 
   Of the training clips where the data set has no split test.
+
+  Args:
+    manifest: of the training clips.
+    count: of clips, at most.
+
+  Returns:
+    Clips uint8 [T, H, W, 3], T at most PREVIEW_FRAMES.
   """
   test = manifest
   if "test" in manifest.info["shards"]:
@@ -62,3 +82,37 @@ def held_out(manifest, count: int = 3) -> list[np.ndarray]:
                                                  PREVIEW_FRAMES)))
   return [video_io.read(records.read(test, int(i)).data, PREVIEW_FRAMES)[0]
           for i in same[:count]]
+
+
+def export(cfg: dict, params: dict, data: str,
+           other: str | None) -> pretrained.Model:
+  """The model of a run: its averaged params and the statistics of its latents."""
+  del other  # the model is a VAE itself
+  module = build.vae_of(cfg)
+  if cfg["objective"].get("decoder_only"):  # the latents stay what they were
+    first = pretrained.load(find.find(cfg["init_from"]), components=("vae",))
+    mean, std = first.latent_mean, first.latent_std
+  else:
+    mean, std = statistics.statistics(module, params["vae"],
+                                      manifest_lib.open_manifest(data))
+  return pretrained.Model(pretrained.Component(module, params["vae"]), mean, std)
+
+
+def describe(cfg: Any, manifest: manifest_lib.Manifest,
+             options: task.DataOptions) -> tuple[dict, list[str]]:
+  """What a config makes of a data set: numbers and lines of text."""
+  del options  # they are for packed tokens
+  found = buckets.report(plan(cfg, manifest))
+  lines = ["    T x    H x    W   batch  share      pixels   clips large enough"]
+  for b in found["buckets"]:
+    t, h, w = b["shape"]
+    lines.append(f"{t:>5} x{h:>5} x{w:>5}  {b['batch']:>6}  {b['share']:5.1%}  "
+                 f"{b['pixels']:>10,}  {b['clips']:,}")
+  return found, [*lines, f"too small or too short for every bucket, unused: "
+                 f"{found['unused']:,}"]
+
+
+TASK = task.Task(
+    plan, recipe, describe, export,
+    {"train": vae_programs.training_steps, "encode": vae_programs.encoder,
+     "decode": vae_programs.decoder})

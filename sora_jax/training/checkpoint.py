@@ -2,20 +2,23 @@
 
 A step holds three items: `state` (all but the average), `ema` (what export
 reads) and `meta` (JSON: step, config, and the digest and dtype of every leaf).
-Orbax restores a flipped byte as a wrong value and casts dtypes, both silently;
-so every leaf is digested on the device before it is saved and after it is
+Orbax restores a flipped byte as a wrong value and casts dtypes, both silently.
+So every leaf is digested on the device before it is saved and after it is
 restored, and the newest step that verifies is used. Old steps are renamed
 before they are deleted: deletion in place leaves half a step behind when it is
-killed. Of several processes each writes and reads what it holds, and the first
-does what is left; they agree whether a step is whole.
+killed. Each process writes and reads what it holds, and the first does the rest;
+they agree whether a step is whole. A checkpoint with older names (OLD_NAMES) is
+restored under the names of today.
 """
 
+from collections.abc import Callable
 import dataclasses
 import json
 import logging
 import os
 import pathlib
 import shutil
+from typing import Any
 
 import jax
 import numpy as np
@@ -30,25 +33,30 @@ TRASH = "deleting"
 # Config keys (and everything below them) that a later run may change.
 FREE = ("steps", "optimizer.steps", "loop", "preview", "workdir", "versions",
         "revision")
+# What a key of the state was called -> its name now.
+OLD_NAMES = {"in_a_row": "consecutive_skips", "critic": "discriminator"}
 
 
 @dataclasses.dataclass(frozen=True)
 class Checkpoints:
-  """The checkpoints of one run; made by `begin`.
+  """The checkpoints of one run; made by `open_checkpoints`.
 
   Attributes:
     folder: where they lie.
     config: the resolved config, JSON-able; a checkpoint of another is refused.
     free: keys of config that may differ.
     manager: Orbax's.
+    with_new_names: the config of an older checkpoint -> the same under the names
+      that `config` uses.
   """
 
   folder: pathlib.Path
   config: dict
   free: tuple[str, ...]
   manager: ocp.CheckpointManager
+  with_new_names: Callable[[dict], dict] = dict
 
-  def save(self, state, wait: bool = False):
+  def save(self, state: Any, wait: bool = False) -> None:
     """Saves at state.step; returns once the arrays are copied, or written.
 
     Raises:
@@ -70,7 +78,7 @@ class Checkpoints:
     if wait:
       self.check(wait=True)
 
-  def check(self, wait: bool = False):
+  def check(self, wait: bool = False) -> None:
     """Raises OSError if the save under way has failed; `wait` ends it first."""
     try:
       if wait:
@@ -82,7 +90,7 @@ class Checkpoints:
     if wait and multihost.first():
       shutil.rmtree(self.folder / TRASH, ignore_errors=True)
 
-  def restore(self, abstract):
+  def restore(self, abstract: Any) -> Any:
     """The newest state that verifies, or None where there is no checkpoint.
 
     Damaged steps newer than it are moved to `damaged/` beside the checkpoints.
@@ -106,7 +114,8 @@ class Checkpoints:
         fault = f"meta: {_first_line(e)}"
       fault = _agreed(fault)
       if not fault:
-        refuse(meta["config"], self.config, self.free, self.folder)
+        refuse(self.with_new_names(meta["config"]), self.config, self.free,
+               self.folder)
         state, fault = self._read(reader, step, abstract, meta)
       if not fault:
         self._set_aside(damaged)
@@ -120,21 +129,27 @@ class Checkpoints:
 
   def _read(self, reader, step: int, abstract, meta: dict):
     """(state, ""), or (None, what is wrong with it)."""
-    mismatch = _dtype_fault(abstract, meta["leaves"])
+    leaves = _with_new_names(meta["leaves"])
+    mismatch = _dtype_fault(abstract, leaves)
     if mismatch:
       raise ValueError(f"step {step} in {self.folder}: {mismatch}")
+    old = leaves.keys() != meta["leaves"].keys()
+    stored = _with_old_names if old else lambda tree: tree
     items, fault = None, ""
     try:
       items = reader.restore(step, args=ocp.args.Composite(
-          state=ocp.args.StandardRestore(_without_ema(abstract)),
-          ema=ocp.args.StandardRestore(abstract.ema)))
+          state=ocp.args.StandardRestore(stored(_without_ema(abstract))),
+          ema=ocp.args.StandardRestore(stored(abstract.ema))))
     except Exception as e:  # pylint: disable=broad-except
       fault = _first_line(e)
     fault = _agreed(fault)
     if fault:
       return None, fault
+    if old:
+      items = {"state": _like(_without_ema(abstract), items["state"]),
+               "ema": _like(abstract.ema, items["ema"])}
     state = items["state"].replace(ema=items["ema"])
-    wrong = digest.differences(meta["leaves"], digest.describe(state))
+    wrong = digest.differences(leaves, digest.describe(state))
     return (None, f"{wrong[0]} is not what was saved") if wrong else (
         state, "")
 
@@ -150,13 +165,16 @@ class Checkpoints:
       multihost.exchange()  # until they are moved
       self.manager.reload()
 
-  def close(self):
+  def close(self) -> None:
     """Waits for the save under way and lets go of the folder."""
     self.check(wait=True)
     self.manager.close()
 
 
-def begin(workdir, config: dict, free=FREE, keep: int = 2) -> Checkpoints:
+def open_checkpoints(workdir: str | os.PathLike, config: dict,
+                     free: tuple[str, ...] = FREE, keep: int = 2,
+                     with_new_names: Callable[[dict], dict] = dict
+                     ) -> Checkpoints:
   """Opens or makes the checkpoints of a run.
 
   Args:
@@ -164,6 +182,7 @@ def begin(workdir, config: dict, free=FREE, keep: int = 2) -> Checkpoints:
     config: the resolved config, JSON-able.
     free: keys of config that a later run may change.
     keep: how many of the newest steps to keep.
+    with_new_names: as in Checkpoints.
   """
   folder = (pathlib.Path(workdir) / FOLDER).absolute()
   # A step without a commit and a deletion cut short belong to a killed run.
@@ -172,10 +191,10 @@ def begin(workdir, config: dict, free=FREE, keep: int = 2) -> Checkpoints:
       shutil.rmtree(rest, ignore_errors=True)
   manager = _manager(folder, max_to_keep=keep, todelete_subdir=TRASH)
   return Checkpoints(folder, json.loads(json.dumps(config)), tuple(free),
-                     manager)
+                     manager, with_new_names)
 
 
-def load_ema(workdir):
+def load_ema(workdir: str | os.PathLike) -> tuple[dict, dict, int]:
   """The averaged parameters of the newest whole checkpoint, for export.
 
   Returns:
@@ -204,7 +223,9 @@ def load_ema(workdir):
     if not wrong:
       for fault in faults:
         logging.warning("checkpoint passed over: %s", fault)
-      return jax.tree.map(np.asarray, ema), meta["config"], step
+      params = jax.tree.map(np.asarray, ema)
+      return {OLD_NAMES.get(name, name): tree for name, tree in params.items()
+              }, meta["config"], step
     faults.append(f"step {step}: {wrong[0]} is not what was saved")
   raise ValueError(f"no checkpoint in {folder} is whole: "
                    f"{'; '.join(faults) or 'there is none'}")
@@ -247,7 +268,8 @@ def _first_line(e: Exception) -> str:
   return (str(e).splitlines() or [type(e).__name__])[0]
 
 
-def refuse(saved: dict, config: dict, free=FREE, folder=""):
+def refuse(saved: dict, config: dict, free: tuple[str, ...] = FREE,
+           folder: str | os.PathLike = "") -> None:
   """Raises ValueError with the difference if a checkpoint is of another run."""
   old, new = _flat(saved), _flat(config)
   allowed = lambda k: any(k == f or k.startswith(f + ".") for f in free)
@@ -271,6 +293,33 @@ def _flat(config, prefix="") -> dict:
 
 def _without_ema(state):
   return state.replace(ema=())
+
+
+def _with_new_names(leaves: dict[str, Any]) -> dict[str, Any]:
+  """Leaves by their paths, under the names of today."""
+  return {"/".join(OLD_NAMES.get(name, name) for name in path.split("/")): leaf
+          for path, leaf in leaves.items()}
+
+
+def _with_old_names(tree: Any) -> Any:
+  """A tree as an older checkpoint holds it; a dataclass becomes a dict."""
+  old = {new: name for name, new in OLD_NAMES.items()}
+  if dataclasses.is_dataclass(tree):
+    tree = {f.name: getattr(tree, f.name) for f in dataclasses.fields(tree)}
+  if isinstance(tree, dict):
+    return {old.get(k, k): _with_old_names(x) for k, x in tree.items()}
+  if isinstance(tree, tuple):
+    found = map(_with_old_names, tree)
+    return type(tree)(*found) if hasattr(tree, "_fields") else tuple(found)
+  return tree
+
+
+def _like(template: Any, tree: Any) -> Any:
+  """The way back of `_with_old_names`: its leaves in the shape of `template`."""
+  found = _with_new_names({mesh_lib.path_name(path): x for path, x in
+                           jax.tree_util.tree_flatten_with_path(tree)[0]})
+  return jax.tree_util.tree_map_with_path(
+      lambda path, _: found[mesh_lib.path_name(path)], template)
 
 
 def _dtype_fault(abstract, leaves: dict) -> str | None:

@@ -1,10 +1,10 @@
-"""The training loop: a story in four acts, told by the same code for any model.
+"""The training loop, in four acts, the same for any model.
 
 The host never waits for the current step: it dispatches step n, then reads the
-metrics of step n - 1. Randomness is fold_in(key, step) and the data a function
-of the step, so a run that was interrupted equals one that was not. Several
-processes agree after every step whether one of them was asked to stop, so that
-all save the same step.
+metrics of step n - 1. Randomness is fold_in(key, step) and the data is a function
+of the step, so an interrupted run equals one that was not interrupted. After
+every step the processes agree whether one of them was asked to stop, so that all
+save the same step.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -48,12 +48,14 @@ class Outcome:
 
 def train(program: state_lib.Program,
           batches: Callable[[int], Iterable[tuple[int, Any]]], *, steps: int,
-          workdir, config: dict, key: jax.Array, hooks: Sequence[Hook] = (),
+          workdir: str | os.PathLike, config: dict, key: jax.Array,
+          hooks: Sequence[Hook] = (),
           place: Callable[[Any], Any] = lambda batch: batch,
           count: Callable[[Any], int] = lambda batch: 0, unit: str = "tokens",
           log_every: int = 10, save_every: int = 1000, keep: int = 2,
           free: tuple[str, ...] = checkpoint.FREE, max_seconds: float = 0,
-          skip_limit: int = 20, tensorboard: bool = False) -> Outcome:
+          skip_limit: int = 20, tensorboard: bool = False,
+          with_new_names: Callable[[dict], dict] = dict) -> Outcome:
   """Trains to `steps`, from the newest checkpoint in `workdir` if there is one.
 
   Args:
@@ -76,6 +78,8 @@ def train(program: state_lib.Program,
       is no limit.
     skip_limit: stop after so many skipped steps in a row.
     tensorboard: also write TensorBoard events.
+    with_new_names: the config of an older checkpoint -> the same under the names
+      that `config` uses.
 
   Returns:
     The outcome. SIGTERM and SIGINT, at any of the processes, save and return; a
@@ -87,37 +91,37 @@ def train(program: state_lib.Program,
     FloatingPointError: too many steps in a row were skipped.
     RuntimeError: another process of the run is gone, or too late.
   """
-  begun = time.monotonic()
-  say = metrics_lib.log
+  start = time.monotonic()
 
   # ----------------------------------------------------- act 1: where we are
-  saves = checkpoint.begin(workdir, config, free, keep)
+  saves = checkpoint.open_checkpoints(workdir, config, free, keep,
+                                      with_new_names)
   state = saves.restore(program.abstract)
   if state is None:
-    say(f"a new run in {pathlib.Path(workdir)}")
+    metrics_lib.log(f"a new run in {pathlib.Path(workdir)}")
     state = program.create()
   else:
-    say(f"going on from step {int(state.step)} in {pathlib.Path(workdir)}")
+    metrics_lib.log(f"going on from step {int(state.step)} in {pathlib.Path(workdir)}")
   step = int(state.step)
-  journal = metrics_lib.open_writer(workdir, step, tensorboard)
+  writer = metrics_lib.open_writer(workdir, step, tensorboard)
   clock = metrics_lib.Clock(unit, steps)
   stop, undo = _signals()
-  shapes, skips, in_a_row, reason = set(), [], 0, "done"
+  shapes, skips, consecutive, reason = set(), [], 0, "done"
 
-  def tell(last):
-    """Writes the metrics of a step left behind; how many in a row it skipped."""
+  def write(last):
+    """Writes the metrics of the last step; returns its consecutive skips."""
     n, values = last
     values = {k: float(v) for k, v in jax.device_get(values).items()}
-    in_a_row = int(values.pop("in_a_row"))
-    if in_a_row:
+    consecutive = int(values.pop("consecutive_skips"))
+    if consecutive:
       skips.append(n)
-      say(f"step {n} skipped: loss {values['loss']:.4g}, gradient norm "
+      metrics_lib.log(f"step {n} skipped: loss {values['loss']:.4g}, gradient norm "
           f"{values['grad_norm']:.4g}")
-    if n % log_every == 0 or in_a_row:
+    if n % log_every == 0 or consecutive:
       timing = clock.timing(n)
-      journal.write(n, values, timing)
-      metrics_lib.progress(n, steps, values, timing, unit)
-    return in_a_row
+      writer.write(n, values, timing)
+      metrics_lib.log_progress(n, steps, values, timing, unit)
+    return consecutive
 
   try:
     # ------------------------------------------------------- act 2: the steps
@@ -132,7 +136,7 @@ def train(program: state_lib.Program,
       shape = tuple((x.shape, str(x.dtype)) for x in jax.tree.leaves(batch))
       state, metrics = program.step(state, batch, key)
       if last is not None:
-        in_a_row = tell(last)
+        consecutive = write(last)
       step += 1
       last = (step, metrics)
       clock.tick(units, got - asked)
@@ -140,20 +144,20 @@ def train(program: state_lib.Program,
         shapes.add(shape)
         jax.block_until_ready(metrics)
         clock.leave_out(time.monotonic() - got)
-        say(f"step {step}: first of shape {shape[0][0]}, "
+        metrics_lib.log(f"step {step}: first of shape {shape[0][0]}, "
             f"{time.monotonic() - got:.1f} s with compilation")
 
       # ------------------------------------------- act 3: saves and previews
       wish = ("signal" if stop.is_set() else "time" if max_seconds and
-              time.monotonic() - begun > max_seconds else "")
+              time.monotonic() - start > max_seconds else "")
       reason = next(iter(multihost.exchange(wish)), "done")
-      if in_a_row >= skip_limit:
+      if consecutive >= skip_limit:
         reason, bad = "skips", skips[-skip_limit:]
       ending = reason != "done" or step == steps
       due = [h for h in hooks if h.every and (
           step % h.every == 0 or step == steps)]
       if ending or step % save_every == 0 or due:
-        in_a_row, last = tell(last), None
+        consecutive, last = write(last), None
       paused = time.monotonic()
       if ending or step % save_every == 0:
         saves.save(state, wait=ending)
@@ -172,14 +176,15 @@ def train(program: state_lib.Program,
           f"{', '.join(map(str, bad))}): the parameters are as they were before "
           "them; look at the data of these steps or lower the learning rate")
     if reason == "done":
-      say(f"done: {step} steps, {int(state.clips):,} clips, "
-          f"{int(state.skipped)} skipped")
+      metrics_lib.log(f"done: {step} steps, {int(state.clips):,} clips, "
+                      f"{int(state.skipped)} skipped")
     else:
-      say(f"stopped at step {step} ({reason}), saved; the same command goes on")
+      metrics_lib.log(f"stopped at step {step} ({reason}), saved; the same "
+                      "command goes on")
     return Outcome(state, reason)
   finally:
     undo()
-    journal.close()
+    writer.close()
     saves.close()
 
 

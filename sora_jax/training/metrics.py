@@ -1,4 +1,4 @@
-"""What a run tells: metrics.jsonl, TensorBoard, and a line of progress.
+"""The metrics of a run: metrics.jsonl, TensorBoard, and a line of progress.
 
 One line of metrics.jsonl is {"step": n, metric: value, .., "timing": {..}}.
 Everything outside "timing" is a function of the config and the step, so an
@@ -21,7 +21,7 @@ from sora_jax.mesh import multihost
 METRICS = "metrics.jsonl"
 
 
-def cut_back(path: pathlib.Path, step: int):
+def cut_back(path: pathlib.Path, step: int) -> None:
   """Drops the lines after `step`, and a half-written one, in one rename."""
   if not path.exists():
     return
@@ -42,7 +42,8 @@ class MetricsWriter:
   lines: object
   board: object | None
 
-  def write(self, step: int, metrics: dict[str, float], timing: dict):
+  def write(self, step: int, metrics: dict[str, float],
+            timing: dict[str, float]) -> None:
     """Appends one line, and the same scalars to TensorBoard."""
     clean = {k: v if math.isfinite(v) else None for k, v in metrics.items()}
     record = {"step": step, **clean, "timing": timing}
@@ -53,14 +54,16 @@ class MetricsWriter:
         if v is not None:
           self.board.add_scalar(k, v, step)
 
-  def close(self):
+  def close(self) -> None:
+    """Closes the files."""
     self.lines.close()
     if self.board is not None:
       self.board.close()
 
 
-def open_writer(workdir, step: int, tensorboard: bool = False) -> MetricsWriter:
-  """Opens a run's journal at `step`, cut back to it.
+def open_writer(workdir: str | os.PathLike, step: int,
+                tensorboard: bool = False) -> MetricsWriter:
+  """Opens the metrics of a run at `step`, later lines cut off.
 
   Raises:
     ValueError: TensorBoard is asked for and not installed.
@@ -101,13 +104,13 @@ class Clock:
   aside: float = 0.0
   rate: float = 0.0
 
-  def tick(self, units: int, waited: float):
+  def tick(self, units: int, waited: float) -> None:
     """One more step of `units`, before which data took `waited` seconds."""
     self.count += 1
     self.units += units
     self.waited += waited
 
-  def leave_out(self, seconds: float):
+  def leave_out(self, seconds: float) -> None:
     """Time since the last report that was not spent on steps."""
     self.aside += seconds
 
@@ -127,8 +130,8 @@ class Clock:
     return {k: round(v, 3) for k, v in out.items()}
 
 
-def progress(step: int, steps: int, metrics: dict[str, float], timing: dict,
-             unit: str):
+def log_progress(step: int, steps: int, metrics: dict[str, float],
+                 timing: dict[str, float], unit: str) -> None:
   """One line on stderr, over the last one where that is a terminal."""
   if not multihost.first():
     return
@@ -145,8 +148,8 @@ def progress(step: int, steps: int, metrics: dict[str, float], timing: dict,
         file=sys.stderr, flush=True)
 
 
-def log(text: str):
-  """A line of the story, on a line of its own."""
+def log(text: str) -> None:
+  """Prints one line on stderr, below the line of progress."""
   if multihost.first():
     print(("\n" if sys.stderr.isatty() else "") + text, file=sys.stderr,
           flush=True)

@@ -1,16 +1,18 @@
 """AdamW or Muon with a schedule of three phases: warm up, hold, decay.
 
 Muon (Jordan 2024; Liu et al. 2025, arXiv 2502.16982) orthogonalises the momentum
-of every kernel and scales it to the size of an AdamW update; all that is no
-kernel, and the SIDE trees, are left to Adam.
+of every kernel and scales it to the size of an AdamW update; Adam updates what is
+no kernel, and the SIDE trees.
 
 The constant phase lets one run serve several budgets: a longer run goes on from
 before the decay (Hagele et al. 2024, arXiv 2405.18392). Weight decay touches
 kernels only, and the gradient is clipped by its global norm.
 """
 
+from collections.abc import Callable
 import dataclasses
 import re
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +23,7 @@ from sora_jax import mesh as mesh_lib
 from sora_jax.training.objectives import shared
 
 MUON_RMS = 0.2  # root mean square of an AdamW update (arXiv 2502.16982)
-SIDE = ("critic",)  # parameters that do not belong to the model being trained
+SIDE = ("discriminator",)  # parameters that do not belong to the model being trained
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,7 +87,7 @@ class Optimizer:
           f"{self.decay} is not one: steps >= 1, warmup >= 0, decay in [0, 1]")
 
 
-def schedule(cfg: Optimizer):
+def schedule(cfg: Optimizer) -> Callable[[Any], jax.Array]:
   """Learning rate at a count of applied steps: rises, holds, falls."""
   length = round(cfg.decay * cfg.steps)
 
@@ -100,7 +102,7 @@ def schedule(cfg: Optimizer):
   return rate
 
 
-def make(cfg: Optimizer) -> optax.GradientTransformation:
+def transformation(cfg: Optimizer) -> optax.GradientTransformation:
   """Clip, then update. A SIDE tree is clipped on its own, and does not decay."""
   if cfg.name == "muon":
     update = contrib.muon(
@@ -117,12 +119,12 @@ def make(cfg: Optimizer) -> optax.GradientTransformation:
   return optax.chain(*chain)
 
 
-def norm(grads) -> jax.Array:
+def norm(grads: dict[str, Any]) -> jax.Array:
   """The global norm of the gradient of the model, SIDE trees left out."""
   return shared.norm({k: v for k, v in grads.items() if k not in SIDE})
 
 
-def shardings(opt_state, param_shardings, other):
+def shardings(opt_state: Any, param_shardings: Any, other: Any) -> Any:
   """Shardings of an optimiser's state: moments lie as their parameters do.
 
   The path of a moment ends in its parameter's.

@@ -22,10 +22,6 @@ from sora_jax import types
 from sora_jax.training import optimizer as optimizer_lib
 from sora_jax.training.objectives import shared
 
-# (params, batch, key, step) -> gradients of params, metrics: a dict of scalars
-# with "loss", and optionally "clips", the number of clips in the batch.
-Objective = Callable[..., tuple[Any, dict[str, jax.Array]]]
-
 
 @flax.struct.dataclass
 class TrainState:
@@ -37,7 +33,7 @@ class TrainState:
     opt_state: of optax.
     ema: moving average of params.
     skipped: int32, steps whose update was not applied.
-    in_a_row: int32, how many of them in a row up to now.
+    consecutive_skips: int32, how many of them in a row up to now.
     clips: int32, clips and images seen.
     norm_mean, norm_var: moving mean and variance of the gradient norm.
   """
@@ -47,7 +43,7 @@ class TrainState:
   opt_state: Any
   ema: Any
   skipped: types.Array
-  in_a_row: types.Array
+  consecutive_skips: types.Array
   clips: types.Array
   norm_mean: types.Array
   norm_var: types.Array
@@ -68,9 +64,10 @@ class Program:
   step: Callable[..., tuple[TrainState, dict[str, jax.Array]]]
 
 
-def program(objective: Objective, init: Callable[[jax.Array], dict],
-            cfg: optimizer_lib.Optimizer, mesh, rules: dict[str, tuple],
-            key: jax.Array, given: Callable[[], dict] = dict) -> Program:
+def program(objective: shared.Objective, init: Callable[[jax.Array], dict],
+            cfg: optimizer_lib.Optimizer, mesh: Any, rules: dict[str, tuple],
+            key: jax.Array,
+            pretrained: Callable[[], dict[str, Any]] = dict) -> Program:
   """Makes the three functions of a run.
 
   Args:
@@ -81,50 +78,51 @@ def program(objective: Objective, init: Callable[[jax.Array], dict],
     rules: the sharding rules of each model of params, by its name; a model
       that is not named is replicated.
     key: the run's key; `create` uses it once, for the initial parameters.
-    given: called by `create`: models of params to start from, instead of those
-      of `init`.
+    pretrained: called by `create`: models of params that replace those of
+      `init`.
   """
-  tx = optimizer_lib.make(cfg)
-  born = lambda key, given: fresh(init(key) | given, tx)
-  shapes = jax.eval_shape(born, key, {})
+  tx = optimizer_lib.transformation(cfg)
+  init_all = lambda key, replaced: init_state(init(key) | replaced, tx)
+  shapes = jax.eval_shape(init_all, key, {})
   whole = mesh_lib.replicated(mesh)
   specs = {name: mesh_lib.param_specs(tree, rules.get(name, ((r".*", ()),)))
            for name, tree in shapes.params.items()}
   mesh_lib.check_division(mesh, shapes.params, specs)
   params = mesh_lib.shardings(mesh, specs)
-  near = optimizer_lib.shardings(shapes.opt_state, params, whole)
-  far = near
-  if cfg.offload:
-    far = jax.tree.map(lambda s: s.with_memory_kind("pinned_host"), near)
+  on_device = optimizer_lib.shardings(shapes.opt_state, params, whole)
+  on_host = jax.tree.map(lambda s: s.with_memory_kind("pinned_host"),
+                         on_device) if cfg.offload else None
   placed = jax.tree.map(lambda _: whole, shapes).replace(
-      params=params, ema=params, opt_state=far)
+      params=params, ema=params,
+      opt_state=on_host or on_device)
   abstract = jax.tree.map(
       lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes,
       placed)
-  create = jax.jit(born, out_shardings=placed)
-  advance = train_step(shared.accumulated(objective, cfg.accumulate), tx,
+  create = jax.jit(init_all, out_shardings=placed)
+  update = train_step(shared.accumulated(objective, cfg.accumulate), tx,
                        cfg)
 
-  def fetched(state, batch, key):
-    state = state.replace(opt_state=jax.device_put(state.opt_state, near))
-    return advance(state, batch, key)
+  def fetch_and_update(state, batch, key):
+    state = state.replace(opt_state=jax.device_put(state.opt_state, on_device))
+    return update(state, batch, key)
 
-  step = jax.jit(mesh_lib.on(mesh, fetched if cfg.offload else advance),
+  step = jax.jit(mesh_lib.on(mesh, fetch_and_update if cfg.offload else update),
                  donate_argnums=0, out_shardings=(placed, whole))
-  return Program(abstract, lambda: create(key, given()), step)
+  return Program(abstract, lambda: create(key, pretrained()), step)
 
 
-def fresh(params, tx: optax.GradientTransformation) -> TrainState:
+def init_state(params: Any, tx: optax.GradientTransformation) -> TrainState:
   """The state before the first step."""
   zero = lambda: jnp.zeros((), jnp.int32)
   return TrainState(
       step=zero(), params=params, opt_state=tx.init(params),
-      ema=jax.tree.map(jnp.copy, params), skipped=zero(), in_a_row=zero(),
-      clips=zero(), norm_mean=jnp.zeros(()), norm_var=jnp.zeros(()))
+      ema=jax.tree.map(jnp.copy, params), skipped=zero(), clips=zero(),
+      consecutive_skips=zero(), norm_mean=jnp.zeros(()), norm_var=jnp.zeros(()))
 
 
-def train_step(objective: Objective, tx: optax.GradientTransformation,
-               cfg: optimizer_lib.Optimizer):
+def train_step(objective: shared.Objective, tx: optax.GradientTransformation,
+               cfg: optimizer_lib.Optimizer) -> Callable[..., tuple[
+                   TrainState, dict[str, jax.Array]]]:
   """The step as a pure function; randomness is fold_in(key, step)."""
   rate = optimizer_lib.schedule(cfg)
 
@@ -157,17 +155,19 @@ def train_step(objective: Objective, tx: optax.GradientTransformation,
         step=state.step + 1, params=keep(params, state.params),
         opt_state=keep(opt_state, state.opt_state), ema=keep(ema, state.ema),
         skipped=state.skipped + skipped,
-        in_a_row=jnp.where(good, 0, state.in_a_row + 1),
+        consecutive_skips=jnp.where(good, 0, state.consecutive_skips + 1),
         clips=state.clips + jnp.asarray(metrics.get("clips", 0), jnp.int32),
         norm_mean=mean, norm_var=var)
     metrics = dict(metrics, grad_norm=norm, learning_rate=rate(applied),
-                   skipped=new.skipped, in_a_row=new.in_a_row, clips=new.clips)
+                   skipped=new.skipped, clips=new.clips,
+                   consecutive_skips=new.consecutive_skips)
     return new, metrics
 
   return run
 
 
-def spike_limit(cfg: optimizer_lib.Optimizer, state: TrainState, applied):
+def spike_limit(cfg: optimizer_lib.Optimizer, state: TrainState,
+                applied: jax.Array) -> jax.Array:
   """The largest gradient norm that is applied; infinite until warm.
 
   The deviation is taken as a quarter of the mean at least: a calm run must not

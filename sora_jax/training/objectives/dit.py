@@ -7,6 +7,7 @@ extending and connecting are learned as masks.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,8 +20,8 @@ from sora_jax.training.objectives import shared
 QUARTERS = 4
 
 
-def make(denoise: Callable, encode: Callable, cfg: flow.Process,
-         columns: int):
+def dit_objective(denoise: Callable, encode: Callable, cfg: flow.Process,
+                  columns: int) -> shared.Objective:
   """The objective.
 
   Args:
@@ -44,7 +45,8 @@ def make(denoise: Callable, encode: Callable, cfg: flow.Process,
   return objective
 
 
-def make_init(transformer: Callable, text_encoder: Callable | None):
+def init_params(transformer: Callable, text_encoder: Callable | None
+                ) -> Callable[[jax.Array], dict[str, Any]]:
   """key -> params, given key -> parameters of each model that is trained."""
 
   def run(key):
@@ -57,8 +59,9 @@ def make_init(transformer: Callable, text_encoder: Callable | None):
   return run
 
 
-def loss(denoise, encode, cfg: flow.Process, columns: int, params,
-         batch: types.Batch, key: jax.Array):
+def loss(denoise: Callable, encode: Callable, cfg: flow.Process, columns: int,
+         params: dict[str, Any], batch: types.Batch, key: jax.Array
+         ) -> tuple[jax.Array, dict[str, jax.Array]]:
   """(loss, metrics) of a batch; both float32."""
   keys = shared.split(key, "times", "noise")
   tokens, known = batch.tokens, jnp.asarray(batch.known)
@@ -84,13 +87,14 @@ def loss(denoise, encode, cfg: flow.Process, columns: int, params,
       **by_time(values, t[..., 0], counted)}
 
 
-def segments(seg, columns: int) -> jax.Array:
+def segments(seg: types.Array, columns: int) -> jax.Array:
   """The number of segments in a batch of rows."""
   there = jnp.any(seg[:, :, None] == jnp.arange(1, columns), axis=1)
   return jnp.sum(there)
 
 
-def by_time(values, t, counted) -> dict[str, jax.Array]:
+def by_time(values: jax.Array, t: jax.Array,
+            counted: jax.Array) -> dict[str, jax.Array]:
   """The loss in each quarter of t; not a number where it has no token."""
   out = {}
   for q in range(QUARTERS):

@@ -2,17 +2,21 @@
 
 An objective is (params, batch, key, step) -> (gradients, metrics): gradients
 has the structure of params; metrics are float32 scalars, "loss" among them, and
-"clips" the number of clips and images in the batch. See `vae_objective` and
-`dit_objective`; `state.program` makes a training step of one.
+"clips" the number of clips and images in the batch. See vae.py and dit.py beside
+this; `state.program` makes a training step of one.
 """
+
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+Objective = Callable[..., tuple[Any, dict[str, jax.Array]]]
 SUMS = ("clips", "tokens", "weight")  # metrics that add up; others are means
 
 
-def accumulated(objective, parts: int):
+def accumulated(objective: Objective, parts: int) -> Objective:
   """The objective over `parts` of a batch, one after the other.
 
   Row i goes to part i modulo `parts`. The gradients and means of a part count
@@ -60,7 +64,7 @@ def masked_mean(values: jax.Array, mask: jax.Array) -> jax.Array:
   return jnp.sum(values) / jnp.maximum(jnp.sum(mask), 1)
 
 
-def norm(tree) -> jax.Array:
+def norm(tree: Any) -> jax.Array:
   """The global norm of a tree of arrays, float32."""
   squares = [jnp.sum(jnp.square(x.astype(jnp.float32)))
              for x in jax.tree.leaves(tree)]

@@ -2,20 +2,21 @@
 
   l1 |x_hat - x| + l2 (x_hat - x)^2 + kl KL(q(z|x) || N(0, 1))
     + edges: |difference of image gradients| over a pyramid of scales
-    + adversarial: hinge loss of a patch critic (Lim & Ye 2017,
+    + adversarial: hinge loss of a patch discriminator (Lim & Ye 2017,
       arXiv 1705.02894)
 
-The edge term stands where a pretrained perceptual network otherwise would: none
-can be downloaded here. Both late terms begin at a step of their own. The weight
-of the critic is adaptive as in VQGAN (Esser et al. 2021, arXiv 2012.09841), with
-the gradients compared at x_hat and not at the last layer: that needs one
-backward pass through the decoder in all, and lets a critic whose gradient is
-not finite or has exploded be dropped, and counted, before it touches the model.
+The edge term replaces a pretrained perceptual network: none can be downloaded
+here. Both late terms start at a step of their own. The weight of the
+discriminator is adaptive as in VQGAN (Esser et al. 2021, arXiv 2012.09841). The
+gradients are compared at x_hat, not at the last layer: this needs only one
+backward pass through the decoder, and a discriminator whose gradient is not
+finite or has exploded is dropped, and counted, before it touches the model.
 """
 
 from collections.abc import Callable
 import dataclasses
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +24,9 @@ import jax.numpy as jnp
 from sora_jax import types
 from sora_jax.models.vae import discriminator
 from sora_jax.training.objectives import shared
+
+METRICS = ("generator_loss", "discriminator_loss", "discriminator_weight",
+           "discriminator_dropped")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,11 +37,11 @@ class VaeLoss:
     l1, l2: of the reconstruction, means over pixels in [-1, 1].
     kl: of the divergence, a mean over latent elements.
     edges, edges_start: of the gradient pyramid, and its first step.
-    adversarial, adversarial_start: of the critic, and its first step; 0 weight
-      trains no critic.
-    critic_width: channels of the critic's first level.
-    critic_limit: a critic whose loss or gradient norm passes this is dropped
-      for the step.
+    adversarial, adversarial_start: of the discriminator, and its first step; a
+      weight of 0 trains none.
+    discriminator_width: channels of its first level.
+    discriminator_limit: a discriminator whose loss or gradient norm passes this
+      is dropped for the step.
     decoder_only: decode the mean, without noise, of an encoder that gets no
       gradient: latents that were made with it stay valid.
   """
@@ -49,30 +53,33 @@ class VaeLoss:
   edges_start: int = 0
   adversarial: float = 0.0
   adversarial_start: int = 0
-  critic_width: int = 32
-  critic_limit: float = 100.0
+  discriminator_width: int = 32
+  discriminator_limit: float = 100.0
   decoder_only: bool = False
 
 
-def critic_of(cfg: VaeLoss) -> discriminator.Discriminator:
-  """The critic that the loss trains."""
-  return discriminator.Discriminator(cfg.critic_width)
+def discriminator_of(cfg: VaeLoss) -> discriminator.Discriminator:
+  """The discriminator that the loss trains."""
+  return discriminator.Discriminator(cfg.discriminator_width)
 
 
-def make_init(init: Callable, cfg: VaeLoss):
-  """key -> {"vae": .., "critic": ..}, given key -> parameters of the VAE."""
+def init_params(init: Callable[[jax.Array], Any],
+                cfg: VaeLoss) -> Callable[[jax.Array], dict[str, Any]]:
+  """key -> {"vae": .., "discriminator": ..}, given the init of the VAE."""
 
   def run(key):
-    model, critic = jax.random.split(key)
+    model, other = jax.random.split(key)
     params = {"vae": init(model)}
     if cfg.adversarial:
-      params["critic"] = discriminator.init(critic_of(cfg), critic)
+      params["discriminator"] = discriminator.init(discriminator_of(cfg),
+                                                   other)
     return params
 
   return run
 
 
-def make(encode: Callable, decode: Callable, cfg: VaeLoss):
+def reconstruction_objective(encode: Callable, decode: Callable,
+                             cfg: VaeLoss) -> shared.Objective:
   """The objective; encode(params, video) -> (mean, logvar), decode(params, z).
 
   Its batch is types.Pixels, video uint8 [B, T, H, W, 3].
@@ -95,9 +102,10 @@ def make(encode: Callable, decode: Callable, cfg: VaeLoss):
         lambda out: terms(cfg, x, out, step), has_aux=True)(out)
     grads = {}
     if cfg.adversarial:
-      push, grads["critic"], more = jax.lax.cond(
-          step >= cfg.adversarial_start, functools.partial(against, cfg), idle,
-          params["critic"], x, out[0], pixels)
+      push, grads["discriminator"], more = jax.lax.cond(
+          step >= cfg.adversarial_start,
+          functools.partial(adversarial_step, cfg), no_adversarial_step,
+          params["discriminator"], x, out[0], pixels)
       pixels, metrics = pixels + push, {**metrics, **more}
     grads["vae"], = pull((pixels, *posterior))
     metrics["clips"] = jnp.float32(x.shape[0])
@@ -111,8 +119,16 @@ def to_unit(video: types.Array) -> jax.Array:
   return jnp.asarray(video).astype(jnp.float32) / 127.5 - 1
 
 
-def terms(cfg: VaeLoss, x, out, step):
-  """The loss without the critic, and its metrics."""
+def terms(cfg: VaeLoss, x: jax.Array, out: tuple[jax.Array, ...],
+          step: types.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
+  """The loss without the discriminator, and its metrics.
+
+  Args:
+    cfg: the loss.
+    x: the video [B, T, H, W, 3] in [-1, 1].
+    out: its reconstruction, and mean and logvar of its latents.
+    step: of the run.
+  """
   x_hat, mean, logvar = out
   error = x_hat - x
   l1, l2 = jnp.mean(jnp.abs(error)), jnp.mean(jnp.square(error))
@@ -127,7 +143,8 @@ def terms(cfg: VaeLoss, x, out, step):
   return loss, {"loss": loss, **metrics}
 
 
-def gradient_pyramid(x_hat, x, levels: int = 3) -> jax.Array:
+def gradient_pyramid(x_hat: jax.Array, x: jax.Array,
+                     levels: int = 3) -> jax.Array:
   """Mean |difference of x and y gradients| over `levels` halvings of size."""
   error, total = x_hat - x, 0.0
   for level in range(levels):
@@ -142,12 +159,13 @@ def gradient_pyramid(x_hat, x, levels: int = 3) -> jax.Array:
   return total / levels
 
 
-def against(cfg: VaeLoss, params, x, x_hat, pixels):
-  """The critic's turn: what it adds to the gradient at x_hat, and its own.
+def adversarial_step(cfg: VaeLoss, params: Any, x: jax.Array, x_hat: jax.Array,
+                     pixels: jax.Array) -> tuple[jax.Array, Any, dict]:
+  """What the discriminator adds to the gradient at x_hat, and its own gradient.
 
   Args:
     cfg: the loss.
-    params: of the critic.
+    params: of the discriminator.
     x, x_hat: video and reconstruction [B, T, H, W, 3].
     pixels: gradient of the other terms at x_hat, which the weight refers to.
 
@@ -156,34 +174,34 @@ def against(cfg: VaeLoss, params, x, x_hat, pixels):
   """
   rows = x.shape[0]
   logits, pull = jax.vjp(
-      functools.partial(discriminator.logits, critic_of(cfg)), params,
+      functools.partial(discriminator.logits, discriminator_of(cfg)), params,
       jnp.concatenate([x, x_hat]))
 
-  def hinge_of(logits):
+  def discriminator_loss(logits):
     real, fake = jnp.split(logits, 2)
     return 0.5 * jnp.mean(jax.nn.relu(1 - real) + jax.nn.relu(1 + fake))
 
-  fool_of = lambda logits: -jnp.mean(jnp.split(logits, 2)[1])
-  hinge, up = jax.value_and_grad(hinge_of)(logits)
+  generator_loss = lambda logits: -jnp.mean(jnp.split(logits, 2)[1])
+  hinge, up = jax.value_and_grad(discriminator_loss)(logits)
   grads = pull(up)[0]
-  fool, up = jax.value_and_grad(fool_of)(logits)
+  generator, up = jax.value_and_grad(generator_loss)(logits)
   push = pull(up)[1][rows:]
   size = shared.norm(push)
   weight = cfg.adversarial * jnp.minimum(
       shared.norm(pixels) / jnp.maximum(size, 1e-12), 1e4)
-  largest = jnp.stack([jnp.abs(fool), hinge, shared.norm(grads), size])
+  largest = jnp.stack([jnp.abs(generator), hinge, shared.norm(grads), size])
   good = jnp.all(jnp.isfinite(largest)) & (
-      jnp.max(largest) <= cfg.critic_limit)
+      jnp.max(largest) <= cfg.discriminator_limit)
   return (jnp.where(good, weight * push, 0),
           jax.tree.map(lambda g: jnp.where(good, g, 0), grads),
-          {"fool": fool, "critic": hinge, "critic_weight": weight,
-           "critic_dropped": jnp.where(good, 0.0, 1.0)})
+          dict(zip(METRICS, (generator, hinge, weight,
+                             jnp.where(good, 0.0, 1.0)))))
 
 
-def idle(params, x, x_hat, pixels):
-  """`against` before the critic's first step."""
+def no_adversarial_step(params: Any, x: jax.Array, x_hat: jax.Array,
+                        pixels: jax.Array) -> tuple[jax.Array, Any, dict]:
+  """`adversarial_step` before the first one: zeros."""
   del x, pixels
   zero = jnp.float32(0)
   return (jnp.zeros_like(x_hat), jax.tree.map(jnp.zeros_like, params),
-          dict.fromkeys(("fool", "critic", "critic_weight", "critic_dropped"),
-                        zero))
+          dict.fromkeys(METRICS, zero))

@@ -1,0 +1,66 @@
+"""The model folder that a run of the transformer becomes."""
+
+from typing import Any
+
+from sora_jax.data.store import manifest as manifest_lib
+from sora_jax.formats import find
+from sora_jax.formats import pretrained
+from sora_jax.tasks import build
+from sora_jax.text import tokenizer as tokenizer_lib
+
+# Our names of what a network predicts, and the reference's.
+PREDICTIONS = {"x0": "sample", "eps": "epsilon", "velocity": "flow_prediction"}
+
+
+def export(cfg: dict, params: dict, data: str,
+           vae: str | None) -> pretrained.Model:
+  """The model of a run: its averaged params and the VAE of its latents."""
+  first = pretrained.load(find.find(vae or cfg["sources"]["vae"]),
+                          components=("vae",))
+  source = (tokenizer_lib.of(manifest_lib.open_manifest(data)).model
+            if "text_encoder" in cfg else pretrained.load(
+                find.find(cfg["init_from"]), components=()).tokenizer)
+  return model_of(cfg, first, params, source)
+
+
+def model_of(cfg: Any, vae: pretrained.Model, params: dict,
+             tokenizer: bytes | str,
+             text: pretrained.Component | None = None) -> pretrained.Model:
+  """A whole model.
+
+  Args:
+    cfg: the config of the run.
+    vae: a model with the VAE and its latent statistics.
+    params: of the run.
+    tokenizer: bytes or a folder, as in pretrained.Model.
+    text: the text encoder where the run trains none.
+  """
+  if "text_encoder" in cfg:
+    text = pretrained.Component(build.text_encoder_of(cfg),
+                                params["text_encoder"])
+  # Known tokens had a time of their own in training.
+  return pretrained.Model(
+      expand_timesteps=True, vae=vae.vae, latent_mean=vae.latent_mean,
+      latent_std=vae.latent_std, transformer=pretrained.Component(
+          build.dit_of(cfg, vae.vae.module.z), params["transformer"]),
+      text_encoder=text, tokenizer=tokenizer, scheduler=scheduler(cfg))
+
+
+def scheduler(cfg: Any) -> dict:
+  """scheduler_config.json: the reference's names, then our own settings.
+
+  The reference's UniPC scheduler runs an x0 model with these keys.
+  """
+  sampling, preview = dict(cfg["sampling"]), cfg["preview"]
+  # Configs of older runs have no size and frames but those of the preview.
+  size = sampling.pop("size", preview["size"])
+  frames = sampling.pop("frames", preview["frames"])
+  return {
+      "_class_name": "UniPCMultistepScheduler", "num_train_timesteps": 1000,
+      "prediction_type": PREDICTIONS[cfg["process"]["prediction"]],
+      "use_flow_sigmas": True, "flow_shift": sampling.pop("flow_shift", 1.0),
+      "sora_jax": {"process": dict(cfg["process"]), **sampling,
+                   "size": list(size), "frames": frames,
+                   "f_ref": cfg["data"]["f_ref"],
+                   "text_limit": cfg["data"]["text_limit"],
+                   "text_pad": cfg["data"].get("text_pad", False)}}

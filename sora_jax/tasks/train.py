@@ -1,0 +1,80 @@
+"""Trains a config of any kind on a data set: the recipe around the loop."""
+
+import os
+
+import jax
+from ml_collections import config_dict
+
+from sora_jax import mesh as mesh_lib
+from sora_jax.data.loading import pipeline
+from sora_jax.data.store import manifest as manifest_lib
+from sora_jax.mesh import multihost
+from sora_jax.tasks import build
+from sora_jax.tasks import config as config_lib
+from sora_jax.tasks import task as task_lib
+from sora_jax.training import checkpoint
+from sora_jax.training import loop
+from sora_jax.training import state as state_lib
+
+# What a later call of the same run may change.
+FREE = (*checkpoint.FREE, "mesh", "sampling", "sources", "init_from",
+        "data.cache_bytes")
+
+
+def train(config: str | config_dict.ConfigDict, data: str | os.PathLike,
+          workdir: str | os.PathLike, vae: str | os.PathLike | None = None, *,
+          max_seconds: float = 0, tensorboard: bool = False) -> loop.Outcome:
+  """Trains to config.steps, from the newest checkpoint in `workdir`.
+
+  The same call goes on where a run was stopped; what it then makes equals what
+  an uninterrupted run makes.
+
+  Args:
+    config: FILE:VARIANT, such as "configs/vae.py:tiny", or a ConfigDict.
+    data: a data set: of `prepare` for the VAE, of `encode` for the transformer.
+    workdir: the folder of the run, made if it is not there: checkpoints/,
+      metrics.jsonl and previews/.
+    vae: of the transformer: the model whose VAE made the latents.
+    max_seconds: save and stop after so long; 0 is no limit.
+    tensorboard: also write TensorBoard events (needs the extra `log`).
+
+  Returns:
+    The state of the run, and why it ended.
+
+  Raises:
+    ValueError: a config, a data set or a checkpoint that cannot be used.
+    OSError: a checkpoint could not be saved.
+    FloatingPointError: too many steps in a row had no usable gradient.
+  """
+  cfg = config_lib.load(config) if isinstance(config, str) else config
+  config_lib.check(cfg)
+  data, workdir = os.fspath(data), os.fspath(workdir)
+  vae = os.fspath(vae) if vae else None
+  task = task_lib.find(cfg.kind)
+  manifest = manifest_lib.open_manifest(data)
+  multihost.check_joined()
+  mesh = mesh_lib.make_mesh(**cfg.mesh)
+  plan = task.plan(cfg, manifest)
+  recipe = task.recipe(task_lib.Run(cfg, manifest, plan, mesh, vae))
+  key = jax.random.key(cfg.seed)
+  program = state_lib.program(
+      recipe.objective, recipe.init, build.optimizer_of(cfg), mesh,
+      dict(recipe.rules), key, recipe.pretrained)
+  record = config_lib.to_json(cfg) | {
+      "plan": plan.digest,
+      "sources": {"data": os.path.abspath(data),
+                  # The name of a model stays one.
+                  "vae": os.path.abspath(vae) if vae and os.path.isdir(vae)
+                         else vae}}
+  hooks = [loop.Hook(cfg.loop.preview_every, lambda step, state: recipe.preview(
+      step, state, workdir))] if recipe.preview else []
+  host = mesh_lib.host(mesh)
+  threads = max(1, min(8, (os.cpu_count() or 1) // 2))
+  return loop.train(
+      program, lambda start: pipeline.batches(plan, start, host, threads),
+      steps=cfg.steps, workdir=workdir, config=record, key=key, hooks=hooks,
+      place=lambda batch: recipe.prepare(mesh_lib.to_global(mesh, batch)),
+      count=recipe.count, unit=recipe.unit, log_every=cfg.loop.log_every,
+      save_every=cfg.loop.save_every, free=FREE,
+      with_new_names=config_lib.with_new_names, max_seconds=max_seconds,
+      tensorboard=tensorboard)
