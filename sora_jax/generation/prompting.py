@@ -115,7 +115,7 @@ def loop(model: pretrained.Model, video: np.ndarray, frames: int, fps: float,
   video = frames_lib.fill_suffix(video[:max(len(video) // st, 1) * st], st)
   new = frames_lib.suffix_latents(frames, st)
   return canvas_lib.of_parts(
-      [video_lib.latents(model, video, suffix=True), new], fps=fps,
+      [video_lib.latents(model, video, suffix=True), new], model.patch, fps=fps,
       size=(video.shape[2], video.shape[1]),
       frames=len(video) + frames_lib.suffix_frames(new, st),
       loops=True)
