@@ -13,7 +13,7 @@ EXTRAS = {
     "text": ["tokenizers", "ftfy"],
     "hub": ["huggingface_hub"],
     "dev": ["pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "ruff",
-            "scenedetect-headless", "diffusers", "transformers",
+            "mypy", "scenedetect-headless", "diffusers", "transformers",
             "accelerate", "tokenizers", "ftfy", "torch==2.13.0"],
 }
 
@@ -26,7 +26,7 @@ setuptools.setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=setuptools.find_packages(include=["sora_jax", "sora_jax.*"]),
-    package_data={"sora_jax": ["weights/*/*", "weights/*/*/*"]},
+    package_data={"sora_jax": ["py.typed", "weights/*/*", "weights/*/*/*"]},
     data_files=[("share/sora_jax/configs", glob.glob("configs/*.py"))],
     install_requires=[
         "jax>=0.10", "flax", "optax", "orbax-checkpoint", "grain",
