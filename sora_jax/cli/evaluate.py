@@ -39,7 +39,8 @@ def run(argv: list[str]) -> int:
   names("worlds", ",".join(worlds.DEFAULT), "Which worlds.")
   known = _options()
   for name, values in known.items():
-    names(_plural(name), ",".join(values), f"Which {_plural(name)}.")
+    names(_plural(name), ",".join(values),
+          f"Values of the option '{name}' of worlds.")
   sampling.method_flags(f)
   whole("batch", 8, "Videos drawn at a time.", lower_bound=1)
   names("modes", ",".join(prompting_modes.MODES),
