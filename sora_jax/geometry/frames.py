@@ -9,6 +9,8 @@ st (i - 1) + 1 to st i, st the time stride of the VAE (4 for every model here):
 A suffix, the end of something, has no latent of one frame: its n st frames are
 n latents. It is encoded behind its first frame, repeated (`lead_in`), so that
 it has seen nothing of what comes before it.
+
+Frames and latents are integers or integer arrays alike.
 """
 
 from typing import Any, TypeAlias

@@ -1,4 +1,4 @@
-"""The size that a clip is encoded at, where it is not its own.
+"""Sizes of videos, latents and token grids, and the size a clip is encoded at.
 
 A clip keeps its size, its length and its frame rate, with two exceptions:
 
@@ -140,9 +140,9 @@ def resized_all(sizes: np.ndarray, policy: ResizePolicy, stride: Stride,
   if policy.square:
     sizes[:, 1:] = policy.square
   over = np.flatnonzero(token_count(sizes, stride, patch) > (policy.limit or np.inf))
-  kinds, of = np.unique(sizes[over], axis=0, return_inverse=True)
-  new = np.zeros_like(kinds)
-  for i, size in enumerate(kinds):
+  distinct, of = np.unique(sizes[over], axis=0, return_inverse=True)
+  new = np.zeros_like(distinct)
+  for i, size in enumerate(distinct):
     try:
       new[i] = resized(size, policy, stride, patch)
     except ValueError:

@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 
 from sora_jax import types
+from sora_jax.geometry import frames as frames_lib
 from sora_jax.models import dit as dit_lib
 from sora_jax.models.text import encoder as encoder_lib
 from sora_jax.models.vae import vae as vae_lib
@@ -128,7 +129,8 @@ def encode_flops(vae: vae_lib.VAE, size: tuple[int, int, int],
                  lanes: int = 1) -> int:
   """Operations to encode one clip of `size` (T, H, W); lanes as in `traced`."""
   st, sh, sw = vae_lib.stride(vae)
-  video = lambda t, h, w: (1, (t - 1) * st + 1, h * sh, w * sw, 3)
+  video = lambda t, h, w: (
+      1, frames_lib.frame_count(t, st), h * sh, w * sw, 3)
   return _vae_flops(vae, vae_lib.encode, video, size, lanes)
 
 
@@ -158,7 +160,7 @@ def _vae_flops(vae: vae_lib.VAE, fn: Callable, shape: Callable, size,
     square = (two - 2 * one) // (64**2 - 2 * 32**2)
     return (one - 32**2 * square) // 32 * n + square * n * n
 
-  count = (size[0] - 1) // st + 1
+  count = frames_lib.full_latents(size[0], st)
   if count < 4:  # a frame alone takes one tap of three
     return frames(count)
   third = frames(3)
