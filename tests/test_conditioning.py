@@ -128,3 +128,11 @@ def _check(entries, examples, room):
   size = np.stack([size, np.full(len(size), 4), np.full(len(size), 4)], 1)
   assert ((region[..., 1] - region[..., 0]) < size).any(1).all()
   assert not examples.region[~some].any()
+
+
+@pytest.mark.parametrize("name, said", [
+    ("stills", "stills is called keyframes now"), ("box", "called region now"),
+    ("tail", "called suffix now"), ("zoom", "there is no zoom; there are none,")])
+def test_a_name_that_there_is_not_is_one_line(name, said):
+  with pytest.raises(ValueError, match=said):
+    conditioning.config(.1, ((name, .2),))

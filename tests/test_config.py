@@ -3,6 +3,7 @@
 import pytest
 
 from sora_jax import main
+from sora_jax.tasks import config
 
 DIT = "configs/dit.py:tiny"
 BAD = {
@@ -42,3 +43,18 @@ def test_the_kind_is_the_files(capsys, verb, flags):
 def test_a_variant_that_there_is_not(capsys):
   error = refused("plan-data", capsys, "--config=configs/dit.py:nope")
   assert "no variant 'nope'" in error and "tiny_cpu" in error
+
+
+@pytest.mark.parametrize("config, flag, said", [
+    ("configs/dit.py:wan_1_3b", "data.masks=()", "data.masks is called "
+     "data.conditioning now"),
+    ("configs/dit.py:test", "data.block=9", "data.block is called data.chunk")])
+def test_an_old_key_names_the_new_one(capsys, config, flag, said):
+  assert said in refused("train", capsys, f"--config={config}",
+                         f"--config.{flag}", "--workdir=/nowhere")
+
+
+def test_the_config_of_an_older_run_is_read_in_new_names():
+  saved = {"data": {"masks": [["stills", 0.2], ["interior", 0.0]], "block": 9}}
+  assert config.with_new_names(saved) == {"data": {
+      "conditioning": [["keyframes", 0.2], ["interior", 0.0]], "chunk": 9}}

@@ -26,6 +26,14 @@ def test_a_verb_without_the_new_flag_does_not_know_the_old_one(
   assert "Unknown command line flag 'speed'" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("old, new", [
+    ("--tails=1", "suffixes"), ("--stills=1", "keyframes"),
+    ("--noboxes", "regions")])
+def test_old_flags_of_encode(capsys, old, new):
+  assert main.main(["encode", old]) == 2
+  assert capsys.readouterr().err.endswith(f" is called --{new} now\n")
+
+
 INPUTS = {"self", "image", "video", "a", "b"}
 VERBS = [name for name in vars(requests.Requests) if not name.startswith("_")]
 

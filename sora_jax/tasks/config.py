@@ -14,12 +14,15 @@ from typing import Any
 from ml_collections import config_dict
 from ml_collections import config_flags
 
+from sora_jax.data.loading import conditioning
 from sora_jax.tasks import task
 
 # Old name of a config key -> its name now. A config that has the old one is
 # refused with the new one; what a run has saved is read under the new one.
 RENAMED_KEYS = {
     "compressor": "vae_config",
+    "data.masks": "data.conditioning",
+    "data.block": "data.chunk",
     "objective.critic_width": "objective.discriminator_width",
     "objective.critic_limit": "objective.discriminator_limit",
 }
@@ -107,6 +110,9 @@ def with_new_names(saved: dict) -> dict:
     at, to = _at(found, path), _at(found, new_path)
     if isinstance(at, dict) and isinstance(to, dict) and last in at:
       to.setdefault(new_last, at.pop(last))
+  data = found.get("data")
+  if isinstance(data, dict) and data.get("conditioning"):
+    data["conditioning"] = conditioning.with_new_names(data["conditioning"])
   return found
 
 

@@ -24,7 +24,7 @@ lies deep in such a clip begins near it, so of long clips more than the share
 `interior` do.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 import dataclasses
 
 import numpy as np
@@ -88,6 +88,11 @@ def config(dropout: float, other: Iterable[tuple[str, float]]
           f"config.data.conditioning: there is no {name}; there are "
           + ", ".join(ConditioningConfig.__dataclass_fields__))
   return ConditioningConfig(**fields)
+
+
+def with_new_names(other: Iterable[Sequence]) -> list[list]:
+  """[[name, value], ..] of the config of an older run, in the names of today."""
+  return [[RENAMED.get(name, name), value] for name, value in other]
 
 
 def with_old_names(other: Iterable[tuple[str, float]]) -> tuple:
