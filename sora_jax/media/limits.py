@@ -20,15 +20,15 @@ class Info:
 
 
 def check_size(frames: int, height: int, width: int,
-          max_frames: int | None = None) -> None:
-  """Looks at a size of (frames, height, width).
+               max_frames: int | None = None) -> None:
+  """Refuses a size that is beyond the limits of this module.
 
   Args:
     frames, height, width: of the video; sides in pixels.
     max_frames: MAX_FRAMES by default.
 
   Raises:
-    ValueError: it is beyond the limits of this module.
+    ValueError: the message has the number and the limit.
   """
   max_frames = MAX_FRAMES if max_frames is None else max_frames
   if not (0 < height <= MAX_SIDE and 0 < width <= MAX_SIDE

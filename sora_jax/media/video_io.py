@@ -6,23 +6,21 @@ png: a text chunk; webp: the EXIF description).
 """
 
 from collections.abc import Callable, Iterable, Iterator
-import fractions
 import io
 import itertools
 import json
 import os
 from typing import Any, BinaryIO
 
-import av
 import numpy as np
 import PIL.Image
 import PIL.PngImagePlugin
 
 from sora_jax import files
 from sora_jax.media import containers
+from sora_jax.media import encoders
 from sora_jax.media import images
 from sora_jax.media import limits
-from sora_jax.media import sheets
 
 
 def probe(source: containers.Source) -> limits.Info:
@@ -158,8 +156,8 @@ def write(target: str | os.PathLike | BinaryIO,
   path = os.fspath(target) if isinstance(target, (str, os.PathLike)) else None
   ending = ending or (os.path.splitext(path)[1] if path else ".mp4")
   writers: dict[str, Callable[..., None]] = {
-      ".mp4": _write_mp4, ".gif": _write_gif, ".webp": _write_webp,
-      ".png": _write_png}
+      ".mp4": encoders.write_mp4, ".gif": encoders.write_gif,
+      ".webp": encoders.write_webp, ".png": encoders.write_png}
   if ending.lower() not in writers:
     raise ValueError(f"cannot write {path or 'a video'} as {ending!r}: the file "
                      f"must end in {', '.join(writers)}")
@@ -201,7 +199,7 @@ def pack(video: np.ndarray, fps: float) -> bytes:
   if len(video) == 1:
     PIL.Image.fromarray(video[0]).save(buffer, "PNG")
   else:
-    _write_mp4(buffer, video, fps, "", 14, "libx264rgb", "rgb24",
+    encoders.write_mp4(buffer, video, fps, "", 14, "libx264rgb", "rgb24",
                {"preset": "veryfast", "x264-params": "mbtree=0"})
   return buffer.getvalue()
 
@@ -226,58 +224,7 @@ def encode(frames: Iterable[np.ndarray], fps: float,
   if still:
     PIL.Image.fromarray(first).save(buffer, "PNG")
     return buffer.getvalue()
-  _write_mp4(buffer, itertools.chain([first], frames), fps, "", 16,
+  encoders.write_mp4(buffer, itertools.chain([first], frames), fps, "", 16,
              options={"preset": "veryfast",
                       "x264-params": "mbtree=0:keyint=48"})
   return buffer.getvalue()
-
-
-def _write_mp4(buffer: BinaryIO, video: Iterable[np.ndarray], fps: float,
-               text: str, crf: int, codec: str = "libx264",
-               pixels: str | None = None,
-               options: dict[str, str] | None = None) -> None:
-  video = iter(video)
-  first = next(video)
-  height, width, _ = first.shape
-  odd = height % 2 or width % 2
-  with av.open(buffer, "w", format="mp4") as container:
-    if text:
-      container.metadata["comment"] = text
-    stream: Any = container.add_stream(
-        codec, rate=fractions.Fraction(fps).limit_denominator(1001),
-        # Without mbtree equal frames give equal bytes.
-        options={"crf": str(crf), "x264-params": "mbtree=0", **(options or {})})
-    stream.width, stream.height = width, height
-    stream.pix_fmt = pixels or ("yuv444p" if odd else "yuv420p")
-    stream.codec_context.thread_count = 1
-    for rgb in itertools.chain([first], video):
-      frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb), "rgb24")
-      container.mux(stream.encode(frame))
-    container.mux(stream.encode())
-
-
-def _write_gif(buffer: BinaryIO, video: np.ndarray, fps: float, text: str,
-               crf: int) -> None:
-  del crf
-  first, *others = (PIL.Image.fromarray(x) for x in video)
-  first.save(buffer, "GIF", save_all=True, append_images=others,
-             duration=1000 / fps, loop=0, comment=text.encode())
-
-
-def _write_webp(buffer: BinaryIO, video: np.ndarray, fps: float, text: str,
-                crf: int) -> None:
-  first, *others = (PIL.Image.fromarray(x) for x in video)
-  exif = PIL.Image.Exif()
-  exif[images.DESCRIPTION] = text
-  first.save(buffer, "WEBP", save_all=True, append_images=others,
-             duration=round(1000 / fps), loop=0, exif=exif.tobytes(),
-             quality=max(0, 100 - crf))
-
-
-def _write_png(buffer: BinaryIO, video: np.ndarray, fps: float, text: str,
-               crf: int) -> None:
-  del fps, crf
-  image = video[0] if len(video) == 1 else sheets.contact_sheet(video)
-  chunks = PIL.PngImagePlugin.PngInfo()
-  chunks.add_text("sora_jax", text)
-  PIL.Image.fromarray(image).save(buffer, "PNG", pnginfo=chunks)
