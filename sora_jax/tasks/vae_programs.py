@@ -9,6 +9,7 @@ import numpy as np
 from sora_jax import mesh as mesh_lib
 from sora_jax import types
 from sora_jax.encoding import encoder as encoder_lib
+from sora_jax.geometry import frames as frames_lib
 from sora_jax.geometry import sizes
 from sora_jax.models import flops as flops_lib
 from sora_jax.models.vae import vae
@@ -62,7 +63,8 @@ def decoder(request: programs.Request, mesh: Any) -> programs.Compilable:
       mesh, flops_lib.decode_flops)(module, (frames, *size[1:]), lanes)
   area = size[1] * size[2]
   works = [flops_lib.Work(*(count(1, k) for k in LANES), 0), flops_lib.Work(
-      *(count(1 + 4 * st, k) - count(1 + 3 * st, k) for k in LANES), 0)]
+      *(count(frames_lib.frame_count(5, st), k)
+        - count(frames_lib.frame_count(4, st), k) for k in LANES), 0)]
   found = [
       programs.Program(
           f"{_name(request)}: {frames} of them", frames * area, work,
@@ -93,7 +95,7 @@ def encoder(request: programs.Request, mesh: Any) -> programs.Compilable:
           functools.partial(run.lower, params, video(t), before, None), runs)
       for t, flops, padded, before, runs in zip(
           (1, st), *map(counts, LANES), (None, cache),
-          (1, (size[0] - 1) // st))]
+          (1, frames_lib.full_latents(size[0], st) - 1))]
   return _compilable(module, found[:1] if size[0] == 1 else found)
 
 
