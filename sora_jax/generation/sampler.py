@@ -87,7 +87,8 @@ def sample(model: pretrained.Model, tokenizer: prompts_lib.Tokenizer,
   Raises:
     ValueError: a canvas that this model cannot draw, with the limits.
   """
-  first, defaults, part = canvases[0], model.defaults, model.transformer
+  first, defaults = canvases[0], model.defaults
+  component = model.transformer
   check(model, first)
   if first.start == 0:  # no noise, nothing to draw
     return [c.z for c in canvases]
@@ -101,7 +102,7 @@ def sample(model: pretrained.Model, tokenizer: prompts_lib.Tokenizer,
       text_states.encode(model, tokenizer, texts, continues)
       for texts in (prompts, [how.negative] * len(prompts))])
   keys = jnp.stack([jax.random.key(seed) for seed in seeds])
-  x, known, eps = _tokens(canvases, keys, part.module.patch_channels)
+  x, known, eps = _tokens(canvases, keys, component.module.patch_channels)
   total = sum(len(window.steps) for window in plan)
   for window in plan:
     at = window.latents
@@ -110,11 +111,12 @@ def sample(model: pretrained.Model, tokenizer: prompts_lib.Tokenizer,
     inputs = step_lib.Inputs(
         jnp.asarray(windows_lib.positions(first, at, defaults.f_ref)),
         *states(windows_lib.continues(first, at)), given)
-    drawn = _draw(step_lib.Sampler(
-        part.module, defaults.process, window.steps.stepper, float(scale),
-        defaults.guidance_interval), part.params, inputs, start, window, keys,
-                  how.report and functools.partial(_report, how.report,
-                                                   window.done, total))
+    network = step_lib.Sampler(
+        component.module, defaults.process, window.steps.stepper, float(scale),
+        defaults.guidance_interval)
+    report = how.report and functools.partial(_report, how.report, window.done,
+                                              total)
+    drawn = _draw(network, component.params, inputs, start, window, keys, report)
     shape = x[:, at].shape
     x[:, at] = drawn[:, :shape[1] * shape[2]].reshape(shape)
     known[:, at] = True

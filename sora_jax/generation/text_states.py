@@ -27,9 +27,9 @@ def encode(model: pretrained.Model, tokenizer: prompts_lib.Tokenizer,
   defaults = model.defaults
   ids, seg = prompts_lib.encode_rows(tokenizer, prompts, defaults.text_limit,
                                      defaults.text_pad, continues)
-  part = model.text_encoder
+  component = model.text_encoder
   # Through the host: the encoder may lie on other devices.
-  states = multihost.gather(_encode(part.module, part.params,
+  states = multihost.gather(_encode(component.module, component.params,
                                     types.Text(ids=ids, seg=seg)))
   return states.replace(seg=np.ones_like(seg)) if defaults.text_pad else states
 
