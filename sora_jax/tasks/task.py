@@ -23,7 +23,10 @@ if TYPE_CHECKING:
   from sora_jax.formats import pretrained
 
 # The kind of a config -> the module that holds its TASK.
-TASKS = {"vae": "sora_jax.tasks.vae", "dit": "sora_jax.tasks.dit"}
+TASKS = {
+    "vae": "sora_jax.tasks.vae",
+    "dit": "sora_jax.tasks.dit",
+}
 
 
 @dataclasses.dataclass(frozen=True)
