@@ -74,7 +74,7 @@ def test_latents_are_read(stored, conditioning):
 
 def test_latents_of_today_are_the_same_in_new_names(stored, tmp_path):
   old = manifest.open_manifest(stored / "latents")
-  model = pretrained.load(stored / "model", parts=("vae",))
+  model = pretrained.load(stored / "model", components=("vae",))
   dataset.encode(model, stored / "clips", tmp_path / "out")
   new = manifest.open_manifest(tmp_path / "out")
   assert new.info["format"] == old_names.FORMAT
@@ -93,7 +93,7 @@ def test_latents_of_today_are_the_same_in_new_names(stored, tmp_path):
 
 
 def test_what_is_finished_is_found_and_what_was_begun_is_refused(stored, tmp_path):
-  model = pretrained.load(stored / "model", parts=("vae",))
+  model = pretrained.load(stored / "model", components=("vae",))
   clips, out = stored / "clips", stored / "latents"
   assert dataset.encode(model, clips, out)["suffixes"] == 2
   with pytest.raises(ValueError, match="suffixes: 2 there, 1 asked for"):
