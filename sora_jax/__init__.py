@@ -11,6 +11,7 @@ the generation side, and a data worker no more than it needs.
 """
 
 import importlib
+from typing import Any
 
 _NAMES = {"load": ("sora_jax.generation.pipeline", "load"),
           "save_video": ("sora_jax.media.video_io", "write"),
@@ -19,7 +20,7 @@ _NAMES = {"load": ("sora_jax.generation.pipeline", "load"),
 __all__ = list(_NAMES)
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
   if name not in _NAMES:
     raise AttributeError(f"module 'sora_jax' has no attribute '{name}'")
   module, attribute = _NAMES[name]

@@ -69,7 +69,7 @@ def collectives(text: str, slices: Sequence[int]) -> list[Collective]:
     ValueError: a collective in a loop of unknown length.
   """
   computations, entry = parse(text)
-  known = {}
+  known: dict[str, dict] = {}
   found = _total(entry, computations, slices, known)
   return sorted((Collective(kind, network, count, sent)
                  for (kind, network), (count, sent) in found.items()),
@@ -78,7 +78,8 @@ def collectives(text: str, slices: Sequence[int]) -> list[Collective]:
 
 def parse(text: str) -> tuple[dict[str, list[Instruction]], str]:
   """The instructions of each computation, and the name of the entry."""
-  computations, entry, lines = {}, "", []
+  computations: dict[str, list[Instruction]] = {}
+  entry, lines = "", list[Instruction]()
   for line in text.splitlines():
     if match := COMPUTATION.match(line):
       lines = computations[match[2]] = []
@@ -90,32 +91,41 @@ def parse(text: str) -> tuple[dict[str, list[Instruction]], str]:
 
 def size_of(shape: str) -> int:
   """Bytes of the arrays of a shape, a tuple or not."""
-  total = 0
+  total = 0.
   for kind, dims in ARRAY.findall(shape):
-    bits = 8 if kind == "pred" else int(re.search(r"\d+", kind)[0])
+    bits = 8 if kind == "pred" else int(_first(r"(\d+)", kind))
     total += math.prod(int(n) for n in dims.split(",") if n) * bits / 8
   return int(total)
 
 
-def trips(loop: Instruction, computations) -> int | None:
+def trips(loop: Instruction,
+          computations: dict[str, list[Instruction]]) -> int | None:
   """How often a loop runs; None if the text does not say."""
   if match := re.search(r'known_trip_count[^\d]*(\d+)', loop.rest):
     return int(match[1])
-  condition = computations[re.search(r"condition=%?([\w.\-]+)", loop.rest)[1]]
+  condition = computations[_first(r"condition=%?([\w.\-]+)", loop.rest)]
   # jax counts from 0 up to a constant.
   constants = [i for i in condition if i.operation == "constant"
                and i.shape.startswith("s32[]")]
   compared = [i for i in condition if i.operation in ("compare", "fusion")]
   if len(constants) != 1 or len(compared) != 1:
     return None
-  return int(re.match(r"(\d+)", constants[0].rest)[1])
+  return int(_first(r"^(\d+)", constants[0].rest))
+
+
+def _first(pattern: str, text: str) -> str:
+  """The first group of a pattern, which must be in the text."""
+  if not (match := re.search(pattern, text)):
+    raise ValueError(f"the compiler's text has no {pattern}: {text[:200]}")
+  return match[1]
 
 
 def _total(name: str, computations, slices, known) -> dict:
   """(kind, network) -> [count, bytes] of a computation and what it calls."""
   if name in known:
     return known[name]
-  total, shapes = {}, {i.name: i.shape for i in computations[name]}
+  total: dict[tuple[str, bool], tuple[int, float]] = {}
+  shapes = {i.name: i.shape for i in computations[name]}
 
   def add(found, times=1):
     for key, (count, sent) in found.items():
@@ -147,7 +157,7 @@ def _total(name: str, computations, slices, known) -> dict:
 def _called(instruction: Instruction) -> list[str]:
   """The computations that an instruction runs."""
   if instruction.operation == "while":
-    return [re.search(r"body=%?([\w.\-]+)", instruction.rest)[1]]
+    return [_first(r"body=%?([\w.\-]+)", instruction.rest)]
   return [name for found in CALLED.findall(instruction.rest)
           for name in re.findall(r"%([\w.\-]+)", found)]
 
@@ -177,10 +187,10 @@ def _groups(rest: str, partitions: int) -> list[list[int]]:
             for g in re.findall(r"\{([\d,]+)\}", match[1])]
   if match := re.search(r"replica_groups=\[([\d,]+)\]<=\[([\d,]+)\]"
                         r"(?:T\(([\d,]+)\))?", rest):
-    shape, grid, order = ([int(n) for n in g.split(",")] if g else None
+    shape, grid, order = ([int(n) for n in g.split(",")] if g else []
                           for g in match.groups())
     ids = np.arange(math.prod(grid)).reshape(grid)
-    ids = ids if order is None else ids.transpose(order)
+    ids = ids.transpose(order) if order else ids
     return ids.reshape(shape).tolist()
   if match := re.search(r"replica_groups=mesh\[([^\]]*)\][^{]*\{([^}]*)\}",
                         rest):
@@ -195,7 +205,8 @@ def _along_axes(axes, used) -> list[list[int]]:
   An axis is used whole, (name, "", ""), or a part of it, (name, m, k): of the
   axis seen as m x k x rest, the middle.
   """
-  shape, dims = [], []
+  shape: list[int] = []
+  dims: list[int] = []
   for name, size in axes:
     parts = [(int(m), int(k)) for n, m, k in used if n == name and k]
     if parts:

@@ -81,7 +81,7 @@ def devices(topology: str, slices: int = 1) -> list:
                      f"{str(e).splitlines()[0]}") from e
 
 
-def compile_for(lowered, slices: list[int]) -> Compiled:
+def compile_for(lowered: jax.stages.Lowered, slices: list[int]) -> Compiled:
   """Compiles a lowered program.
 
   Args:

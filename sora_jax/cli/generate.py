@@ -18,8 +18,9 @@ from sora_jax.cli import sampling
 from sora_jax.generation import pipeline
 from sora_jax.generation import requests
 
-KEYS = {"prompt": str, "seed": int, "size": str, "frames": int,
-        "fps": (int, float)}
+KEYS: dict[str, type | tuple[type, ...]] = {
+    "prompt": str, "seed": int, "size": str, "frames": int,
+    "fps": (int, float)}
 
 
 def run(argv: list[str]) -> int:

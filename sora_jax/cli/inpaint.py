@@ -1,5 +1,7 @@
 """`sora-jax inpaint VIDEO --region=x,y,w,h[,t0,t1]`: a region drawn anew."""
 
+from typing import Any
+
 from absl import flags
 
 from sora_jax.cli import drawing
@@ -18,7 +20,8 @@ def run(argv: list[str]) -> int:
   model = sampling.load(f)
   video, fps = sampling.read(path, f, model)
   request = model.requests.inpaint(video, region, f.prompt, size, fps)
-  x, y, w, h, t0, t1 = request.canvas.region
+  canvas: Any = request.canvas
+  x, y, w, h, t0, t1 = canvas.region
   print(f"drawing {w}x{h} at {x},{y}, frames {t0} to {t1 - 1}")
   drawing.make(f, argv, model, request)
   return 0

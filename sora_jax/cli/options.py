@@ -1,5 +1,6 @@
 """The flags of a verb, which `--help` lists."""
 
+from collections.abc import Sequence
 import re
 import textwrap
 
@@ -28,7 +29,8 @@ class Flags(flags.FlagValues):
   that has the old name of a flag raises ValueError with the new name.
   """
 
-  def __call__(self, argv, known_only=False):
+  def __call__(self, argv: Sequence[str],
+               known_only: bool = False) -> list[str]:
     if asked(argv):
       raise Help("\n".join(_lines(self[name]) for name in self))
     for arg in argv:
@@ -48,7 +50,7 @@ class Flags(flags.FlagValues):
       raise ValueError(f"'{rest[0]}' is no flag: write --NAME=VALUE")
 
 
-def asked(argv: list[str]) -> bool:
+def asked(argv: Sequence[str]) -> bool:
   """Whether a command line asks for help."""
   return bool(HELP & set(argv))
 

@@ -155,4 +155,5 @@ def sample_times(cfg: Process, key: jax.Array, seg: types.Array,
   tokens = jnp.sum(seg[:, :, None] == jnp.arange(columns), axis=1)
   level = jnp.exp(cfg.known_mean + cfg.known_std * gauss[:, 0])
   known = jnp.where(choice[:, 0] < cfg.known_clean, 0, jnp.minimum(level, 1))
-  return shift(t, shift_value(cfg, tokens)).at[:, 0].set(known)
+  t = jnp.asarray(shift(t, shift_value(cfg, tokens)))
+  return t.at[:, 0].set(known)

@@ -8,6 +8,8 @@ Each turns scheduler_config.json into a stepper and the grid that it takes:
 A setting that is not honoured is refused by its name; none is ignored.
 """
 
+from typing import Any
+
 import numpy as np
 
 from sora_jax.diffusion import flow
@@ -18,7 +20,7 @@ from sora_jax.diffusion.steppers import unipc
 TRAIN_STEPS = 1000  # that the reference divides time into
 # Of each class: what its keys are where a file is silent; then those of which
 # one value alone is supported.
-SILENT = {
+SILENT: dict[str, dict[str, Any]] = {
     "FlowMatchEulerDiscreteScheduler": {"shift": 1.0},
     "UniPCMultistepScheduler": {
         "flow_shift": 1.0, "solver_order": 2, "disable_corrector": [],
@@ -26,7 +28,7 @@ SILENT = {
 BOTH = {"num_train_timesteps": TRAIN_STEPS, "use_dynamic_shifting": False,
         "shift_terminal": None, "use_karras_sigmas": False,
         "use_exponential_sigmas": False, "use_beta_sigmas": False}
-FIXED = {
+FIXED: dict[str, dict[str, Any]] = {
     "FlowMatchEulerDiscreteScheduler": BOTH | {
         "invert_sigmas": False, "stochastic_sampling": False},
     "UniPCMultistepScheduler": BOTH | {
@@ -101,7 +103,8 @@ def euler_sigmas(cfg: dict, steps: int) -> np.ndarray:
   """
   ends = flow.shift(np.array([1, 1 / TRAIN_STEPS], np.float32),
                     np.float32(cfg["shift"])).astype(np.float64)
-  return flow.shift(np.linspace(*ends, steps), cfg["shift"]).astype(np.float32)
+  return flow.shift(np.linspace(ends[0], ends[1], steps),
+                    cfg["shift"]).astype(np.float32)
 
 
 def unipc_sigmas(cfg: dict, steps: int) -> tuple[np.ndarray, np.ndarray]:

@@ -36,12 +36,12 @@ class Batches:
     stride = vae_lib.stride(self.model.vae.module)
     sizes = [sizes_lib.padded_size(v.shape[:3], stride, self.model.patch)
              for v in videos]
-    members = {}
+    members: dict[tuple[int, int], list[int]] = {}
     for i, (_, h, w) in enumerate(sizes):
       shape = min((s for s in self.shapes if s[0] >= h and s[1] >= w),
                   key=lambda s: s[0] * s[1])
       members.setdefault(shape, []).append(i)
-    found = {}
+    found: dict[int, np.ndarray] = {}
     for shape, indices in members.items():
       indices.sort(key=lambda i: sizes[i][0])
       for at in range(0, len(indices), self.rows):

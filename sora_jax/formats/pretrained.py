@@ -118,9 +118,9 @@ def load(folder: str, dtype: Any = jnp.float32, mesh: Any = None,
   classes, dtype = _classes(index_file, index), jnp.dtype(dtype).type
   mesh = mesh or mesh_lib.make_mesh(devices=jax.local_devices()[:1])
   digest = weight_files.verify(folder, components)
-  found = {name: _component(folder, name, networks.NETWORKS[classes[name]],
-                            dtype, mesh)
-           for name in components if name in classes}
+  found: dict[str, Any] = {
+      name: _component(folder, name, networks.NETWORKS[classes[name]], dtype,
+                       mesh) for name in components if name in classes}
   config = files.read_json(os.path.join(folder, "vae", "config.json"))
   found |= {f"latent_{name}": _statistics(folder, config, f"latents_{name}")
             for name in ("mean", "std")}
@@ -165,7 +165,7 @@ def _statistics(folder: str, config: dict, key: str) -> np.ndarray:
   """latents_mean or latents_std [C] of a VAE's config."""
   try:
     with np.errstate(over="ignore"):  # to infinity
-      value = np.asarray(config.get(key, ()), np.float32)
+      value: np.ndarray = np.asarray(config.get(key, ()), np.float32)
   except (TypeError, ValueError):  # a text, or lists of several lengths
     value = np.zeros(())
   if value.shape != (config.get("z_dim"),):
@@ -180,7 +180,7 @@ def _statistics(folder: str, config: dict, key: str) -> np.ndarray:
 
 
 def _component(folder: str, name: str, network: networks.Network, dtype,
-          mesh) -> Component:
+               mesh) -> Component:
   """Reads a network, tensor by tensor, into its shards."""
   file = os.path.join(folder, name, "config.json")
   config = files.read_json(file)
@@ -207,10 +207,10 @@ def _place(tensors, mapping: weight_mapping.WeightMapping, rules, dtype, mesh):
                  for path, entry in mapping.items()})
   placed = traverse_util.flatten_dict(
       mesh_lib.shardings(mesh, mesh_lib.param_specs(shapes, rules)), sep="/")
-  return tree({path: mesh_lib.assemble(
-      entry.shape, placed[path],
-      lambda index, path=path, entry=entry: weight_mapping.read(
-          tensors, entry, index, kinds[path]))
+  reader = lambda path, entry: lambda index: weight_mapping.read(
+      tensors, entry, index, kinds[path])
+  return tree({path: mesh_lib.assemble(entry.shape, placed[path],
+                                       reader(path, entry))
                for path, entry in mapping.items()})
 
 

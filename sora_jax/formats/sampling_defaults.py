@@ -6,6 +6,7 @@ of the reference pipeline and of the cards of the open Wan models.
 """
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -77,7 +78,7 @@ def read(scheduler: dict, expand_timesteps: bool) -> SamplingDefaults:
     ValueError: a scheduler that is not supported, or a key that is missing.
   """
   if ours := scheduler.get("sora_jax"):
-    found = OURS | ours
+    found: dict[str, Any] = OURS | ours
     process = flow.Process(**found["process"])
   else:
     found = WAN | WAN_SHAPE[expand_timesteps]

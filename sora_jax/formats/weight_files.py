@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import hashlib
 import os
+from typing import Any
 
 import numpy as np
 import safetensors
@@ -113,17 +114,19 @@ def _opened(path: str):
     raise ValueError(f"{path} cannot be read: {e}") from e
 
 
-def write_weights(folder: str, stem: str, tensors: dict, dtype) -> None:
+def write_weights(folder: str, stem: str, tensors: dict,
+                  dtype: Any) -> None:
   """Weights in shards of at most SHARD_BYTES, with an index if several."""
   tensors = {k: np.ascontiguousarray(v, dtype) for k, v in tensors.items()}
-  shards, size = [{}], 0
+  shards: list[dict[str, np.ndarray]] = [{}]
+  size = 0
   for key, value in tensors.items():
     if size + value.nbytes > SHARD_BYTES and shards[-1]:
       shards.append({})
       size = 0
     shards[-1][key] = value
     size += value.nbytes
-  weight_map = {}
+  weight_map: dict[str, str] = {}
   for i, shard in enumerate(shards):
     name = f"{stem}.safetensors"
     if len(shards) > 1:

@@ -59,7 +59,7 @@ class Canvas:
   @property
   def whole(self) -> np.ndarray:
     """[t] bool: the latents of which every token is known."""
-    return self.known.all((1, 2))
+    return np.asarray(self.known.all((1, 2)))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -86,7 +86,7 @@ class Crossfade:
 
 
 def blank(grid: tuple[int, int, int], patch: sizes.Patch, channels: int,
-          **fields) -> Canvas:
+          **fields: Any) -> Canvas:
   """A canvas of `grid` tokens on which nothing is known."""
   t, h, w = grid
   z = np.zeros((t, h * patch[1], w * patch[2], channels), np.float32)
@@ -94,7 +94,7 @@ def blank(grid: tuple[int, int, int], patch: sizes.Patch, channels: int,
 
 
 def of_parts(parts: list[np.ndarray | int], patch: sizes.Patch,
-             **fields) -> Canvas:
+             **fields: Any) -> Canvas:
   """A canvas of latents in a row: known ones, or a number of unknown ones."""
   shape = next(p.shape[1:] for p in parts if not isinstance(p, int))
   full = [np.zeros((p, *shape), np.float32) if isinstance(p, int) else p

@@ -93,7 +93,7 @@ class Pipeline:
       seeds: of each, by default 0, 1, 2 ..
       **how: of sampler.Sampling.
     """
-    canvas = self.requests.generate("", size, frames, fps).canvas
+    canvas: Any = self.requests.generate("", size, frames, fps).canvas
     made = self.draw_batch([canvas] * len(prompts), prompts, seeds, **how)
     return np.stack([result.video() for result in made])
 
@@ -108,11 +108,12 @@ class Pipeline:
       seed: of the noise.
       **how: of sampler.Sampling.
     """
-    if isinstance(canvas, canvas_lib.Canvas):
-      return self.draw_batch([canvas], [prompt], [seed], **how)[0]
     prompts = (prompt, prompt) if isinstance(prompt, str) else prompt
-    first, second = (self.draw(c, p, seed, **how) for c, p in zip(
-        (canvas.first, canvas.second), prompts))
+    one = lambda canvas, prompt: self.draw_batch([canvas], [prompt], [seed],
+                                                 **how)[0]
+    if isinstance(canvas, canvas_lib.Canvas):
+      return one(canvas, prompts[0])
+    first, second = map(one, (canvas.first, canvas.second), prompts)
     return result_lib.CrossfadeResult(first, second, canvas)
 
   def draw_batch(self, canvases: Sequence[canvas_lib.Canvas],

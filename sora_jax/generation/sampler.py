@@ -108,9 +108,10 @@ def sample(model: pretrained.Model, tokenizer: prompts_lib.Tokenizer,
     at = window.latents
     given, start = _begin(x[:, at], known[:, at], eps[:, at],
                           window.steps.start, _keyframes(canvases, at))
+    text, null = states(windows_lib.continues(first, at))
     inputs = step_lib.Inputs(
-        jnp.asarray(windows_lib.positions(first, at, defaults.f_ref)),
-        *states(windows_lib.continues(first, at)), given)
+        jnp.asarray(windows_lib.positions(first, at, defaults.f_ref)), text,
+        null, given)
     network = step_lib.Sampler(
         component.module, defaults.process, window.steps.stepper, float(scale),
         defaults.guidance_interval)

@@ -80,10 +80,10 @@ class Step:
 def sample_step(sampler: Sampler, params: Any, inputs: Inputs, carry: Any,
                 step: Step) -> Any:
   """The carry of the stepper, one step nearer to data."""
-  denoise = guidance_lib.guided(
-      *(_denoiser(sampler, params, inputs, states, carry.x.shape, step.offset)
-        for states in (inputs.text, inputs.null)),
-      sampler.guidance, sampler.interval)
+  cond, null = (
+      _denoiser(sampler, params, inputs, states, carry.x.shape, step.offset)
+      for states in (inputs.text, inputs.null))
+  denoise = guidance_lib.guided(cond, null, sampler.guidance, sampler.interval)
   noise = None
   if sampler.stepper.draws_noise:
     keys = jax.vmap(jax.random.fold_in, (0, None))(step.keys, step.index)

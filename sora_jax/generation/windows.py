@@ -60,7 +60,8 @@ def _run(low: int, high: int, before: int, after: int,
 
   `before` and `after` are the latents beside it that may be seen.
   """
-  overlap, at, found = most // 3, low, []
+  overlap, at = most // 3, low
+  found: list[np.ndarray] = []
   while True:
     a, b = min(before, overlap), min(after, overlap)
     room = most - (high - at)

@@ -40,10 +40,11 @@ def load(name: str) -> config_dict.ConfigDict:
   try:
     cfg = config_flags.config_flags.ConfigFileFlagParser("config").parse(path)
   except Exception as e:  # whatever a file of the user's raises
+    error: BaseException = e
     if isinstance(e, (TypeError, ValueError)):
-      e = e.__context__ or e  # these are raised anew, with their traceback
-    kind = "" if isinstance(e, ValueError) else f"{type(e).__name__}: "
-    raise ValueError(f"{file}: {kind}{e}") from e
+      error = e.__context__ or e  # these are raised anew, with their traceback
+    kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+    raise ValueError(f"{file}: {kind}{error}") from error
   if not isinstance(cfg, config_dict.ConfigDict):
     raise ValueError(f"{file}: get_config gives {type(cfg).__name__}, it must "
                      "give a ConfigDict")

@@ -34,6 +34,7 @@ def plan(cfg: Any, manifest: manifest_lib.Manifest) -> plan_lib.TokenPlan:
 def recipe(run: task.Run) -> task.Recipe:
   """Trains the transformer; previews are videos of the config's prompts."""
   cfg, manifest = run.cfg, run.manifest
+  plan: Any = run.plan  # a TokenPlan
   vae = _vae_of_latents(run)
   network = build.dit_of(cfg, vae.vae.module.z)
   if list(network.patch) != list(manifest.info["patch"]):
@@ -42,7 +43,7 @@ def recipe(run: task.Run) -> task.Recipe:
                      f"{list(network.patch)}: encode it anew")
   prompts = (prompts_lib.trained(cfg, manifest, run.mesh)
              if "text_encoder" in cfg
-             else prompts_lib.frozen(cfg, run.mesh, run.plan.tokenizer))
+             else prompts_lib.frozen(cfg, run.mesh, plan.tokenizer))
 
   def params_of_init_from():
     return {"transformer": build.pretrained_params(

@@ -1,5 +1,6 @@
 """The programs of the transformer, for chips that are not there."""
 
+import dataclasses
 import functools
 import math
 from typing import Any
@@ -47,7 +48,7 @@ def training_steps(request: programs.Request, mesh: Any) -> programs.Compilable:
     text = cfg.data.text_length
     batch = types.batch_spec(rows, length, network.patch_channels, text)
     if not encoder:
-      batch = batch.replace(text=types.TextStates(
+      batch = dataclasses.replace(batch, text=types.TextStates(
           jax.ShapeDtypeStruct((rows, text, network.text_width), np.float32),
           batch.text.seg))
     found.append(programs.Program(

@@ -106,7 +106,7 @@ def along_context(spec: jax.ShapeDtypeStruct, mesh: Any,
     raise ValueError(
         f"{spec.shape[axis]:,} of {tuple(spec.shape)} do not divide over "
         f"context = {mesh.shape['context']}: give another --mesh")
-  place = [None] * len(spec.shape)
+  place: list[str | None] = [None] * len(spec.shape)
   place[axis] = "context"
   return jax.ShapeDtypeStruct(
       spec.shape, spec.dtype, sharding=mesh_lib.placed(mesh, *place))

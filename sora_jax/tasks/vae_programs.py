@@ -62,9 +62,10 @@ def decoder(request: programs.Request, mesh: Any) -> programs.Compilable:
   count = lambda frames, lanes: programs.on_one_chip(
       mesh, flops_lib.decode_flops)(module, (frames, *size[1:]), lanes)
   area = size[1] * size[2]
-  works = [flops_lib.Work(*(count(1, k) for k in LANES), 0), flops_lib.Work(
-      *(count(frames_lib.frame_count(5, st), k)
-        - count(frames_lib.frame_count(4, st), k) for k in LANES), 0)]
+  first = [count(1, k) for k in LANES]
+  later = [count(frames_lib.frame_count(5, st), k)
+           - count(frames_lib.frame_count(4, st), k) for k in LANES]
+  works = [flops_lib.Work(flops, padded, 0) for flops, padded in (first, later)]
   found = [
       programs.Program(
           f"{_name(request)}: {frames} of them", frames * area, work,

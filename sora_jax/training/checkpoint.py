@@ -105,9 +105,10 @@ class Checkpoints:
     # A listing of a bucket may be old: the first one's counts.
     steps = json.loads(multihost.exchange(json.dumps(
         sorted(reader.all_steps(), reverse=True)))[0])
-    damaged = []
+    damaged: list[tuple[int, str]] = []
     for step in steps:
-      state, meta, fault = None, None, ""
+      meta: dict = {}
+      fault = ""
       try:
         meta = _meta(reader, step)
       except Exception as e:  # pylint: disable=broad-except
@@ -135,7 +136,8 @@ class Checkpoints:
       raise ValueError(f"step {step} in {self.folder}: {mismatch}")
     old = leaves.keys() != meta["leaves"].keys()
     stored = _with_old_names if old else lambda tree: tree
-    items, fault = None, ""
+    items: Any = None
+    fault = ""
     try:
       items = reader.restore(step, args=ocp.args.Composite(
           state=ocp.args.StandardRestore(stored(_without_ema(abstract))),

@@ -12,15 +12,17 @@ change of one element always shows. Of several processes each sums what it holds
 
 import json
 import math
+from typing import Any
 
 import jax
 import numpy as np
 
 from sora_jax import mesh as mesh_lib
+from sora_jax import types
 from sora_jax.mesh import multihost
 
 
-def describe(tree) -> dict[str, str]:
+def describe(tree: types.PyTree) -> dict[str, str]:
   """'dtype shape digest' of every leaf, by its path."""
   leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
   parts = map(json.loads, multihost.exchange(
@@ -58,9 +60,9 @@ def differences(a: dict[str, str], b: dict[str, str]) -> list[str]:
   return [name for name, leaf in a.items() if b.get(name) != leaf]
 
 
-def skeleton(leaves: dict[str, str], root: str, sharding) -> dict:
+def skeleton(leaves: dict[str, str], root: str, sharding: Any) -> dict:
   """The tree of dicts below `root` as ShapeDtypeStructs, from `describe`."""
-  tree = {}
+  tree: dict[str, Any] = {}
   for path, leaf in leaves.items():
     top, *names = path.split("/")
     if top != root:

@@ -14,6 +14,7 @@ import os
 import pathlib
 import sys
 import time
+from typing import Any, TextIO
 
 from sora_jax import files
 from sora_jax.mesh import multihost
@@ -39,8 +40,8 @@ def cut_back(path: pathlib.Path, step: int) -> None:
 class MetricsWriter:
   """Writes the metrics of a run; made by `open_writer`."""
 
-  lines: object
-  board: object | None
+  lines: TextIO
+  board: Any = None
 
   def write(self, step: int, metrics: dict[str, float],
             timing: dict[str, float]) -> None:

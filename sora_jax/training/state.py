@@ -61,7 +61,7 @@ class Program:
 
   abstract: TrainState
   create: Callable[[], TrainState]
-  step: Callable[..., tuple[TrainState, dict[str, jax.Array]]]
+  step: jax.stages.Wrapped
 
 
 def program(objective: shared.Objective, init: Callable[[jax.Array], dict],

@@ -1,6 +1,6 @@
 """What steppers share: the ends of steps, and the plainest carry."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -26,6 +26,6 @@ def ends(times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
   return t, s
 
 
-def float32(coefficients):
+def float32(coefficients: Any) -> Any:
   """The same tuple with all numbers as float32."""
   return type(coefficients)(*(np.asarray(x, np.float32) for x in coefficients))

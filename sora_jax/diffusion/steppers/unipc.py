@@ -131,9 +131,9 @@ def _weights(sigmas: np.ndarray, lambdas: np.ndarray, k: int, order: int,
   b, ratio = -np.expm1(-h), sigmas[k + 1] / sigmas[k]
   r = (lambdas[k - 1] - lambdas[k]) / h if order == 2 else 1
   if not corrects:
-    old, new = (1 / 2 if order == 2 else 0), 0
+    old, new = (1 / 2 if order == 2 else 0.), 0.
   elif order == 1:
-    old, new = 0, 1 / 2
+    old, new = 0., 1 / 2
   else:
     # The integrals of 1 and lambda against e^lambda over the step, over B.
     first = 1 / b - 1 / h

@@ -7,6 +7,7 @@ extending and connecting are learned as masks.
 """
 
 from collections.abc import Callable
+import dataclasses
 from typing import Any
 
 import jax
@@ -74,7 +75,7 @@ def loss(denoise: Callable, encode: Callable, cfg: flow.Process, columns: int,
                           mesh_lib.TOKENS, None)
   x_t, targets = flow.corrupt(keys["noise"], x0, t)
   text = encode(params.get("text_encoder"), batch.text)
-  out = denoise(params["transformer"], tokens.replace(x=x_t), time, text)
+  out = denoise(params["transformer"], dataclasses.replace(tokens, x=x_t), time, text)
   out = out.astype(jnp.float32)
   x0_hat = flow.convert(cfg.prediction, out, x_t, t, cfg.t_min)["x0"]
   values = flow.loss(cfg, x0_hat, targets["x0"], t)  # [B, L]
