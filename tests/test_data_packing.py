@@ -16,6 +16,7 @@ from sora_jax.data.loading import plan as plan_lib
 from sora_jax.data.loading import shuffle
 from sora_jax.data.loading import statistics
 from sora_jax.data.loading import suggest_buckets
+from sora_jax.data.loading import token_config
 from sora_jax.data.prepare import prepare
 from sora_jax.data.sources import world
 from sora_jax.data.store import latents
@@ -26,7 +27,7 @@ from sora_jax.geometry import sizes as sizes_lib
 from sora_jax.models.vae import vae
 
 STRIDE, PATCH = (4, 16, 16), (1, 2, 2)
-LONG = plan_lib.TokenConfig(
+LONG = token_config.TokenConfig(
     shapes=((64, 65_536), (32, 131_072), (16, 262_144)), text_length=4096,
     text_limit=256, max_segments=64, f_ref=24., shards=16)
 

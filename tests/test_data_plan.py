@@ -57,10 +57,10 @@ RESUMED = """
 import hashlib, sys
 import jax
 import numpy as np
-from sora_jax.data.loading import pipeline, plan
+from sora_jax.data.loading import pipeline, plan, token_config
 from sora_jax.data.store import manifest as store
 manifest = store.open_manifest(sys.argv[1])
-made = plan.token_plan(manifest, plan.TokenConfig(
+made = plan.token_plan(manifest, token_config.TokenConfig(
     shapes=((8, 64), (4, 128)), text_length=160, chunk=4000))
 streams = [pipeline.batches(made, int(sys.argv[2]), (i, 4), 1) for i in range(4)]
 for got in list(zip(*streams, range(3)))[:3]:

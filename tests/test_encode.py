@@ -11,6 +11,7 @@ import pytest
 from sora_jax.data.loading import conditioning
 from sora_jax.data.loading import placement
 from sora_jax.data.loading import plan
+from sora_jax.data.loading import token_config
 from sora_jax.data.prepare import prepare
 from sora_jax.data.sources import world
 from sora_jax.data.store import latents
@@ -102,7 +103,7 @@ def test_without_regions_no_example_is_around_one(data, model, tmp_path):
   found = manifest_lib.open_manifest(tmp_path / "out")
   assert (found.entries["region"] == -1).all()
   assert latents.decode(found.record(0)).masked is None
-  drawn = plan.token_plan(found, plan.TokenConfig(
+  drawn = plan.token_plan(found, token_config.TokenConfig(
       shapes=((1, 64),))).chunk(0).examples.conditioning
   assert conditioning.REGION not in drawn and conditioning.HEAD in drawn
 
@@ -111,7 +112,7 @@ def test_a_region_that_the_manifest_does_not_name_is_counted(encoded):
   rows = np.array(encoded.entries)
   rows["region"][:, 0] += 1
   other = plan.token_plan(dataclasses.replace(encoded, entries=rows),
-                          plan.TokenConfig(shapes=((1, 64),)))
+                          token_config.TokenConfig(shapes=((1, 64),)))
   other.batch(0)
   assert other.events["unreadable"] > 0
 
@@ -136,7 +137,7 @@ def test_latents_of_an_older_version_are_one_line(encoded):
   old = dataclasses.replace(encoded, entries=rfn.repack_fields(
       np.asarray(encoded.entries)[names]))
   with pytest.raises(ValueError, match="older version: run sora-jax encode"):
-    plan.token_plan(old, plan.TokenConfig(shapes=((1, 64),)))
+    plan.token_plan(old, token_config.TokenConfig(shapes=((1, 64),)))
 
 
 def test_regions_leave_something_outside():

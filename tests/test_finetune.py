@@ -16,6 +16,7 @@ from sora_jax import main
 from sora_jax import mesh
 from sora_jax import types
 from sora_jax.data.loading import plan as plan_lib
+from sora_jax.data.loading import token_config
 from sora_jax.data.store import manifest
 from sora_jax.formats import dit_mapping
 from sora_jax.formats import networks
@@ -134,7 +135,7 @@ def prompts_are_padded_as_in_the_reference(folder, latents):
   cfg.init_from = str(folder)
   text = prompts.frozen(cfg, mesh.make_mesh(devices=jax.devices()[:1]),
                         prompts.open_tokenizer(cfg))
-  plan = plan_lib.token_plan(manifest.open_manifest(latents), plan_lib.TokenConfig(
+  plan = plan_lib.token_plan(manifest.open_manifest(latents), token_config.TokenConfig(
       shapes=((2, 64),), text_length=64, text_limit=32, text_pad=True,
       max_segments=2, dropout=0.5), text.tokenizer)
   counts = []

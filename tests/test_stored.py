@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from sora_jax.data.loading import plan as plan_lib
+from sora_jax.data.loading import token_config
 from sora_jax.data.pixels import buckets
 from sora_jax.data.store import latents
 from sora_jax.data.store import manifest
@@ -19,7 +20,7 @@ from sora_jax.encoding import dataset
 from sora_jax.formats import pretrained
 
 STORED = pathlib.Path(__file__).parent / "stored" / "stored.tar.xz"
-CONFIG = plan_lib.TokenConfig(shapes=((4, 24), (2, 48)), text_length=120,
+CONFIG = token_config.TokenConfig(shapes=((4, 24), (2, 48)), text_length=120,
                               chunk=500)
 # What the version that stored them printed.
 MODEL = "c9f339a153e64094d08f5a6da4817a761be6930277251480b8f017399293e53b"

@@ -5,6 +5,7 @@ import numpy as np
 
 from sora_jax.data.loading import placement
 from sora_jax.data.loading import plan as plan_lib
+from sora_jax.data.loading import token_config
 from sora_jax.data.pixels import buckets
 from sora_jax.data.prepare import prepare
 from sora_jax.data.sources import world
@@ -16,7 +17,7 @@ from sora_jax.geometry import sizes as sizes_lib
 from sora_jax.text import tokenizer
 
 BUCKETS = ((1, 24, 24, 8, 0.25), (5, 24, 24, 4, 0.5), (9, 16, 24, 4, 0.25))
-CONFIG = plan_lib.TokenConfig(shapes=((8, 64), (4, 128)), text_length=160,
+CONFIG = token_config.TokenConfig(shapes=((8, 64), (4, 128)), text_length=160,
                               chunk=4000)
 C = 2  # latent channels: one holds the clip, one what it is
 

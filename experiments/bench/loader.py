@@ -23,6 +23,7 @@ import numpy as np
 from sora_jax import main as program
 from sora_jax.data.loading import pipeline
 from sora_jax.data.loading import plan as plan_lib
+from sora_jax.data.loading import token_config
 from sora_jax.data.pixels import buckets
 from sora_jax.data.store import latents
 from sora_jax.data.store import manifest as manifest_lib
@@ -105,7 +106,7 @@ def main():
     config = buckets.PixelConfig(buckets=BUCKETS, candidates=4)
     packed = plan_lib.token_plan(
         synthetic_latents(data, os.path.join(folder, "latents")),
-        plan_lib.TokenConfig())
+        token_config.TokenConfig())
     for threads in (0, 1, 2):
       plan = buckets.pixel_plan(manifest, config)
       clips, steps, own = rate(plan, threads, flags.seconds,

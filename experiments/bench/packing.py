@@ -33,6 +33,7 @@ from sora_jax import files
 from sora_jax.data.loading import estimate
 from sora_jax.data.loading import plan as plan_lib
 from sora_jax.data.loading import statistics as statistics_lib
+from sora_jax.data.loading import token_config
 from sora_jax.data.store import latents
 from sora_jax.data.store import manifest
 from sora_jax.geometry import sizes as sizes_lib
@@ -42,7 +43,7 @@ from sora_jax.models import flops
 STRIDE, PATCH, SHARDS = (4, 16, 16), (1, 2, 2), 16
 SHAPES = ((64, 65_536), (32, 131_072), (16, 262_144))
 STEP, LONGEST = 64 * 65_536, 262_144
-CONFIG = plan_lib.TokenConfig(
+CONFIG = token_config.TokenConfig(
     shapes=SHAPES, text_length=4096, text_limit=256, max_segments=64, f_ref=24.,
     shards=SHARDS)
 DIT = dit_lib.DiT(layers=24, heads=16, head_size=128, ffn=8192,

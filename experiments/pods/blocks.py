@@ -19,6 +19,7 @@ import numpy as np
 from sora_jax.data.loading import estimate
 from sora_jax.data.loading import plan as plan_lib
 from sora_jax.data.loading import statistics
+from sora_jax.data.loading import token_config
 from sora_jax.geometry import sizes
 from sora_jax.models.attention import splash
 
@@ -34,7 +35,7 @@ def rows_of(clips: int, even: bool, length: int, count: int):
   """(segments [R, L] of up to `count` planned rows, tokens of their clips)."""
   data = estimate.manifest(mixture.manifest(clips, even), sizes.ResizePolicy(length),
                           STRIDE, PATCH)
-  plan = plan_lib.token_plan(data, plan_lib.TokenConfig(
+  plan = plan_lib.token_plan(data, token_config.TokenConfig(
       shapes=((8, length),), text_length=4096, text_limit=256, max_segments=64,
       f_ref=24.))
   segs, lengths = [], []

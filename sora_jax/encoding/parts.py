@@ -35,7 +35,7 @@ class Parts:
   clip: decode_batches.DecodedClip
   starts: Sequence[int]
   frames: Sequence[int]
-  region: tuple[int, ...] | None
+  region: frames_lib.Region | None
   videos: Sequence[np.ndarray]
 
   def record(self, z: Sequence[np.ndarray]) -> latents.Record:
@@ -71,7 +71,7 @@ def of_clip(clip: decode_batches.DecodedClip, seed: int, extras: latents.Extras,
 
 def choose(seed: int, key: str, frames: int, grid: tuple[int, int, int],
            extras: latents.Extras
-           ) -> tuple[list[int], list[int], tuple[int, ...] | None]:
+           ) -> tuple[list[int], list[int], frames_lib.Region | None]:
   """What is stored of a clip besides the whole.
 
   Args:

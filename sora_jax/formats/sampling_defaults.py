@@ -87,9 +87,10 @@ def read(scheduler: dict, expand_timesteps: bool) -> SamplingDefaults:
   names = [field.name for field in dataclasses.fields(SamplingDefaults)]
   if missing := [name for name in names if name not in found]:
     raise ValueError(f"key sora_jax.{missing[0]} is missing")
-  return SamplingDefaults(**{
+  values: dict[str, Any] = {
       name: tuple(found[name]) if isinstance(found[name], list) else found[name]
-      for name in names})
+      for name in names}
+  return SamplingDefaults(**values)
 
 
 def steps(defaults: SamplingDefaults, scheduler: dict, tokens: int,

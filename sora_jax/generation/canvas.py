@@ -8,6 +8,7 @@ extending, looping, connecting and in-filling are masks, not code paths
 """
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from sora_jax import mesh as mesh_lib
 from sora_jax.data.loading import plan as plan_lib
+from sora_jax.data.loading import token_config
 from sora_jax.data.store import manifest as manifest_lib
 from sora_jax.diffusion import flow
 from sora_jax.formats import find
@@ -27,7 +28,7 @@ from sora_jax.training.objectives import dit as objective_lib
 def plan(cfg: Any, manifest: manifest_lib.Manifest) -> plan_lib.TokenPlan:
   """Packed batches of cached latents."""
   return plan_lib.token_plan(
-      manifest, plan_lib.TokenConfig(seed=cfg.seed, **config.section(cfg.data)),
+      manifest, token_config.TokenConfig(seed=cfg.seed, **config.section(cfg.data)),
       prompts_lib.open_tokenizer(cfg))
 
 

@@ -6,6 +6,7 @@ from sora_jax.data.loading import estimate
 from sora_jax.data.loading import plan as plan_lib
 from sora_jax.data.loading import statistics
 from sora_jax.data.loading import suggest_buckets
+from sora_jax.data.loading import token_config
 from sora_jax.data.store import manifest as manifest_lib
 from sora_jax.geometry import sizes as sizes_lib
 from sora_jax.tasks import config
@@ -55,7 +56,7 @@ def plan_report(cfg: Any, manifest: manifest_lib.Manifest,
   elif options.tokens:
     data["shapes"] = suggest_buckets.shapes(
         statistics.lengths(manifest), options.tokens, data["shards"])
-  plan = plan_lib.token_plan(manifest, plan_lib.TokenConfig(
+  plan = plan_lib.token_plan(manifest, token_config.TokenConfig(
       seed=cfg.seed, **data))
   return statistics.report(plan) | {
       "resized": lost or manifest.info.get("resized")}

@@ -2,35 +2,26 @@
 
 from collections.abc import Sequence
 import functools
-from typing import Protocol
 
 import numpy as np
 
 from sora_jax import types
 from sora_jax.data.loading import clips as clips_lib
 from sora_jax.data.loading import conditioning
+from sora_jax.data.loading import token_config
 from sora_jax.geometry import frames as frames_lib
 from sora_jax.geometry import patches
 from sora_jax.geometry import sizes
 
 
-class Config(Protocol):
-  """The part of plan.TokenConfig that decides how rows look."""
-
-  text_length: int
-  text_limit: int
-  text_pad: bool
-  f_ref: float
-
-
-def batch(load: clips_lib.Loader, cfg: Config, clips: np.ndarray,
-          examples: conditioning.Examples, members: Sequence[np.ndarray],
-          length: int) -> types.Batch:
+def batch(load: clips_lib.Loader, cfg: token_config.TokenConfig,
+          clips: np.ndarray, examples: conditioning.Examples,
+          members: Sequence[np.ndarray], length: int) -> types.Batch:
   """Packed rows.
 
   Args:
     load: the loader.
-    cfg: a plan.TokenConfig.
+    cfg: the config.
     clips: manifest index of each example.
     examples: of an epoch chunk.
     members: the examples of each row.

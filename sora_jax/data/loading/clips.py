@@ -5,24 +5,16 @@ import dataclasses
 import functools
 import logging
 import threading
-from typing import Protocol
 
 import numpy as np
 
 from sora_jax.data.loading import lru_cache
+from sora_jax.data.loading import token_config
 from sora_jax.data.store import latents
 from sora_jax.data.store import manifest as manifest_lib
 from sora_jax.geometry import patches
 from sora_jax.text import prompts
 from sora_jax.text import tokenizer as tokenizer_lib
-
-
-class Config(Protocol):
-  """The part of plan.TokenConfig that decides how clips are read."""
-
-  text_limit: int
-  text_pad: bool
-  cache_bytes: int
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -73,10 +65,10 @@ class Clip:
   prompts: tuple[tuple[np.ndarray, ...], ...]
 
 
-def loader(manifest: manifest_lib.Manifest, cfg: Config,
+def loader(manifest: manifest_lib.Manifest, cfg: token_config.TokenConfig,
            events: collections.Counter,
            tokenizer: prompts.Tokenizer | None = None) -> Loader:
-  """A loader for a plan.TokenConfig, which counts what goes wrong in `events`.
+  """A loader for a config, which counts what goes wrong in `events`.
 
   `tokenizer` is that of the data set by default.
 

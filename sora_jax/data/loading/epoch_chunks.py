@@ -10,34 +10,18 @@ for, images and videos go through epochs of their own.
 
 from collections.abc import Sequence
 import dataclasses
-from typing import Protocol
 
 import numpy as np
 
 from sora_jax.data.loading import conditioning
 from sora_jax.data.loading import packing
 from sora_jax.data.loading import shuffle
+from sora_jax.data.loading import token_config
 from sora_jax.data.store import manifest as manifest_lib
 from sora_jax.geometry import frames as frames_lib
 from sora_jax.geometry import sizes
 
 WINDOW = 8  # batches among which rows of like cost are put together
-
-
-class Config(Protocol):
-  """The part of plan.TokenConfig that decides a chunk."""
-
-  shapes: tuple
-  text_length: int
-  text_limit: int
-  text_pad: bool
-  max_segments: int
-  dropout: float
-  conditioning: tuple
-  chunk: int
-  seed: int
-  images: float
-  shards: int
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -66,13 +50,13 @@ class Chunk:
             self.order[:0])
 
 
-def pack_chunk(manifest: manifest_lib.Manifest, cfg: Config,
+def pack_chunk(manifest: manifest_lib.Manifest, cfg: token_config.TokenConfig,
                pools: Sequence[np.ndarray], index: int) -> Chunk:
   """Chunk `index`: draws the examples, packs them and orders the batches.
 
   Args:
     manifest: of the latents.
-    cfg: a plan.TokenConfig.
+    cfg: the config.
     pools: manifest indices of the clips in use, all or images and videos.
     index: from 0 on.
   """
@@ -116,7 +100,8 @@ def chunks_per_epoch(pools: Sequence[np.ndarray], chunk: int) -> float:
   return 1 / (chunk // count) if count <= chunk else -(-count // chunk)
 
 
-def _text_tokens(cfg: Config, entries, examples) -> np.ndarray:
+def _text_tokens(cfg: token_config.TokenConfig, entries,
+                 examples) -> np.ndarray:
   """Text tokens of each example: [N]."""
   if cfg.text_pad:
     return np.full(len(entries), cfg.text_limit, np.int64)
@@ -138,7 +123,7 @@ def _shown(entries: np.ndarray, stride: int) -> np.ndarray:
   return np.maximum(np.minimum(t, full), np.minimum(t, 2))
 
 
-def _clips(cfg: Config, pools, index: int) -> np.ndarray:
+def _clips(cfg: token_config.TokenConfig, pools, index: int) -> np.ndarray:
   """The clips of a chunk, in a seeded order."""
   count, chunks = sum(map(len, pools)), chunks_per_epoch(pools, cfg.chunk)
   if len(pools) > 1:
@@ -154,7 +139,8 @@ def _clips(cfg: Config, pools, index: int) -> np.ndarray:
   return pool[shuffle.permuted(place, count, shuffle.keys(seed, epoch))]
 
 
-def _mixed(cfg: Config, pools, index: int, count: int) -> np.ndarray:
+def _mixed(cfg: token_config.TokenConfig, pools, index: int,
+           count: int) -> np.ndarray:
   """`count` clips with the share of images that is asked for."""
   images = round(cfg.images * count)
   found = []

@@ -24,6 +24,7 @@ from sora_jax.data.loading import clips
 from sora_jax.data.loading import conditioning
 from sora_jax.data.loading import epoch_chunks
 from sora_jax.data.loading import lru_cache
+from sora_jax.data.loading import token_config
 from sora_jax.data.store import latents
 from sora_jax.data.store import manifest as manifest_lib
 from sora_jax.text import tokenizer as tokenizer_lib
@@ -32,45 +33,6 @@ CHUNKS = 3  # chunks that are remembered
 # The names of the fields of TokenConfig when plans were first stored. A plan's
 # digest is made of them, so that a run goes on over the same batches.
 DIGEST_NAMES = {"conditioning": "masks", "chunk": "block"}
-
-
-@dataclasses.dataclass(frozen=True)
-class TokenConfig:
-  """What packed batches look like.
-
-  Attributes:
-    shapes: (rows, length) .., all with the same rows x length.
-    text_length: text tokens of a row.
-    text_limit: text tokens of a prompt, EOS included.
-    max_segments: clips of a row.
-    f_ref: the frame rate at which latents are one time position apart.
-    dropout: the share of prompts that are the null text.
-    conditioning: ((name, value), ..) of conditioning.ConditioningConfig, where
-      they differ.
-    text_pad: every prompt takes text_limit tokens, its padding included, as the
-      open Wan models read them.
-    chunk: clips that are packed together, an epoch chunk.
-    cache_bytes: of decoded latents that are kept in memory.
-    seed: of everything that is drawn.
-    images: the share of the clips that are images, whatever their share of the
-      data set; below 0 the data set's.
-    shards: devices that share the rows of a batch. From 2 on, rows of like cost
-      of attention come together, so that none waits long for another.
-  """
-
-  shapes: tuple = ((10, 256), (4, 640))
-  text_length: int = 192
-  text_limit: int = 80
-  max_segments: int = 16
-  f_ref: float = 8.0
-  dropout: float = 0.1
-  conditioning: tuple = ()
-  text_pad: bool = False
-  chunk: int = 65_536
-  cache_bytes: int = 2 ** 30
-  seed: int = 0
-  images: float = -1.0
-  shards: int = 1
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -89,7 +51,7 @@ class TokenPlan:
   """
 
   manifest: manifest_lib.Manifest
-  cfg: TokenConfig
+  cfg: token_config.TokenConfig
   pools: tuple[np.ndarray, ...] = dataclasses.field(repr=False)
   steps: int = 0
   tokenizer: tokenizer_lib.Tokenizer | None = dataclasses.field(
@@ -140,7 +102,7 @@ class TokenPlan:
                           members, length)
 
 
-def token_plan(manifest: manifest_lib.Manifest, cfg: TokenConfig,
+def token_plan(manifest: manifest_lib.Manifest, cfg: token_config.TokenConfig,
                tokenizer: tokenizer_lib.Tokenizer | None = None) -> TokenPlan:
   """Plans packed batches over cached latents.
 
@@ -173,7 +135,7 @@ def token_plan(manifest: manifest_lib.Manifest, cfg: TokenConfig,
   return dataclasses.replace(plan, steps=len(plan.chunk(0).batches))
 
 
-def _digest_text(cfg: TokenConfig) -> str:
+def _digest_text(cfg: token_config.TokenConfig) -> str:
   """A config as its digest is made of it, in the names of DIGEST_NAMES."""
   cfg = dataclasses.replace(
       cfg, cache_bytes=0,  # only spares work
@@ -183,7 +145,8 @@ def _digest_text(cfg: TokenConfig) -> str:
       for f in dataclasses.fields(cfg)) + ")"
 
 
-def _usable(manifest: manifest_lib.Manifest, cfg: TokenConfig) -> np.ndarray:
+def _usable(manifest: manifest_lib.Manifest,
+            cfg: token_config.TokenConfig) -> np.ndarray:
   """Manifest indices [N] int32 of the clips that fit a row; at least a batch."""
   tokens = epoch_chunks.latent_tokens(manifest)
   longest, t = cfg.shapes[-1][1], np.asarray(manifest.entries["t"])
@@ -212,7 +175,7 @@ def _check_latents(manifest: manifest_lib.Manifest) -> None:
                      "sora-jax encode into another folder")
 
 
-def _check_config(cfg: TokenConfig) -> None:
+def _check_config(cfg: token_config.TokenConfig) -> None:
   """Raises ValueError for a config that no data set suits."""
   conditioning.config(cfg.dropout, cfg.conditioning)
   sums = {rows * length for rows, length in cfg.shapes}
