@@ -20,7 +20,6 @@ import optax
 from optax import contrib
 
 from sora_jax import mesh as mesh_lib
-from sora_jax.training.objectives import shared
 
 MUON_RMS = 0.2  # root mean square of an AdamW update (arXiv 2502.16982)
 SIDE = ("discriminator",)  # parameters that do not belong to the model being trained
@@ -89,6 +88,8 @@ class Optimizer:
 
 def schedule(cfg: Optimizer) -> Callable[[Any], jax.Array]:
   """Learning rate at a count of applied steps: rises, holds, falls."""
+  # A product, not optax.join_schedules: a run shorter than its warmup has both
+  # phases at once, and the rate of older runs stays the same to the bit.
   length = round(cfg.decay * cfg.steps)
 
   def rate(count):
@@ -121,7 +122,7 @@ def transformation(cfg: Optimizer) -> optax.GradientTransformation:
 
 def norm(grads: dict[str, Any]) -> jax.Array:
   """The global norm of the gradient of the model, SIDE trees left out."""
-  return shared.norm({k: v for k, v in grads.items() if k not in SIDE})
+  return optax.tree.norm({k: v for k, v in grads.items() if k not in SIDE})
 
 
 def shardings(opt_state: Any, param_shardings: Any, other: Any) -> Any:

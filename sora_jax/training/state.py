@@ -138,7 +138,7 @@ def train_step(objective: shared.Objective, tx: optax.GradientTransformation,
     updates, opt_state = tx.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
     d = jnp.minimum(cfg.ema, (1 + applied) / (10 + applied))
-    # Written so that what does not move stays as it is, bit for bit.
+    # Not optax.incremental_update: what does not move must stay bit for bit.
     ema = jax.tree.map(lambda e, p: e + (1 - d) * (p - e), state.ema, params)
     keep = lambda new, old: jax.tree.map(
         lambda n, o: jnp.where(good, n, o), new, old)

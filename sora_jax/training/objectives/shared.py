@@ -64,13 +64,6 @@ def masked_mean(values: jax.Array, mask: jax.Array) -> jax.Array:
   return jnp.sum(values) / jnp.maximum(jnp.sum(mask), 1)
 
 
-def norm(tree: Any) -> jax.Array:
-  """The global norm of a tree of arrays, float32."""
-  squares = [jnp.sum(jnp.square(x.astype(jnp.float32)))
-             for x in jax.tree.leaves(tree)]
-  return jnp.sqrt(sum(squares))
-
-
 def split(key: jax.Array, *names: str) -> dict[str, jax.Array]:
   """A key for each name."""
   return dict(zip(names, jax.random.split(key, len(names))))

@@ -20,6 +20,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
 
 from sora_jax import types
 from sora_jax.models.vae import discriminator
@@ -186,10 +187,11 @@ def adversarial_step(cfg: VaeLoss, params: Any, x: jax.Array, x_hat: jax.Array,
   grads = pull(up)[0]
   generator, up = jax.value_and_grad(generator_loss)(logits)
   push = pull(up)[1][rows:]
-  size = shared.norm(push)
+  size = optax.tree.norm(push)
   weight = cfg.adversarial * jnp.minimum(
-      shared.norm(pixels) / jnp.maximum(size, 1e-12), 1e4)
-  largest = jnp.stack([jnp.abs(generator), hinge, shared.norm(grads), size])
+      optax.tree.norm(pixels) / jnp.maximum(size, 1e-12), 1e4)
+  largest = jnp.stack([jnp.abs(generator), hinge, optax.tree.norm(grads),
+                       size])
   good = jnp.all(jnp.isfinite(largest)) & (
       jnp.max(largest) <= cfg.discriminator_limit)
   return (jnp.where(good, weight * push, 0),
