@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import test_closures
 
 import sora_jax
 from sora_jax import main
@@ -170,3 +171,21 @@ def test_a_work_folder_of_an_older_version_goes_on(tmp_path):
   with pytest.raises(ValueError, match="discriminator_width: 4 -> 8"):
     loop.train(program, batches, steps=6, workdir=tmp_path / "old", config=other,
                key=jax.random.key(0), with_new_names=config.with_new_names)
+
+
+def test_training_from_latents_loads_no_video_reader(cached):
+  """Up to a batch; previews alone need generation, and it video codecs."""
+  found = test_closures.loaded(
+      "from sora_jax.cli import train\n"
+      "from sora_jax.data.store import manifest\n"
+      "from sora_jax.tasks import config, task\n"
+      "cfg = config.load('configs/dit.py:test')\n"
+      "cfg.data.shapes = ((4, 64), (2, 128))\n"
+      "plan = task.find(cfg.kind).plan(cfg, manifest.open_manifest(sys.argv[1]))\n"
+      "assert plan.batch(0).tokens.x.shape[0] in (2, 4)", str(cached.root))
+  assert "optax" in found and not {"av", "tensorflow_datasets"} & found
+  training = test_closures.closure(["sora_jax.cli.train", "sora_jax.tasks.dit"],
+                                   False)
+  others = {m for name in ("encoding", "generation", "media")
+            for m in test_closures.room(name)}
+  assert "sora_jax.training.loop" in training and not training & others
