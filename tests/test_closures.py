@@ -14,6 +14,10 @@ import sys
 import pytest
 
 from sora_jax import main
+from sora_jax.formats import find
+from sora_jax.formats import pretrained
+from sora_jax.tasks import task
+import toy_data
 
 ROOT = pathlib.Path(__file__).parent.parent
 PACKAGE = ROOT / "sora_jax"
@@ -105,6 +109,9 @@ def table() -> str:
     shown = ["{:3} files {:5} lines".format(*size(of_verb(verb, any_time)))
              for any_time in (False, True)]
     lines.append(f"{verb:10} {shown[0]:>18} {shown[1]:>18}")
+  for kind, module in task.TASKS.items():  # what one run of it needs
+    run = closure(["sora_jax.cli.train", module], False)
+    lines.append(f"train {kind:4} {{:3}} files {{:5}} lines".format(*size(run)))
   return "\n".join(lines)
 
 
@@ -157,6 +164,19 @@ def test_a_worker_of_prepare_loads_no_jax():
                  "from sora_jax.data.prepare import prepare, transcode, scan\n"
                  "from sora_jax.cli import prepare")
   assert "av" in found and not {"jax", "tensorflow"} & found
+
+
+def test_training_from_latents_loads_no_video_library(pixels, tmp_path):
+  digest = pretrained.load(find.find("tiny"), components=("vae",)).digest
+  toy_data.synthetic(pixels, tmp_path / "latents", vae=digest, channels=16)
+  found = loaded(
+      "from sora_jax import main\nassert main.main(sys.argv[1:]) == 0",
+      "train", "--config=configs/dit.py:test", "--config.steps=1",
+      "--config.loop.preview_every=0", "--config.transformer.layers=1",
+      "--config.data.shapes=((2,64),)", f"--data={tmp_path}/latents",
+      "--vae=tiny", f"--workdir={tmp_path}/run")
+  assert "jax" in found and (tmp_path / "run" / "metrics.jsonl").exists()
+  assert not {"av", "tensorflow_datasets"} & found
 
 
 if __name__ == "__main__":

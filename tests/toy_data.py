@@ -53,7 +53,7 @@ def synthetic(pixels, out, spoil=(), vae="digest", channels=C):
       mark = lambda z, n: np.concatenate([z[..., :1], z[..., 1:] * 0 + n], -1)
       record = latents.Record(
           z, item.captions, item.fps, (item.frames, item.height, item.width),
-          {c: z[c:] + np.array([0, 100], np.float16) for c in starts},
+          {c: z[c:] + 100 * one for c in starts},
           {f: mark(z[:1], 1000 + f) for f in keyframes},
           tuple(placement.draw_regions(
               rng, np.array([[t, h // 2, w // 2]]))[0].tolist()),
