@@ -257,7 +257,7 @@ def test_hosts_with_unequal_shares_are_refused(monkeypatch):
 
 def test_a_mesh_that_does_not_fit_is_refused():
   with pytest.raises(ValueError, match="needs 6 devices and there are 1"):
-    mesh_lib.make_mesh(2, 3, devices=jax.devices()[:1])
+    mesh_lib.make_mesh(jax.devices()[:1], data=2, fsdp=3)
   params = {"blocks": {"self": {"q": {"kernel": np.zeros((2, 6, 4))}}}}
   specs = mesh_lib.param_specs(params, mesh_lib.DIT_RULES)
   with pytest.raises(ValueError, match="self/q/kernel.*fsdp=4.*divide 6"):
