@@ -11,10 +11,10 @@ from configs import dit as dit_config
 from configs import vae as vae_config
 from sora_jax import mesh as mesh_lib
 from sora_jax.aot import projection
-from sora_jax.formats import pretrained
 from sora_jax.mesh import chips as chips_lib
 from sora_jax.models import dit
 from sora_jax.models import flops as flops_lib
+from sora_jax.models import traced_flops
 from sora_jax.models.text import encoder as encoder_lib
 from sora_jax.models.vae import vae
 from sora_jax.tasks import build
@@ -75,7 +75,7 @@ def test_a_config_for_a_pod_is_what_its_docstring_says(variant):
 def test_a_vae_for_a_slice_is_what_its_docstring_says(variant):
   cfg = vae_config.get_config(variant)
   module, row = build.vae_of(cfg), rows_of(vae_config.__doc__)[variant]
-  params = flops_lib.params_of(functools.partial(vae.init, module))
+  params = traced_flops.params_of(functools.partial(vae.init, module))
   assert row[1] == f"{params / 1e6:.0f}"
   assert row[3] == "x".join(map(str, vae.stride(module)))
   assert int(row[4]) == module.z
@@ -108,8 +108,8 @@ def test_lanes_pad_heads_and_channels():
                    / flops_lib.attention_flops(d, [(64, 8)]))
   assert (pad(xl), pad(big)) == (pytest.approx(128 / 72), 1)
   small = vae.VAE(base=8, mults=(1, 1), z=4, blocks=1, temporal=(True,))
-  assert (flops_lib.decode_flops(small, (5, 16, 16), flops_lib.LANES)
-          > 10 * flops_lib.decode_flops(small, (5, 16, 16)))
+  assert (traced_flops.decode_flops(small, (5, 16, 16), flops_lib.LANES)
+          > 10 * traced_flops.decode_flops(small, (5, 16, 16)))
 
 
 def test_a_projection_is_the_slowest_of_what_overlaps():
@@ -126,10 +126,9 @@ def test_a_projection_is_the_slowest_of_what_overlaps():
 
 
 def test_the_published_speed_comes_out_of_the_rates():
-  wan = build.dit_of(dit_config.get_config("wan_14b"), pretrained.Model(
-      pretrained.Component(BASE, None), None, None))
-  one = [(75_600, 512)]
-  flops, attention = flops_lib.dit_flops(wan, one), flops_lib.attention_flops(wan, one)
+  wan, one = transformer("wan_14b"), [(75_600, 512)]
+  flops = flops_lib.dit_flops(wan, one)
+  attention = flops_lib.attention_flops(wan, one)
   work = flops_lib.Work(3 * flops, 4 * (flops - attention), 3 * attention)
   found = projection.project(work, 4, chips_lib.CHIPS["v5p"], 0, 0, 0)
   assert found["mfu"] == pytest.approx(0.296, abs=0.01)  # MaxDiffusion, v5p-8

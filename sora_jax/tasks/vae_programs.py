@@ -12,6 +12,7 @@ from sora_jax.encoding import encoder as encoder_lib
 from sora_jax.geometry import frames as frames_lib
 from sora_jax.geometry import sizes
 from sora_jax.models import flops as flops_lib
+from sora_jax.models import traced_flops
 from sora_jax.models.vae import vae
 from sora_jax.tasks import build
 from sora_jax.tasks import programs
@@ -37,7 +38,7 @@ def training_steps(request: programs.Request, mesh: Any) -> programs.Compilable:
     programs.check_division(rows, t * h * w, mesh)
     flops, padded = (rows * flops_lib.TRAIN * sum(
         programs.on_one_chip(mesh, count)(module, (t, h, w), lanes)
-        for count in (flops_lib.encode_flops, flops_lib.decode_flops))
+        for count in (traced_flops.encode_flops, traced_flops.decode_flops))
                      for lanes in LANES)
     batch = types.Pixels(jax.ShapeDtypeStruct((rows, t, h, w, 3), np.uint8))
     found.append(programs.Program(
@@ -60,7 +61,7 @@ def decoder(request: programs.Request, mesh: Any) -> programs.Compilable:
       encoder_lib.decode_chunk, module)), donate_argnums=2)
   cache = _cache(run, mesh, params, z, None)
   count = lambda frames, lanes: programs.on_one_chip(
-      mesh, flops_lib.decode_flops)(module, (frames, *size[1:]), lanes)
+      mesh, traced_flops.decode_flops)(module, (frames, *size[1:]), lanes)
   area = size[1] * size[2]
   first = [count(1, k) for k in LANES]
   later = [count(frames_lib.frame_count(5, st), k)
@@ -87,7 +88,7 @@ def encoder(request: programs.Request, mesh: Any) -> programs.Compilable:
       encoder_lib.encode_chunk, module)))
   cache = _cache(run, mesh, params, video(1), None, None)
   count = lambda t, lanes: rows * programs.on_one_chip(
-      mesh, flops_lib.encode_flops)(module, (t, *size[1:]), lanes)
+      mesh, traced_flops.encode_flops)(module, (t, *size[1:]), lanes)
   counts = lambda k: (count(1, k), count(1 + st, k) - count(1, k))
   found = [
       programs.Program(
@@ -102,7 +103,8 @@ def encoder(request: programs.Request, mesh: Any) -> programs.Compilable:
 
 def _compilable(module: vae.VAE, found) -> programs.Compilable:
   return programs.Compilable(
-      flops_lib.params_of(functools.partial(vae.init, module)), "pixels", found)
+      traced_flops.params_of(functools.partial(vae.init, module)), "pixels",
+      found)
 
 
 def _params(module: vae.VAE, mesh):
