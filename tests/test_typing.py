@@ -5,9 +5,12 @@ import pathlib
 import subprocess
 import sys
 
+import pytest
+
 ROOT = pathlib.Path(__file__).parent.parent
 
 
+@pytest.mark.slow
 def test_mypy_has_nothing_to_say():
   done = subprocess.run(
       [sys.executable, "-m", "mypy", "--no-error-summary"], cwd=ROOT,
