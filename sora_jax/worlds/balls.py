@@ -15,13 +15,7 @@ from sora_jax.worlds import parse as parse_lib
 from sora_jax.worlds import raster
 from sora_jax.worlds import reading
 
-SPEEDS = (0.12, 0.5)  # short sides per second of straight motion
-TRAVEL = 0.3  # the least way of a straight mover in a clip of 1 s or more
-EDGE = 0.02  # the least distance to the edge of the frame at the start
-GAP = 0.04  # the least distance between objects
-LARGE = (0.5, 0.4, 0.2)  # share of large objects, by the number of objects
-SHORTEST = 0.0  # seconds of the shortest video
-
+# As in every flat world.
 OPTIONS = facts_lib.OPTIONS
 render = raster.render
 describe = captions.describe
@@ -30,6 +24,13 @@ parse = parse_lib.parse
 score = parse_lib.score
 twin = laws.twin
 what_if = laws.what_if
+
+SPEEDS = (0.12, 0.5)  # short sides per second of straight motion
+TRAVEL = 0.3  # the least way of a straight mover in a clip of 1 s or more
+EDGE = 0.02  # the least distance to the edge of the frame at the start
+GAP = 0.04  # the least distance between objects
+LARGE = (0.5, 0.4, 0.2)  # share of large objects, by the number of objects
+SHORTEST = 0.0  # seconds of the shortest video
 
 
 def sample(key: np.random.Generator, size: tuple[int, int], frames: int,

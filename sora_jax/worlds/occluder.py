@@ -15,14 +15,7 @@ from sora_jax.worlds import parse as parse_lib
 from sora_jax.worlds import raster
 from sora_jax.worlds import reading
 
-SHORTEST = 1.5  # seconds of the shortest video
-HIDDEN = 0.27  # seconds wholly behind the wall: two frames at 8 a second
-SEEN = 0.14  # seconds wholly before and beyond it, in clips of 2 s and more
-EDGE = 0.02  # the least distance to the edge of the frame
-GAP = 0.04  # the least distance between lanes
-CONTRAST = 60  # the least distance from the wall's colour to the background's
-LARGE = (0.5, 0.4, 0.2)  # share of large objects, by the number of objects
-
+# As in every flat world.
 OPTIONS = facts_lib.OPTIONS
 render = raster.render
 describe = captions.describe
@@ -31,6 +24,14 @@ parse = parse_lib.parse
 score = parse_lib.score
 twin = laws.twin
 what_if = laws.what_if
+
+SHORTEST = 1.5  # seconds of the shortest video
+HIDDEN = 0.27  # seconds wholly behind the wall: two frames at 8 a second
+SEEN = 0.14  # seconds wholly before and beyond it, in clips of 2 s and more
+EDGE = 0.02  # the least distance to the edge of the frame
+GAP = 0.04  # the least distance between lanes
+CONTRAST = 60  # the least distance from the wall's colour to the background's
+LARGE = (0.5, 0.4, 0.2)  # share of large objects, by the number of objects
 
 
 def sample(key: np.random.Generator, size: tuple[int, int], frames: int,
