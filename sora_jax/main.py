@@ -37,7 +37,8 @@ VERBS = {
 
 def usage() -> str:
   """The help text of the program."""
-  lines = [f"  {verb:9} {what}" for verb, what in VERBS.items()]
+  width = max(map(len, VERBS))
+  lines = [f"  {verb:{width}} {what}" for verb, what in VERBS.items()]
   return ("usage: sora-jax VERB [FLAGS]\n\n" + "\n".join(lines) +
           "\n\n`sora-jax VERB --help` lists the flags of a verb.")
 

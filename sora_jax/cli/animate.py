@@ -9,9 +9,9 @@ from sora_jax.media import video_io
 def run(argv: list[str]) -> int:
   """Runs the verb."""
   f = sampling.define(requests.Requests.animate)
-  (path,), size = sampling.begin(f, argv, "IMAGE")
+  (path,), size = sampling.read_inputs(f, argv, "IMAGE")
   image = video_io.read(path, 1)[0][0]
   model = sampling.load(f)
-  drawing.make(f, argv, model, model.requests.animate(
+  drawing.draw_files(f, argv, model, model.requests.animate(
       image, f.prompt, f.frames, f.at, size, f.fps))
   return 0

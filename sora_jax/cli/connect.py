@@ -13,10 +13,10 @@ from sora_jax.media import video_io
 def run(argv: list[str]) -> int:
   """Runs the verb."""
   f = sampling.define(requests.Requests.connect)
-  paths, size = sampling.begin(f, argv, "A", "B")
+  paths, size = sampling.read_inputs(f, argv, "A", "B")
   model = sampling.load(f)
   (a, fps), (b, other) = (sampling.read(path, f, model) for path in paths)
   first, second = (sampling.told(f, path)[0] for path in paths)
-  drawing.make(f, argv, model, model.requests.connect(
+  drawing.draw_files(f, argv, model, model.requests.connect(
       a, video_io.at_rate(b, other, fps), (first, second), f.frames, size, fps))
   return 0

@@ -19,7 +19,7 @@ from sora_jax.generation import result as result_lib
 from sora_jax.media import video_io
 
 
-def make(f: flags.FlagValues, argv: list[str], model: pipeline.Pipeline,
+def draw_files(f: flags.FlagValues, argv: list[str], model: pipeline.Pipeline,
          request: requests.Request, seed: int | None = None) -> None:
   """Draws a request for every seed, and writes and prints what was made.
 

@@ -8,9 +8,9 @@ from sora_jax.generation import requests
 def run(argv: list[str]) -> int:
   """Runs the verb."""
   f = sampling.define(requests.Requests.edit)
-  (path,), size = sampling.begin(f, argv, "VIDEO")
+  (path,), size = sampling.read_inputs(f, argv, "VIDEO")
   model = sampling.load(f)
   video, fps = sampling.read(path, f, model)
-  drawing.make(f, argv, model, model.requests.edit(
+  drawing.draw_files(f, argv, model, model.requests.edit(
       video, f.prompt, f.strength, size, fps))
   return 0

@@ -11,10 +11,10 @@ from sora_jax.generation import requests
 def run(argv: list[str]) -> int:
   """Runs the verb."""
   f = sampling.define(requests.Requests.extend)
-  (path,), size = sampling.begin(f, argv, "VIDEO")
+  (path,), size = sampling.read_inputs(f, argv, "VIDEO")
   model = sampling.load(f)
   video, fps = sampling.read(path, f, model)
   prompt, _ = sampling.told(f, path)
-  drawing.make(f, argv, model, model.requests.extend(
+  drawing.draw_files(f, argv, model, model.requests.extend(
       video, prompt, f.frames, f.direction, size, fps))
   return 0

@@ -37,7 +37,7 @@ def run(argv: list[str]) -> int:
   sampling.ending(f)
   size = sampling.parse_size(f.size)
   model = sampling.load(f)
-  drawing.make(f, argv, model, model.requests.generate(
+  drawing.draw_files(f, argv, model, model.requests.generate(
       f.prompt, size, f.frames, f.fps))
   return 0
 

@@ -15,7 +15,7 @@ def run(argv: list[str]) -> int:
   flags.DEFINE_string("region", None, "x,y,w,h in pixels of the result, or "
                       "x,y,w,h,t0,t1 with its frames, t1 not included.",
                       flag_values=f)
-  (path,), size = sampling.begin(f, argv, "VIDEO")
+  (path,), size = sampling.read_inputs(f, argv, "VIDEO")
   region = parse_region(f.region)
   model = sampling.load(f)
   video, fps = sampling.read(path, f, model)
@@ -23,7 +23,7 @@ def run(argv: list[str]) -> int:
   canvas: Any = request.canvas
   x, y, w, h, t0, t1 = canvas.region
   print(f"drawing {w}x{h} at {x},{y}, frames {t0} to {t1 - 1}")
-  drawing.make(f, argv, model, request)
+  drawing.draw_files(f, argv, model, request)
   return 0
 
 

@@ -11,7 +11,7 @@ from sora_jax.generation import requests
 def run(argv: list[str]) -> int:
   """Runs the verb."""
   f = sampling.define(requests.Requests.loop)
-  paths, size = sampling.begin(f, argv, "[VIDEO]")
+  paths, size = sampling.read_inputs(f, argv, "[VIDEO]")
   if not paths and not f.prompt.strip():
     raise ValueError("--prompt is empty: say what to show, or give a video")
   model = sampling.load(f)
@@ -19,6 +19,6 @@ def run(argv: list[str]) -> int:
   if paths:
     video, fps = sampling.read(paths[0], f, model)
     prompt, _ = sampling.told(f, paths[0])
-  drawing.make(f, argv, model, model.requests.loop(
+  drawing.draw_files(f, argv, model, model.requests.loop(
       video, prompt, f.frames, size, fps))
   return 0

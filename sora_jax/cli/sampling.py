@@ -147,7 +147,7 @@ def ending(f: flags.FlagValues) -> None:
     raise PermissionError(f"--out={f.out}: {folder} cannot be written")
 
 
-def begin(f: flags.FlagValues, argv: list[str], *inputs: str
+def read_inputs(f: flags.FlagValues, argv: list[str], *inputs: str
           ) -> tuple[list[str], tuple[int, int] | None]:
   """The inputs of a verb that writes one --out, and --size as (W, H) or None.
 

@@ -12,12 +12,12 @@ from sora_jax.generation import requests
 def run(argv: list[str]) -> int:
   """Runs the verb."""
   f = sampling.define(requests.Requests.upscale)
-  (path,), size = sampling.begin(f, argv, "VIDEO")
+  (path,), size = sampling.read_inputs(f, argv, "VIDEO")
   if size is None:
     raise ValueError("--size=WxH is needed: the size to draw the video at")
   model = sampling.load(f)
   video, fps = sampling.read(path, f, model)
   prompt, seed = sampling.told(f, path)
-  drawing.make(f, argv, model, model.requests.upscale(
+  drawing.draw_files(f, argv, model, model.requests.upscale(
       video, size, prompt, f.strength, fps), seed)
   return 0

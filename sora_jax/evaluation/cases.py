@@ -125,8 +125,12 @@ def draw(count: int, seed: int, sizes: Sequence[tuple[int, int]],
     cell = grid[order[place]]
     one = int(np.random.default_rng((seed, turn, place + 1)).integers(2 ** 31))
     world = worlds.WORLDS[cell.world]
-    facts = world.sample(worlds.key(one, cell.world), cell.size, frames, fps,
-                         held_out=True, **dict(cell.options))
+    try:
+      facts = world.sample(worlds.key(one, cell.world), cell.size, frames, fps,
+                           held_out=True, **dict(cell.options))
+    except ValueError as e:
+      raise ValueError(f"world {cell.world}: {e} (--frames, --fps, --sizes, or "
+                       "--worlds without it)") from e
     # Short and descriptive captions in turn.
     prompt = world.describe(
         facts, worlds.key(one, cell.world, "caption"))[i % 2]

@@ -215,7 +215,7 @@ def _place(tensors, mapping: weight_mapping.WeightMapping, rules, dtype, mesh):
 
 
 def save(folder: str, model: Model, dtype: Any = np.float16) -> str:
-  """Writes a model folder aside and renames it; returns its digest.
+  """Writes a model folder beside its name and renames it; returns its digest.
 
   A text encoder that is not ours is copied with its tokenizer, as it was read.
 
@@ -225,35 +225,35 @@ def save(folder: str, model: Model, dtype: Any = np.float16) -> str:
   folder = os.path.realpath(folder)
   if os.path.exists(folder):
     _check_old(folder)
-  aside, old = folder + ".writing", folder + ".old"
-  shutil.rmtree(aside, ignore_errors=True)
-  os.makedirs(aside)
+  unfinished, old = folder + ".writing", folder + ".old"
+  shutil.rmtree(unfinished, ignore_errors=True)
+  os.makedirs(unfinished)
   index = {"_class_name": "WanPipeline", "boundary_ratio": None,
            "expand_timesteps": model.expand_timesteps,
            "vae": ["diffusers", "AutoencoderKLWan"]}
   component = model.vae
   statistics = {"latents_mean": np.asarray(model.latent_mean).tolist(),
                 "latents_std": np.asarray(model.latent_std).tolist()}
-  _write_component(aside, "vae", component, vae_mapping.mapping,
+  _write_component(unfinished, "vae", component, vae_mapping.mapping,
                    networks.vae_config(component.module) | statistics, dtype)
   if component := model.transformer:
     index["transformer"] = ["diffusers", "WanTransformer3DModel"]
     index["scheduler"] = ["diffusers", model.scheduler["_class_name"]]
-    _write_component(aside, "transformer", component, dit_mapping.mapping,
+    _write_component(unfinished, "transformer", component, dit_mapping.mapping,
                      networks.dit_config(component.module), dtype)
-    os.makedirs(os.path.join(aside, "scheduler"))
-    files.write_json(os.path.join(aside, "scheduler", "scheduler_config.json"),
+    os.makedirs(os.path.join(unfinished, "scheduler"))
+    files.write_json(os.path.join(unfinished, "scheduler", "scheduler_config.json"),
                      model.scheduler, indent=2)
-    index |= _write_text(aside, model, dtype)
-  files.write_json(os.path.join(aside, "model_index.json"), index, indent=2)
-  weight_files.write_sums(aside)
+    index |= _write_text(unfinished, model, dtype)
+  files.write_json(os.path.join(unfinished, "model_index.json"), index, indent=2)
+  weight_files.write_sums(unfinished)
   if os.path.exists(folder):
     card = os.path.join(folder, "README.md")
     if os.path.exists(card):  # it is the author's
-      shutil.copy(card, aside)
+      shutil.copy(card, unfinished)
     shutil.rmtree(old, ignore_errors=True)
     os.rename(folder, old)
-  os.rename(aside, folder)
+  os.rename(unfinished, folder)
   shutil.rmtree(old, ignore_errors=True)
   return weight_files.verify(folder)
 

@@ -89,7 +89,7 @@ def sample(model: pretrained.Model, tokenizer: prompts_lib.Tokenizer,
   """
   first, defaults = canvases[0], model.defaults
   component = model.transformer
-  check(model, first)
+  check_prompting(model, first)
   if first.start == 0:  # no noise, nothing to draw
     return [c.z for c in canvases]
   if how.expand:
@@ -128,7 +128,7 @@ def sample(model: pretrained.Model, tokenizer: prompts_lib.Tokenizer,
                                  first.z.shape[:3], first.patch))
 
 
-def check(model: pretrained.Model, canvas: canvas_lib.Canvas) -> None:
+def check_prompting(model: pretrained.Model, canvas: canvas_lib.Canvas) -> None:
   """Raises ValueError where a model cannot take what is known."""
   if (canvas.known.any() or canvas.keyframes) and not model.expand_timesteps:
     raise ValueError("this model takes no image or video: its transformer was "

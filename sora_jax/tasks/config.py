@@ -48,11 +48,11 @@ def load(name: str) -> config_dict.ConfigDict:
   if not isinstance(cfg, config_dict.ConfigDict):
     raise ValueError(f"{file}: get_config gives {type(cfg).__name__}, it must "
                      "give a ConfigDict")
-  check(cfg, file)
+  refuse_unknown(cfg, file)
   return cfg
 
 
-def check(cfg: config_dict.ConfigDict, name: str = "config") -> None:
+def refuse_unknown(cfg: config_dict.ConfigDict, name: str = "config") -> None:
   """Refuses a config of no kind that there is, or with a renamed key.
 
   Raises:

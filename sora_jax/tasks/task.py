@@ -54,7 +54,8 @@ class Recipe:
 
   Attributes:
     objective: (params, batch, key, step) -> (gradients of params, metrics);
-      metrics are float32 scalars, "loss" among them.
+      metrics are float32 scalars, "loss" among them, and "clips", the clips of
+      the batch, which a run adds up.
     init: key -> params, a dict of models.
     rules: the sharding rules of each model, by its name in params; a model that
       is not named is replicated.

@@ -47,7 +47,7 @@ def train(config: str | config_dict.ConfigDict, data: str | os.PathLike,
     FloatingPointError: too many steps in a row had no usable gradient.
   """
   cfg = config_lib.load(config) if isinstance(config, str) else config
-  config_lib.check(cfg)
+  config_lib.refuse_unknown(cfg)
   data, workdir = os.fspath(data), os.fspath(workdir)
   vae = os.fspath(vae) if vae else None
   task = task_lib.find(cfg.kind)

@@ -75,10 +75,10 @@ def held_out(manifest: manifest_lib.Manifest,
   test = manifest
   if "test" in manifest.info["shards"]:
     test = manifest_lib.open_manifest(manifest.root, "test")
-  rows, longest = test.entries, int(np.argmax(test.entries["frames"]))
-  same = np.flatnonzero((rows["height"] == rows["height"][longest])
-                        & (rows["width"] == rows["width"][longest])
-                        & (rows["frames"] >= min(rows["frames"][longest],
+  entries, longest = test.entries, int(np.argmax(test.entries["frames"]))
+  same = np.flatnonzero((entries["height"] == entries["height"][longest])
+                        & (entries["width"] == entries["width"][longest])
+                        & (entries["frames"] >= min(entries["frames"][longest],
                                                  PREVIEW_FRAMES)))
   return [video_io.read(records.read(test, int(i)).data, PREVIEW_FRAMES)[0]
           for i in same[:count]]

@@ -119,7 +119,7 @@ class Checkpoints:
                self.folder)
         state, fault = self._read(reader, step, abstract, meta)
       if not fault:
-        self._set_aside(damaged)
+        self._move_damaged(damaged)
         return state
       damaged.append((step, fault))
     if steps:
@@ -155,14 +155,14 @@ class Checkpoints:
     return (None, f"{wrong[0]} is not what was saved") if wrong else (
         state, "")
 
-  def _set_aside(self, damaged):
+  def _move_damaged(self, damaged):
     for step, fault in damaged if multihost.first() else ():
-      aside = self.folder.parent / "damaged" / f"{step}"
-      aside.parent.mkdir(exist_ok=True)
-      shutil.rmtree(aside, ignore_errors=True)
-      (self.folder / f"{step}").rename(aside)
+      moved = self.folder.parent / "damaged" / f"{step}"
+      moved.parent.mkdir(exist_ok=True)
+      shutil.rmtree(moved, ignore_errors=True)
+      (self.folder / f"{step}").rename(moved)
       logging.warning("checkpoint of step %d is damaged (%s): moved to %s",
-                      step, fault, aside)
+                      step, fault, moved)
     if damaged:
       multihost.exchange()  # until they are moved
       self.manager.reload()

@@ -102,7 +102,7 @@ class Clock:
   count: int = 0
   units: int = 0
   waited: float = 0.0
-  aside: float = 0.0
+  left_out: float = 0.0
   rate: float = 0.0
 
   def tick(self, units: int, waited: float) -> None:
@@ -113,12 +113,12 @@ class Clock:
 
   def leave_out(self, seconds: float) -> None:
     """Time since the last report that was not spent on steps."""
-    self.aside += seconds
+    self.left_out += seconds
 
   def timing(self, step: int) -> dict[str, float]:
     """The timing fields of a line; begins the next span."""
     now = time.monotonic()
-    span = max(now - self.mark - self.aside, 1e-9)
+    span = max(now - self.mark - self.left_out, 1e-9)
     if self.count:
       rate = self.count / span
       self.rate = 0.5 * (self.rate + rate) if self.rate else rate
@@ -127,7 +127,7 @@ class Clock:
            "data_share": min(self.waited / span, 1.0),
            "eta": (self.steps - step) / self.rate if self.rate else 0.0}
     self.mark, self.count, self.units = now, 0, 0
-    self.waited, self.aside = 0.0, 0.0
+    self.waited, self.left_out = 0.0, 0.0
     return {k: round(v, 3) for k, v in out.items()}
 
 

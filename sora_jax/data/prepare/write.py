@@ -66,7 +66,8 @@ def write_shard(out: str, job: job_lib.Job,
           found = transcode.transcode(found, clip.scanned, job.rules)
       except (ValueError, OSError) as e:
         rejects.append(stations.Rejected(
-            clip.item, scans.reason_of(e, file), clip.key))
+            clip.item, scans.reason_of(e, file),
+            getattr(e, "key", "") or clip.key))
         continue
       yield (records.encode(found), records.entry(found),
              clip.times if split == "train" else 1)

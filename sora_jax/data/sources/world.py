@@ -89,7 +89,7 @@ class World:
         "background": "plain" if rng.random() < cfg.plain else "textured"}
     return name, world.sample(
         key, size, frames, float(fps),
-        **{k: v for k, v in asked.items() if k in world.OPTIONS})
+        **{k: v for k, v in asked.items() if v in world.OPTIONS.get(k, ())})
 
 
 def read_worlds(rest: str, options: WorldOptions) -> World:

@@ -1,4 +1,4 @@
-"""Shards: ArrayRecord files that are written aside, renamed, and read by index.
+"""Shards: ArrayRecord files, written whole or not at all and read by index.
 
 A data set is a folder:
 
@@ -74,7 +74,7 @@ def find_finished(root: str | os.PathLike, info: dict) -> dict | None:
 def write_shard(root: str | os.PathLike, split: str, shard: int,
                 records: Iterable[tuple], dtype: np.dtype,
                 rejects: Sequence[stations.Rejected] = ()) -> int:
-  """Writes one shard aside and commits it with its entries of the manifest.
+  """Writes one shard beside its name and commits it with its entries of the manifest.
 
   Args:
     root: the data set.
