@@ -258,7 +258,7 @@ def test_an_unknown_verb_names_the_nearest(capsys):
 
 @pytest.mark.parametrize("verb, flag", [
     *zip(main.VERBS, [""] * len(main.VERBS)), ("train", "--config"),
-    ("prepare", "--vocab"), ("generate", "--method=euler|ab2|ancestral|folder"),
+    ("prepare", "--vocab"), ("generate", "--method=euler|ab2|ancestral|heun|folder"),
     ("loop", "--[no]grid"), ("plan", "--topology"), ("plan-data", "--shards")])
 def test_help_lists_the_flags_of_every_verb(verb, flag, capsys):
   command(verb, "--help")

@@ -41,7 +41,7 @@ def test_the_reference_makes_our_video(exported):
       folder, text_encoder=None, tokenizer=None)
   reference.set_progress_bar_config(disable=True)
   embed = lambda text: torch.tensor(states(ours, text))
-  length = int(np.prod(ours.text(SIZE, FRAMES).grid))
+  length = int(np.prod(ours.requests.generate(PROMPT, SIZE, FRAMES).canvas.grid))
   x = patches.noise(jax.random.key(SEED), length, 16)
   z = np.array(patches.unpatchify(x, (2, 4, 6), ours.model.patch))
   with torch.no_grad():

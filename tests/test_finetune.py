@@ -66,7 +66,7 @@ def test_transformers_have_the_sizes_of_the_open_ones(name):
   assert networks.dit_fields(dict(reference.config, patch_size=[1, 2, 2])) == {
       field: getattr(module, field)
       for field in (*networks.DIT_SIZES.values(), "patch_channels",
-                    "out_channels")}
+                    "out_channels", "patch")}
   agrees(name, reference, dit_mapping.mapping(module), mesh.DIT_RULES)
 
 

@@ -4,13 +4,13 @@ r"""`sora-jax plan`: what a config needs on a TPU slice, without one.
       --mesh=fsdp=16,context=4 --config.data.shapes='((16,65536),)'
 
 Compiles the programs of a verb with the compiler of the real chips and prints,
-for every shape, the memory that a chip needs and has, what is sent between chips
-and the time that arithmetic, memory and links need at least. A shape that does
-not fit is named, and a mesh is looked for on which it does. The time of a step is
-a projection at the rates that are printed; nothing was run.
+for every shape, the memory that a chip needs and has, what is sent between
+chips, and the time that arithmetic, memory and links need at least. A shape
+that does not fit is named, and a mesh is looked for on which it does. The time
+of a step is a projection at the rates that are printed; nothing was run.
 
-The compiler's answer is kept in the cache folder (XDG_CACHE_HOME), by program and
-topology, so that the same question is answered at once.
+The compiler's answer is kept in the cache folder (XDG_CACHE_HOME), by program
+and topology, so that the same question is answered at once.
 """
 
 import re
