@@ -20,7 +20,7 @@ from sora_jax.media import video_io
 
 
 def draw_files(f: flags.FlagValues, argv: list[str], model: pipeline.Pipeline,
-         request: requests.Request, seed: int | None = None) -> None:
+               request: requests.Request, seed: int | None = None) -> None:
   """Draws a request for every seed, and writes and prints what was made.
 
   Args:

@@ -148,7 +148,7 @@ def ending(f: flags.FlagValues) -> None:
 
 
 def read_inputs(f: flags.FlagValues, argv: list[str], *inputs: str
-          ) -> tuple[list[str], tuple[int, int] | None]:
+                ) -> tuple[list[str], tuple[int, int] | None]:
   """The inputs of a verb that writes one --out, and --size as (W, H) or None.
 
   Raises:
