@@ -106,6 +106,12 @@ def test_a_kind_that_there_is_not_is_refused(tmp_path):
     sora_jax.train(cfg, tmp_path, tmp_path)
 
 
+def test_a_config_without_a_section_is_refused_by_its_name(tmp_path):
+  cfg = {"kind": "vae", "seed": 0, "steps": 1, "mesh": {}, "data": {}}
+  with pytest.raises(ValueError, match="the key optimizer is missing"):
+    sora_jax.train(cfg, tmp_path, tmp_path)
+
+
 @pytest.mark.parametrize("old, new", config.RENAMED_KEYS.items())
 def test_the_old_name_of_a_key_is_refused_with_the_new_one(old, new, tmp_path,
                                                            capsys):

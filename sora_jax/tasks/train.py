@@ -16,12 +16,14 @@ from sora_jax.training import checkpoint
 from sora_jax.training import loop
 from sora_jax.training import state as state_lib
 
+# What a config of every kind has.
+NEEDED = ("seed", "steps", "mesh", "optimizer", "data", "loop")
 # What a later call of the same run may change.
 FREE = (*checkpoint.FREE, "mesh", "sampling", "sources", "init_from",
         "data.cache_bytes")
 
 
-def train(config: str | config_dict.ConfigDict, data: str | os.PathLike,
+def train(config: str | dict | config_dict.ConfigDict, data: str | os.PathLike,
           workdir: str | os.PathLike, vae: str | os.PathLike | None = None, *,
           max_seconds: float = 0, tensorboard: bool = False) -> loop.Outcome:
   """Trains to config.steps, from the newest checkpoint in `workdir`.
@@ -30,7 +32,8 @@ def train(config: str | config_dict.ConfigDict, data: str | os.PathLike,
   an uninterrupted run makes.
 
   Args:
-    config: FILE:VARIANT, such as "configs/vae.py:tiny", or a ConfigDict.
+    config: FILE:VARIANT, such as "configs/vae.py:tiny", or a ConfigDict or
+      dict of the same keys.
     data: a data set: of `prepare` for the VAE, of `encode` for the transformer.
     workdir: the folder of the run, made if it is not there: checkpoints/,
       metrics.jsonl and previews/.
@@ -46,8 +49,12 @@ def train(config: str | config_dict.ConfigDict, data: str | os.PathLike,
     OSError: a checkpoint could not be saved.
     FloatingPointError: too many steps in a row had no usable gradient.
   """
-  cfg = config_lib.load(config) if isinstance(config, str) else config
+  cfg = config_lib.load(config) if isinstance(config, str) else (
+      config_dict.ConfigDict(config) if isinstance(config, dict) else config)
   config_lib.refuse_unknown(cfg)
+  if missing := [key for key in NEEDED if key not in cfg]:
+    raise ValueError(f"config: the key {missing[0]} is missing; a config has "
+                     f"kind, {', '.join(NEEDED)}")
   data, workdir = os.fspath(data), os.fspath(workdir)
   vae = os.fspath(vae) if vae else None
   task = task_lib.find(cfg.kind)
