@@ -43,11 +43,13 @@ def _small_blocks(monkeypatch):
 
 
 @pytest.mark.parametrize("length, keys, q_seg, kv_seg", [
-    (70, 110, None, None),
+    pytest.param(70, 110, None, None, marks=pytest.mark.slow),
     (300, 112, None, None),
-    (130, 130, segments(130, 5), segments(130, 5)),
+    pytest.param(130, 130, segments(130, 5), segments(130, 5),
+                 marks=pytest.mark.slow),
     # The text of segment 2 is missing, and rows without padding.
-    (70, 40, segments(70, 3, padded=False), 1 + 2 * (segments(40, 2) > 1)),
+    pytest.param(70, 40, segments(70, 3, padded=False),
+                 1 + 2 * (segments(40, 2) > 1), marks=pytest.mark.slow),
     # Segments in no order.
     (64, 64, segments(64, 4)[:, ::-1], segments(64, 4)[:, ::-1]),
 ])
@@ -88,7 +90,8 @@ def test_a_token_sees_its_segment_only(small_blocks, backend):
   assert relative(out[:1, row], alone) <= 1e-5
 
 
-@pytest.mark.parametrize("backend", ["dense", "flash"])
+@pytest.mark.parametrize("backend", [
+    "dense", pytest.param("flash", marks=pytest.mark.slow)])
 def test_without_keys_there_is_zero_and_no_nan(backend):
   q, k, v = values(20, 12)
   q_seg, kv_seg = segments(20, 2), np.full((2, 12), 7, np.int32)
@@ -98,6 +101,7 @@ def test_without_keys_there_is_zero_and_no_nan(backend):
   assert not any(np.any(g) for g in grads)
 
 
+@pytest.mark.slow
 def test_keys_outside_the_window_are_skipped(small_blocks):
   """Two segments of a window each: a NaN in one reaches nothing of the other."""
   q, k, v = values(64, 128)
@@ -142,6 +146,7 @@ def test_a_long_row_has_no_block_mask(monkeypatch):
   assert splash.make_block_mask(seg, seg, True) == splash.BlockMask()
 
 
+@pytest.mark.slow
 def test_memory_grows_with_length():
   def temporary(length):
     x = jax.ShapeDtypeStruct((1, length, 2, 16), np.float32)

@@ -133,6 +133,7 @@ def scan_or_die(out, task):
   return scans._scan_part(out, job, 1, task)
 
 
+@pytest.mark.slow
 def test_a_file_that_kills_its_reader_is_rejected(tmp_path):
   import functools
   (tmp_path / "in").mkdir()

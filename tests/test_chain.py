@@ -71,6 +71,7 @@ def leaves(folder, step):
   return json.loads(file.read_text())["leaves"]
 
 
+@pytest.mark.slow
 def test_a_model_may_be_named_all_along(chain, tmp_path):
   command("encode", "--vae=tiny", f"--data={chain}/data",
           f"--out={tmp_path}/latents")
@@ -81,6 +82,7 @@ def test_a_model_may_be_named_all_along(chain, tmp_path):
   assert pretrained.load(str(tmp_path / "model")).vae.module.z == 16
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_equals_one_that_was_not(chain):
   process = train(chain, "killed")
   log = chain / "killed" / "metrics.jsonl"
@@ -99,6 +101,7 @@ def test_a_run_that_was_killed_equals_one_that_was_not(chain):
   assert leaves(chain / "killed", 20) == whole and len(whole) > 50
 
 
+@pytest.mark.slow
 def test_the_model_folder_holds_the_averaged_weights(chain):
   params, _, step = checkpoint.load_ema(chain / "dit_run")
   model = pretrained.load(str(chain / "model"))
@@ -115,6 +118,7 @@ def sorted_leaves(tree):
   return jax.tree.leaves(tree)
 
 
+@pytest.mark.slow
 def test_encoding_in_shares_equals_encoding_at_once(chain, tmp_path):
   encode = ["encode", f"--vae={chain}/vae", f"--data={chain}/data",
             f"--out={tmp_path}/z"]
@@ -131,6 +135,7 @@ def test_encoding_in_shares_equals_encoding_at_once(chain, tmp_path):
     assert all(shares.record(i) == whole.record(i) for i in range(len(whole)))
 
 
+@pytest.mark.slow
 def test_a_decoder_goes_on_alone(chain, tmp_path, capsys):
   command("train", VAE, f"--data={chain}/data", f"--workdir={tmp_path}/run",
           f"--config.init_from={chain}/vae", "--config.steps=3",
@@ -157,6 +162,7 @@ def test_a_decoder_goes_on_alone(chain, tmp_path, capsys):
   assert "makes other latents" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("out, frames, size", [
     ("v.mp4", 5, "32x32"), ("v.gif", 6, "41x37"), ("v.webp", 2, "48x32"),
     ("v.png", 1, "32x64")])
@@ -169,6 +175,7 @@ def test_a_prompt_becomes_a_file(chain, tmp_path, out, frames, size):
   assert video.shape == (frames, height, width, 3)
 
 
+@pytest.mark.slow
 def test_python_and_command_make_the_same_video(chain, tmp_path):
   model = sora_jax.load(str(chain / "model"))
   one = model.generate("a blue square", size=(32, 32), frames=5, seed=3)
@@ -182,6 +189,7 @@ def test_python_and_command_make_the_same_video(chain, tmp_path):
   assert np.abs(both[1].astype(int) - one).max() <= 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("argv, what", [
     (["--size=8x64"], "below one patch"), (["--frames=0"], "frames 0"),
     (["--size=4096x4096", "--frames=241"], "tokens"),
@@ -199,6 +207,7 @@ def test_a_mistake_is_one_line(chain, tmp_path, capsys, argv, what):
   assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_another_config_is_refused_and_nothing_lost(chain, capsys):
   before = sorted(os.listdir(chain / "dit_run" / "checkpoints"))
   command("train", DIT, "--config.transformer.layers=3",
@@ -219,6 +228,7 @@ def test_config_mistakes_name_what_is_right(tmp_path, capsys, argv, what):
   assert what in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_damaged_weights_are_seen(chain, tmp_path, capsys):
   folder = tmp_path / "model"
   shutil.copytree(chain / "model", folder)
@@ -231,6 +241,7 @@ def test_damaged_weights_are_seen(chain, tmp_path, capsys):
   assert "damaged" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_latents_of_another_vae_are_refused(chain, tmp_path, capsys):
   folder = tmp_path / "vae"
   shutil.copytree(chain / "vae", folder)
@@ -241,6 +252,7 @@ def test_latents_of_another_vae_are_refused(chain, tmp_path, capsys):
   assert "latents of the VAE" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_model_that_reads_otherwise_is_refused(chain, tmp_path, capsys):
   model = shutil.copytree(chain / "model", tmp_path / "model")
   tokenizer.train(["another text", "and one more of them"],

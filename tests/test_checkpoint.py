@@ -101,6 +101,7 @@ def test_a_run_in_pieces_of_time(prog, whole, tmp_path):
   assert lines(tmp_path) == lines(whole[1])
 
 
+@pytest.mark.slow
 def test_kill_at_any_instant_of_saving(tmp_path):
   """20 times kill -9 of a process that saves 20 MB in a loop."""
   out = subprocess.run(

@@ -157,6 +157,7 @@ def test_another_tokenizer_is_refused(pixels, tmp_path):
     plan_lib.token_plan(manifest, toy_data.CONFIG).batch(0)
 
 
+@pytest.mark.slow
 def test_planning_from_latents_needs_no_decoder():
   code = ("import sys\nfrom sora_jax.data.loading import plan, pipeline\n"
           "print([m for m in ('av', 'tensorflow_datasets', 'sora_jax.worlds') "

@@ -131,6 +131,7 @@ def test_another_data_set_is_not_overwritten(worlds):
         count=36, seed=4), workers=0, shard=10, test_share=0.25)
 
 
+@pytest.mark.slow
 def test_workers_do_not_change_the_data(worlds, tmp_path):
   code = ("from sora_jax.data.prepare import prepare\n"
           "from sora_jax.data.sources import world\n"

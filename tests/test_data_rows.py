@@ -23,6 +23,7 @@ from sora_jax.text import tokenizer
 import toy_data
 
 
+@pytest.mark.slow
 def test_a_clip_alone_in_a_row_is_a_clip_packed(cached):
   """Attention, outputs and loss of clips of a planned row."""
   attend = functools.partial(attend_lib.attend, backend="flash")

@@ -96,6 +96,7 @@ def test_every_segment_is_shifted_by_its_own_tokens():
           cfg, jnp.asarray([9, 10, 40, 5, 0])))[1:], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_times_follow_the_config():
   seg = jnp.ones((4000, 1), jnp.int32)
   draw = lambda **kw: flow.sample_times(

@@ -71,6 +71,7 @@ def test_predicts_zero_at_first_and_counts_parameters():
              if name != "bias")
 
 
+@pytest.mark.slow
 def test_scan_is_unrolled(params):
   """And no remat policy changes gradients."""
   tokens, time, text = inputs()

@@ -95,6 +95,7 @@ def gradients():
   return jax.jit(objective())
 
 
+@pytest.mark.slow
 def test_padding_and_the_target_of_known_tokens_do_not_count(gradients):
   key = jax.random.key(5)
   params, batch = INIT(key), batch_of()
@@ -115,6 +116,7 @@ def test_padding_and_the_target_of_known_tokens_do_not_count(gradients):
   assert all(np.all(np.asarray(g) == 0) for g in jax.tree.leaves(grads))
 
 
+@pytest.mark.slow
 def test_the_transformer_overfits_one_batch():
   cfg = flow.Process(mean=2.0, uniform=0.0, base_tokens=4)
   prog = state_lib.program(

@@ -91,6 +91,7 @@ def test_forward(config, per_token):
   close(found, wanted, 1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config, per_token, remat", [
     (CONFIGS[0], False, "dots"), (CONFIGS[3], True, "none")])
 def test_gradients(config, per_token, remat):

@@ -66,6 +66,7 @@ def states(ours, text):
       ids=ids, seg=np.ones_like(ids))).states)
 
 
+@pytest.mark.slow
 def test_the_reference_gives_the_same_outputs(exported):
   model, folder = exported
   close = lambda a, b: np.testing.assert_allclose(

@@ -68,6 +68,7 @@ def script(blocks) -> str:
   return "".join(lines)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("title", recipes())
 def test_a_recipe_works(title, house):
   program = script(recipes()[title])

@@ -83,6 +83,7 @@ def test_vaes_have_the_sizes_of_the_open_ones(name, sizes):
   agrees(name, reference, vae_mapping.mapping(module), mesh.VAE_RULES)
 
 
+@pytest.mark.slow
 def test_a_run_starts_from_a_folder_and_exports(tmp_path, capsys):
   folder = tmp_path / "open"
   folder.mkdir()

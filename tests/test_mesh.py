@@ -201,14 +201,17 @@ def check(found, kind, count):
   assert not {k: v for k, v in mine.items() if not v <= LIMIT}
 
 
+@pytest.mark.slow
 def test_loss_and_gradients_do_not_depend_on_the_mesh(found):
   check(found, "train", len(TRAIN))
 
 
+@pytest.mark.slow
 def test_attention_on_a_mesh_is_dense(found):
   check(found, "attention", len(ATTENTION))
 
 
+@pytest.mark.slow
 def test_the_vae_split_over_rows_and_columns_is_the_whole(found):
   check(found, "vae", 5 * len(VAE))
 

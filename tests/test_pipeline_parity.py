@@ -66,6 +66,7 @@ def same_frames(reference, ours, scheduler, image=None):
   return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheduler", [wan_folder.UNIPC, wan_folder.EULER],
                          ids=["unipc", "euler"])
 def test_frames_agree(folder, scheduler):
@@ -74,6 +75,7 @@ def test_frames_agree(folder, scheduler):
   same_frames(reference, ours, scheduler, image)
 
 
+@pytest.mark.slow
 def test_the_command_makes_the_same_video(folder, tmp_path):
   _, ours = folder
   argv, image = ["generate"], None
@@ -95,6 +97,7 @@ def test_the_command_makes_the_same_video(folder, tmp_path):
       sheet, video_io.read(str(tmp_path / "wanted.png"))[0])
 
 
+@pytest.mark.slow
 def test_a_first_image_needs_a_time_per_token(folder):
   reference, ours = folder
   if not ours.model.expand_timesteps:

@@ -89,6 +89,7 @@ def one_line(stderr):
   return found[0]
 
 
+@pytest.mark.slow
 def test_a_run_moves_over_processes_and_loses_nothing(tmp_path):
   workdir = tmp_path / "run"
   out, _ = together(workdir, 4, signal.SIGTERM, 2, "data=2", "fsdp=2")
@@ -137,6 +138,7 @@ train.together(sys.argv[1], work)
 """
 
 
+@pytest.mark.slow
 def test_nobody_waits_for_ever():
   """Neither for one that never comes, nor for one that lives and is late."""
   first, second, both = (free_address() for _ in range(3))

@@ -211,6 +211,7 @@ def test_a_loop_is_decoded_behind_its_end(ours):
   np.testing.assert_array_equal(result.video(), video[29:])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["ab2", "ancestral"])
 def test_a_batch_draws_what_each_alone_does(ours, method):
   make = lambda seed: prompting.extend(ours.model, clip(9, seed=seed), 8, 8.)
@@ -221,6 +222,7 @@ def test_a_batch_draws_what_each_alone_does(ours, method):
   assert np.abs(one.z - two.z).max() > .1
 
 
+@pytest.mark.slow
 def test_every_step_draws_noise_of_its_own(ours, monkeypatch):
   seen, step = [], step_lib.sampling.sample_step
 

@@ -73,6 +73,7 @@ def test_latents_are_read(stored, conditioning):
   assert (plan.digest, _digest(batches)) == PLANS[conditioning]
 
 
+@pytest.mark.slow
 def test_latents_of_today_are_the_same_in_new_names(stored, tmp_path):
   old = manifest.open_manifest(stored / "latents")
   model = pretrained.load(stored / "model", components=("vae",))

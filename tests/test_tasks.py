@@ -61,6 +61,7 @@ def data(pixels):
   return pixels.root
 
 
+@pytest.mark.slow
 def test_training_from_python_is_resumed_and_equals_a_whole_run(data, tmp_path):
   cfg = config.load(f"{ROOT}/configs/vae.py:test")
   cfg.steps = 4

@@ -2,6 +2,8 @@
 
 import os
 
+import pytest
+
 import sora_jax
 from sora_jax.formats import find
 from sora_jax.formats import pretrained
@@ -23,6 +25,7 @@ def test_the_weights_are_small_and_have_a_card():
     assert model.digest[:12] in f.read()
 
 
+@pytest.mark.slow
 def test_prompts_are_followed():
   videos = sora_jax.load().generate_batch(
       list(PROMPTS.values()), (64, 64), 17, seeds=[0] * len(PROMPTS))

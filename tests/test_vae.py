@@ -140,6 +140,7 @@ def test_chunks_equal_the_whole(vae):
         run(vae_lib.decode, vae, mean))
 
 
+@pytest.mark.slow
 @BOTH
 def test_padding_changes_nothing(vae):
   st, sh, sw = vae_lib.stride(vae)
@@ -155,6 +156,7 @@ def test_padding_changes_nothing(vae):
   close(pixels[:1, :, :h, :w], run(vae_lib.decode, vae, alone[0]))
 
 
+@pytest.mark.slow
 def test_gradients_are_finite_on_a_blank_clip():
   vae = vae_lib.VAE(base=4, mults=(1,), temporal=(), z=2, blocks=1)
   params = vae_lib.init(vae, jax.random.key(0))

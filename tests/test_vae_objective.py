@@ -88,6 +88,7 @@ def test_the_edge_term_sees_edges_and_not_brightness():
 ADVERSARIAL = {"adversarial": .5, "adversarial_start": 10, "discriminator_width": 8}
 
 
+@pytest.mark.slow
 def test_the_discriminator_starts_late_and_has_the_weight_it_was_given():
   plain = vae_gradients()[0][0]["vae"]
   (early, metrics), params = vae_gradients(step=9, **ADVERSARIAL)

@@ -115,6 +115,7 @@ def test_outputs_agree(vae):
   check(vae, 5, compiled(vae_lib.encode, vae), compiled(vae_lib.decode, vae))
 
 
+@pytest.mark.slow
 @BOTH
 @pytest.mark.parametrize("pad", [False, True], ids=["filled", "padded"])
 @pytest.mark.parametrize("frames", [1, 17])

@@ -4,6 +4,7 @@ import collections
 import dataclasses
 
 import numpy as np
+import pytest
 
 from sora_jax import worlds
 from sora_jax.worlds import parse
@@ -50,6 +51,7 @@ def _recovered(seeds, change=lambda video: video):
   return {name: np.mean(oks) for name, oks in right.items()}
 
 
+@pytest.mark.slow
 def test_parser_recovers_the_facts_of_500_clips():
   shares = _recovered(range(500))
   assert set(shares) == {"colour", "shape", "count", "direction", "motion",
