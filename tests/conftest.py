@@ -9,6 +9,7 @@ import os
 import shutil
 import tempfile
 
+import jax
 import pytest
 
 CACHE = "JAX_COMPILATION_CACHE_DIR"  # read when jax is imported
@@ -27,6 +28,17 @@ def pytest_collection_modifyitems(items):
   """Files with slow tests first, so that the workers end together."""
   slow = {item.path for item in items if item.get_closest_marker("slow")}
   items.sort(key=lambda item: item.path not in slow)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _compile_quickly(request):
+  """Turns the compiler's optimisation off in files marked quick_compile."""
+  if not request.node.get_closest_marker("quick_compile"):
+    yield
+    return
+  jax.config.update("jax_disable_most_optimizations", True)
+  yield
+  jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(scope="module")

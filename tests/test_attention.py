@@ -12,6 +12,8 @@ from sora_jax.models.attention import flash
 from sora_jax.models.attention import splash
 from sora_jax.models.attention import splash_library
 
+pytestmark = pytest.mark.quick_compile
+
 # Several blocks of queries and keys in a few hundred tokens.
 BLOCKS = {"BLOCK_Q": 64, "BLOCK_K": 16, "WHOLE": 64}
 

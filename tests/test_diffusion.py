@@ -13,6 +13,8 @@ from sora_jax.diffusion import guidance
 from sora_jax.diffusion import sampling
 from sora_jax.diffusion import steppers
 
+pytestmark = pytest.mark.quick_compile
+
 CFG = flow.Process()
 
 

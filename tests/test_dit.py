@@ -13,6 +13,8 @@ from sora_jax.models import dit
 from sora_jax.models import layers
 from sora_jax.models.text import encoder
 
+pytestmark = pytest.mark.quick_compile
+
 DIT = dit.DiT(layers=2, heads=2, head_size=16, ffn=48, patch_channels=6,
               out_channels=6, text_width=12, freq_dim=16)
 TEXT = encoder.TextEncoder(vocab=40, width=16, layers=2, heads=2, ffn=32)

@@ -17,6 +17,8 @@ from sora_jax.training import state as state_lib
 from sora_jax.training.objectives import dit as dit_lib
 from sora_jax.training.objectives import shared
 
+pytestmark = pytest.mark.quick_compile
+
 DIT = dit.DiT(layers=1, heads=2, head_size=8, ffn=32, patch_channels=4,
               out_channels=4, text_width=16, remat="none")
 TEXT = encoder.TextEncoder(vocab=11, width=16, layers=1, heads=2, ffn=32)

@@ -27,6 +27,8 @@ from sora_jax.generation import text_states
 from sora_jax.tasks import build
 from sora_jax.tasks import prompts
 
+pytestmark = pytest.mark.quick_compile
+
 ROOT = pathlib.Path(__file__).parent.parent
 # Of the open models, as their config.json state them.
 OLD = dict(base_dim=96, z_dim=16)

@@ -185,6 +185,7 @@ def main():
 @pytest.fixture(name="found", scope="module")
 def _found():
   env = {**os.environ, "JAX_PLATFORMS": "cpu",
+         "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
          "PYTHONPATH": str(FOLDER.parent),  # of configs
          "XLA_FLAGS": "--xla_force_host_platform_device_count=8 "
                       "--xla_backend_optimization_level=0"}

@@ -17,6 +17,8 @@ from sora_jax.generation import windows as windows_lib
 from sora_jax.geometry import frames as frames_lib
 from sora_jax.geometry import patches
 
+pytestmark = pytest.mark.quick_compile
+
 SIZE = (48, 32)
 
 

@@ -14,6 +14,8 @@ from sora_jax.evaluation import prompting
 from sora_jax.evaluation import prompting_modes
 from sora_jax.worlds import facts as facts_lib
 
+pytestmark = pytest.mark.quick_compile
+
 MODES = ("animate", "extend", "loop", "edit", "connect", "inpaint", "upscale")
 
 

@@ -11,6 +11,8 @@ import chunks
 from sora_jax.models.vae import conv
 from sora_jax.models.vae import vae as vae_lib
 
+pytestmark = pytest.mark.quick_compile
+
 WAN22 = vae_lib.VAE(base=4, decoder_base=6, mults=(1, 2, 2), z=3, blocks=1)
 WAN21 = vae_lib.VAE(base=4, mults=(1, 2), z=3, blocks=1, temporal=(True,),
                     patch=1, residual=False)

@@ -13,6 +13,8 @@ from sora_jax import types
 from sora_jax.models.vae import discriminator
 from sora_jax.training.objectives import vae
 
+pytestmark = pytest.mark.quick_compile
+
 
 def encode(params, video):
   b, t, h, w, _ = video.shape

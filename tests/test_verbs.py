@@ -13,6 +13,8 @@ from sora_jax.encoding import encoder
 from sora_jax.formats import pretrained
 from sora_jax.media import video_io
 
+pytestmark = pytest.mark.quick_compile
+
 SIZE = "48x32"
 
 
