@@ -8,6 +8,7 @@ import this module too.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+import dataclasses
 from typing import Any, Protocol, TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -50,6 +51,39 @@ class Source(Protocol):
     ...
 
 
+@dataclasses.dataclass(frozen=True)
+class Share:
+  """The rows of every batch that a host reads.
+
+  A batch is cut into `count` equal runs of rows, and a host reads some of them:
+  those that its devices hold. They need not follow one another, and hosts that
+  split the tokens of a row read the same one.
+
+  Attributes:
+    runs: of this host, ascending.
+    count: of all hosts.
+  """
+
+  runs: tuple[int, ...] = (0,)
+  count: int = 1
+
+  def rows(self, size: int) -> list[int]:
+    """The rows of this host in a batch of `size`, ascending.
+
+    Raises:
+      ValueError: rows that do not divide into the runs.
+    """
+    if size % self.count:
+      raise ValueError(f"a batch of {size} rows does not divide into the "
+                       f"{self.count} runs that the hosts share: choose a "
+                       "multiple")
+    run = size // self.count
+    return [first * run + i for first in self.runs for i in range(run)]
+
+
+WHOLE = Share()  # of one host alone
+
+
 class Plan(Protocol):
   """A stream of batches, each a pure function of (manifest, seed, step)."""
 
@@ -58,8 +92,8 @@ class Plan(Protocol):
     """sha256 of all that decides the batches."""
     ...
 
-  def batch(self, step: int, host: tuple[int, int] = (0, 1)) -> Any:
-    """The rows of `host` = (index, count) of the batch of `step`."""
+  def batch(self, step: int, share: Share = WHOLE) -> Any:
+    """The rows of `share` of the batch of `step`."""
     ...
 
 

@@ -5,6 +5,7 @@ import shutil
 import numpy as np
 import pytest
 
+from sora_jax import contracts
 from sora_jax.data.pixels import buckets
 from sora_jax.data.pixels import crops
 from sora_jax.data.store import manifest
@@ -29,8 +30,8 @@ def test_pixels_fill_their_buckets(pixels):
   n = len(plan.eligible[1])
   assert sorted(crops.clip(plan, 1, i) for i in range(n)) == sorted(
       plan.eligible[1])
-  with pytest.raises(ValueError, match="hosts"):
-    plan.batch(0, (0, 3))
+  with pytest.raises(ValueError, match="3 runs that the hosts"):
+    plan.batch(0, contracts.Share((0,), 3))
 
 
 def test_a_crop_is_a_part_of_its_clip(pixels):

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 import pytest
 
+from sora_jax import contracts
 from sora_jax import files
 from sora_jax import main
 from sora_jax.data.loading import estimate
@@ -176,7 +177,8 @@ def test_a_step_of_a_large_manifest_costs_one_block():
   assert length == again[1]
   assert all(np.array_equal(a, b) for a, b in zip(members, again[2]))
   # Hosts have the rows of one another.
-  parts = [m for i in range(4) for m in plan.place(step, (i, 4))[2]]
+  parts = [m for i in range(4) for m in plan.place(
+      step, contracts.Share((i,), 4))[2]]
   assert all(np.array_equal(a, b) for a, b in zip(members, parts))
   with pytest.raises(ValueError, match="not encoded"):
     plan.batch(step)

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 import pytest
 
+from sora_jax import contracts
 from sora_jax.data.loading import pipeline
 from sora_jax.data.loading import plan as plan_lib
 from sora_jax.data.pixels import buckets
@@ -38,17 +39,25 @@ def test_a_batch_is_a_pure_function_of_the_step(pixels, cached, kind):
 
 @pytest.mark.parametrize("kind", [0, 1])
 def test_hosts_and_threads_do_not_change_the_data(pixels, cached, kind):
-  """50 random steps, of 1, 2 and 4 hosts with 0, 1 and 2 threads each."""
+  """50 random steps, of 1, 2 and 4 hosts with 0, 1 and 2 threads each.
+
+  Two hosts have rows that do not follow one another, as those of a slice do.
+  """
+  shares = {1: [contracts.WHOLE],
+            2: [contracts.Share((0, 3), 4), contracts.Share((1, 2), 4)],
+            4: [contracts.Share((i,), 4) for i in (2, 0, 3, 1)]}
   plan, count = toy_data.plans(pixels, cached)[kind], 5
   starts = np.random.default_rng(kind).integers(10**5, size=10).tolist()
   for start in starts:
     want = [plan.batch(start + i) for i in range(count)]
     for hosts, threads in itertools.product((1, 2, 4), (0, 1, 2)):
       streams = [itertools.islice(pipeline.batches(
-          plan, start, (i, hosts), threads, 1), count) for i in range(hosts)]
+          plan, start, share, threads, 1), count) for share in shares[hosts]]
       for i, got in enumerate(zip(*streams, strict=True)):
         assert [step for step, _ in got] == [start + i] * hosts
-        whole = jax.tree.map(lambda *x: np.concatenate(x),
+        rows = len(jax.tree.leaves(want[i])[0])
+        order = np.argsort([n for s in shares[hosts] for n in s.rows(rows)])
+        whole = jax.tree.map(lambda *x: np.concatenate(x)[order],  # noqa: B023
                              *(b for _, b in got))
         assert toy_data.equal(whole, want[i])
 
@@ -57,12 +66,14 @@ RESUMED = """
 import hashlib, sys
 import jax
 import numpy as np
+from sora_jax import contracts
 from sora_jax.data.loading import pipeline, plan, token_config
 from sora_jax.data.store import manifest as store
 manifest = store.open_manifest(sys.argv[1])
 made = plan.token_plan(manifest, token_config.TokenConfig(
     shapes=((8, 64), (4, 128)), text_length=160, chunk=4000))
-streams = [pipeline.batches(made, int(sys.argv[2]), (i, 4), 1) for i in range(4)]
+streams = [pipeline.batches(made, int(sys.argv[2]), contracts.Share((i,), 4), 1)
+           for i in range(4)]
 for got in list(zip(*streams, range(3)))[:3]:
   whole = jax.tree.map(lambda *x: np.concatenate(x), *(b for _, b in got[:4]))
   print(hashlib.sha256(b"".join(

@@ -5,7 +5,6 @@ which prints for each case the largest difference of any array, relative to the
 largest value of that array.
 """
 
-import dataclasses
 import functools
 import json
 import math
@@ -217,55 +216,14 @@ def test_the_vae_split_over_rows_and_columns_is_the_whole(found):
   check(found, "vae", 5 * len(VAE))
 
 
-@dataclasses.dataclass(frozen=True)
-class Device:
-  """A device of a pod that is not here."""
-
-  id: int
-  process_index: int
-  platform: str = "tpu"
-
-
-@dataclasses.dataclass(frozen=True)
-class Pod:
-  """What `host` reads of a mesh."""
-
-  devices: np.ndarray
-
-  @property
-  def shape(self):
-    return dict(zip(mesh_lib.AXES, self.devices.shape))
-
-
-def pod(shape, hosts):
-  """A mesh of devices that lie on hosts in runs."""
-  count = int(np.prod(shape))
-  devices = [Device(i, i * hosts // count) for i in range(count)]
-  return Pod(np.array(devices).reshape(shape))
-
-
-@pytest.mark.parametrize("shape, hosts, process, wanted", [
-    ((8, 1, 1, 1), 2, 1, (1, 2)), ((2, 4, 1, 1), 4, 3, (3, 4)),
-    ((2, 1, 4, 1), 2, 1, (1, 2)), ((2, 1, 4, 1), 4, 1, (0, 2)),
-    ((1, 1, 4, 2), 4, 2, (0, 1)), ((4, 1, 1, 2), 1, 0, (0, 1))])
-def test_hosts_share_rows(monkeypatch, shape, hosts, process, wanted):
-  monkeypatch.setattr(jax, "process_index", lambda: process)
-  assert mesh_lib.host(pod(shape, hosts)) == wanted
-
-
-def test_hosts_with_unequal_shares_are_refused(monkeypatch):
-  monkeypatch.setattr(jax, "process_count", lambda: 4)
-  with pytest.raises(ValueError, match="equal shares of 4 hosts"):
-    mesh_lib.host(pod((3, 1, 4, 1), 4))
-
-
 def test_a_mesh_that_does_not_fit_is_refused():
   with pytest.raises(ValueError, match="needs 6 devices and there are 1"):
     mesh_lib.make_mesh(jax.devices()[:1], data=2, fsdp=3)
   params = {"blocks": {"self": {"q": {"kernel": np.zeros((2, 6, 4))}}}}
   specs = mesh_lib.param_specs(params, mesh_lib.DIT_RULES)
   with pytest.raises(ValueError, match="self/q/kernel.*fsdp=4.*divide 6"):
-    mesh_lib.check_division(pod((1, 4, 1, 1), 1), params, specs)
+    mesh_lib.check_division(jax.sharding.AbstractMesh(
+        (1, 4, 1, 1), mesh_lib.AXES), params, specs)
 
 
 if __name__ == "__main__":

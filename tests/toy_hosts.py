@@ -1,15 +1,17 @@
 """A tiny run over several processes, for the tests of them; not a test.
 
-  python toy_hosts.py WORKDIR STEPS PROCESSES SAVE_EVERY [MESH AXIS=SIZE ..]
+  python toy_hosts.py WORKDIR STEPS PROCESSES SAVE_EVERY [LAYOUT] [AXIS=SIZE ..]
 
 The data are those of toy_run, of which every process makes its own rows; kernels
 lie along fsdp. The hook of every fourth step gathers the average on every
-process.
+process. With a layout such as v5p:2x2x4 the devices of the processes lie in the
+mesh as the chips of its hosts do.
 """
 
 import sys
 
-import numpy as np
+import jax
+import layouts
 
 from sora_jax import mesh as mesh_lib
 from sora_jax.cli import train as verb
@@ -23,20 +25,17 @@ RULES = {"model": ((r"kernel$", (None, "fsdp")), (r"bias$", ()))}
 FREE = (*checkpoint.FREE, "mesh")
 
 
-def share(batch, host):
-  """The rows of a host."""
-  index, count = host
-  return {k: np.split(x, count)[index] for k, x in batch.items()}
-
-
-def train(workdir, steps, save_every, **axes):
+def train(workdir, steps, save_every, layout, **axes):
   import toy_run  # it asks for devices, which comes after multihost.init
-  mesh = mesh_lib.make_mesh(**axes)
-  host = mesh_lib.host(mesh)
+  devices = layouts.as_on(layout, jax.devices(), axes) if layout else None
+  mesh = mesh_lib.make_mesh(devices, **axes)
+  share = mesh_lib.host(mesh)
 
   def batches(start):
     for step in range(start, steps):
-      yield step, share(toy_run.batch_at(step), host)
+      batch = toy_run.batch_at(step)
+      mine = share.rows(len(batch["x"]))
+      yield step, {k: x[mine] for k, x in batch.items()}
 
   def look(step, current):
     kernel = multihost.gather(current.ema)["model"]["kernel"]
@@ -54,7 +53,8 @@ def train(workdir, steps, save_every, **axes):
 
 
 if __name__ == "__main__":
-  workdir, steps, where, save_every, *axes = sys.argv[1:]
-  sizes = {a.split("=")[0]: int(a.split("=")[1]) for a in axes}
+  workdir, steps, where, save_every, *rest = sys.argv[1:]
+  layout = "".join(a for a in rest if "=" not in a)
+  sizes = {a.split("=")[0]: int(a.split("=")[1]) for a in rest if "=" in a}
   sys.exit(verb.together(where, lambda: train(
-      workdir, int(steps), int(save_every), **sizes)))
+      workdir, int(steps), int(save_every), layout, **sizes)))

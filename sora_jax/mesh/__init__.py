@@ -23,7 +23,6 @@ from sora_jax.mesh.activations import spec
 from sora_jax.mesh.activations import splits
 from sora_jax.mesh.arrays import assemble
 from sora_jax.mesh.arrays import host
-from sora_jax.mesh.arrays import host_rows
 from sora_jax.mesh.arrays import placed
 from sora_jax.mesh.arrays import replicated
 from sora_jax.mesh.arrays import rows

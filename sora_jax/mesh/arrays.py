@@ -6,6 +6,7 @@ import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 import numpy as np
 
+from sora_jax import contracts
 from sora_jax import types
 from sora_jax.mesh import axes as axes_lib
 
@@ -50,61 +51,56 @@ def assemble(
   return jax.make_array_from_single_device_arrays(shape, sharding, arrays)
 
 
-def host(mesh: Mesh) -> tuple[int, int]:
-  """(index, count): the share of a batch's rows that this host has.
+def host(mesh: Mesh, process: int | None = None) -> contracts.Share:
+  """The rows of a batch that a process reads: those that its devices hold.
 
-  Hosts that split the tokens of the same rows have the same share.
+  A batch falls into one run of rows for each part of the axes data x fsdp. The
+  devices of a host are a block of the torus, so the runs that it holds are any
+  set: host 0 of v5p:4x4x4 has 0, 4, 16 and 20 of data=64.
+
+  Args:
+    mesh: of `make_mesh`.
+    process: its index; this one by default.
 
   Raises:
-    ValueError: hosts that have no equal shares of the rows.
+    ValueError: a process without a device in the mesh.
   """
+  process = jax.process_index() if process is None else process
   grid = mesh.devices.reshape(axes_lib.row_shares(mesh), -1)
-  held: dict[int, set[int]] = {}  # process -> rows of the grid
-  for row, devices in enumerate(grid):
-    for d in devices:
-      held.setdefault(d.process_index, set()).add(row)
-  mine = sorted(held[jax.process_index()])
-  if len(grid) % len(mine) or mine[0] % len(mine) or any(
-      len(x) != len(mine) for x in held.values()) or (
-          mine != list(range(mine[0], mine[0] + len(mine)))):
-    raise ValueError(
-        f"the rows of the mesh {dict(mesh.shape)} do not fall into equal "
-        f"shares of {jax.process_count()} hosts: make the devices of a host a run "
-        "of whole rows, or of one row")
-  return mine[0] // len(mine), len(grid) // len(mine)
-
-
-def host_rows(size: int, host: tuple[int, int]) -> tuple[int, int]:
-  """(start, stop) of the rows that host (index, count) has of a batch.
-
-  Raises:
-    ValueError: rows that do not divide over the hosts.
-  """
-  index, count = host
-  if not 0 <= index < count:
-    raise ValueError(f"host {index} of {count} does not exist")
-  if size % count:
-    raise ValueError(f"a batch of {size} rows does not divide over {count} "
-                     "hosts: choose a multiple")
-  return size // count * index, size // count * (index + 1)
+  runs = tuple(i for i, devices in enumerate(grid)
+               if any(d.process_index == process for d in devices))
+  if not runs:
+    raise ValueError(f"process {process} has no device in the mesh "
+                     f"{dict(mesh.shape)}: make the mesh of all devices")
+  return contracts.Share(runs, len(grid))
 
 
 def to_global(mesh: Mesh, batch: types.PyTree) -> types.PyTree:
   """Places a host's rows of a batch on the mesh.
 
-  Every process gives the rows of its `host` share; the result is one global
-  array per leaf, split over the axes data and fsdp.
+  Every process gives the rows of its `host`; the result is one global array per
+  leaf, split over the axes data and fsdp.
 
   Raises:
     ValueError: rows that do not divide over these axes.
   """
-  _, count = host(mesh)
-  over = axes_lib.row_shares(mesh)
-  for x in jax.tree.leaves(batch):
-    if len(x) * count % over:
+  share, placement = host(mesh), rows(mesh)
+
+  def leaf(x):
+    x = np.asarray(x)
+    run, rest = divmod(len(x), len(share.runs))
+    if rest:
       raise ValueError(
-          f"a batch of {len(x) * count} rows does not divide over the mesh "
-          f"axes data x fsdp = {over}: give other rows or another mesh")
-  place = lambda x: jax.make_array_from_process_local_data(
-      rows(mesh), x, (len(x) * count, *x.shape[1:]))
-  return jax.tree.map(lambda x: place(np.asarray(x)), batch)
+          f"a batch of {len(x)} rows does not divide over the "
+          f"{len(share.runs)} parts of the mesh axes data x fsdp = "
+          f"{share.count} that this host has: give other rows or another mesh")
+    total = share.count * run
+    at = {first: i for i, first in enumerate(share.runs)}
+
+    def part(index):
+      i = at[index[0].indices(total)[0] // run]
+      return x[i * run:(i + 1) * run]
+
+    return jax.make_array_from_callback((total, *x.shape[1:]), placement, part)
+
+  return jax.tree.map(leaf, batch)

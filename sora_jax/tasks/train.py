@@ -75,10 +75,10 @@ def train(config: str | dict | config_dict.ConfigDict, data: str | os.PathLike,
                          else vae}}
   hooks = [loop.Hook(cfg.loop.preview_every, lambda step, state: recipe.preview(
       step, state, workdir))] if recipe.preview else []
-  host = mesh_lib.host(mesh)
+  share = mesh_lib.host(mesh)
   threads = max(1, min(8, (os.cpu_count() or 1) // 2))
   return loop.train(
-      program, lambda start: pipeline.batches(plan, start, host, threads),
+      program, lambda start: pipeline.batches(plan, start, share, threads),
       steps=cfg.steps, workdir=workdir, config=record, key=key, hooks=hooks,
       place=lambda batch: recipe.prepare(mesh_lib.to_global(mesh, batch)),
       count=recipe.count, unit=recipe.unit, log_every=cfg.loop.log_every,

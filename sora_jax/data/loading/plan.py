@@ -17,7 +17,7 @@ import hashlib
 
 import numpy as np
 
-from sora_jax import mesh as mesh_lib
+from sora_jax import contracts
 from sora_jax import types
 from sora_jax.data.loading import assemble
 from sora_jax.data.loading import clips
@@ -77,13 +77,13 @@ class TokenPlan:
     return self.chunks.get(index, lambda: epoch_chunks.pack_chunk(
         self.manifest, self.cfg, self.pools, index))
 
-  def place(self, step: int, host: tuple[int, int] = (0, 1)
+  def place(self, step: int, share: contracts.Share = contracts.WHOLE
             ) -> tuple[epoch_chunks.Chunk, int, list[np.ndarray]]:
     """What is in a batch, without reading it.
 
     Args:
       step: from 0 on.
-      host: (index, count): the rows of this host only.
+      share: the rows of a host only.
 
     Returns:
       (chunk, L, the examples of the chunk that each row holds).
@@ -91,13 +91,13 @@ class TokenPlan:
     index, offset = divmod(step, self.steps)
     chunk = self.chunk(index)
     shape, rows = chunk.batches[offset % len(chunk.batches)]
-    start, stop = mesh_lib.host_rows(len(rows), host)
     return chunk, self.cfg.shapes[shape][1], [
-        chunk.members(r) for r in rows[start:stop]]
+        chunk.members(rows[i]) for i in share.rows(len(rows))]
 
-  def batch(self, step: int, host: tuple[int, int] = (0, 1)) -> types.Batch:
-    """The rows of `host` = (index, count) of the batch of `step`."""
-    chunk, length, members = self.place(step, host)
+  def batch(self, step: int, share: contracts.Share = contracts.WHOLE
+            ) -> types.Batch:
+    """The rows of `share` of the batch of `step`."""
+    chunk, length, members = self.place(step, share)
     return assemble.batch(self.loader, self.cfg, chunk.clips, chunk.examples,
                           members, length)
 

@@ -19,7 +19,7 @@ import hashlib
 
 import numpy as np
 
-from sora_jax import mesh as mesh_lib
+from sora_jax import contracts
 from sora_jax import types
 from sora_jax.data.loading import lru_cache
 from sora_jax.data.pixels import crops
@@ -87,12 +87,13 @@ class PixelPlan:
     cfg = dataclasses.replace(self.cfg, cache_bytes=0)  # only spares work
     return hashlib.sha256(f"{self.manifest.digest} {cfg}".encode()).hexdigest()
 
-  def batch(self, step: int, host: tuple[int, int] = (0, 1)) -> types.Pixels:
-    """The rows of `host` = (index, count) of the batch of `step`."""
+  def batch(self, step: int, share: contracts.Share = contracts.WHOLE
+            ) -> types.Pixels:
+    """The rows of `share` of the batch of `step`."""
     bucket, first = _place(self, step)
-    start, stop = mesh_lib.host_rows(self.cfg.buckets[bucket][3], host)
+    rows = share.rows(self.cfg.buckets[bucket][3])
     return types.Pixels(np.stack([
-        crops.crop(self, bucket, first + i) for i in range(start, stop)]))
+        crops.crop(self, bucket, first + i) for i in rows]))
 
 
 def pixel_plan(manifest: manifest_lib.Manifest, cfg: PixelConfig) -> PixelPlan:
