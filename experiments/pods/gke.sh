@@ -52,7 +52,7 @@ DOCKER
     xpk workload create "${where[@]}" --workload="$name" --tpu-type="$KIND" \
       --num-slices="$SLICES" --max-restarts="$RESTARTS" \
       --docker-image="$tag" \
-      --command="cd /sora_jax && . experiments/pods/flags.sh $generation && exec $line"
+      --command="cd /sora_jax && . experiments/pods/flags.sh $generation && python experiments/pods/try_flags.py $generation && exec $line"
     ;;
   list)
     xpk workload list "${where[@]}"

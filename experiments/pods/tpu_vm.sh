@@ -72,7 +72,8 @@ case $verb in
     kind=${kind%%-*}
     line=$(printf '%q ' "$@")
     everywhere "cd sora_jax && . experiments/pods/flags.sh ${kind/litepod/e} \
-      && PATH=\$PWD/.venv/bin:\$PATH \
+      && export PATH=\$PWD/.venv/bin:\$PATH \
+      && python experiments/pods/try_flags.py ${kind/litepod/e} \
       && { setsid nohup $line >run.log 2>&1 & echo \$! >run.pid; }"
     ;;
   logs)
