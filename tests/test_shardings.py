@@ -3,6 +3,8 @@
 import pathlib
 
 import jax
+import jax.numpy as jnp
+import layouts
 import pytest
 
 from configs import dit as dit_config
@@ -52,6 +54,23 @@ def test_each_parameter_of_every_config_has_one_row(variant):
   assert all(line.split(" ")[0].endswith(("kernel", "embedding"))
              for line in split)
   assert len(split) >= 10
+
+
+def test_gradients_are_asked_for_as_the_parameters_lie():
+  """By reduce-scatter: asked for whole, they would be sums on every device."""
+  mesh = mesh_lib.make_mesh(layouts.devices("v5p:2x2x4"), fsdp=8, tensor=2)
+
+  def loss(params):
+    whole = mesh_lib.gathered(params, mesh_lib.DIT_RULES, "blocks", jnp.bfloat16)
+    return jnp.sum(whole["self"]["q"]["kernel"].astype(jnp.float32))
+
+  params = {"self": {"q": {"kernel": jnp.ones((32, 16))}}}
+  program = jax.make_jaxpr(mesh_lib.on(mesh, jax.grad(loss)))(params)
+  gradient = program.jaxpr.outvars[0]
+  places = [tuple(e.params["sharding"].spec) for e in program.jaxpr.eqns
+            if e.primitive.name == "sharding_constraint"]
+  assert places[-1] == ("fsdp", "tensor")
+  assert (gradient.aval.shape, gradient.aval.dtype) == ((32, 16), jnp.float32)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """How parameters lie on the mesh: the rule tables."""
 
 from collections.abc import Sequence
+import functools
 import math
 import re
 
@@ -68,6 +69,10 @@ def gathered(params: types.PyTree, rules: Rules, prefix: str,
              dtype: jnp.dtype) -> types.PyTree:
   """A layer's parameters as it computes with them: whole along fsdp.
 
+  Their gradients are summed straight into the parts that the devices hold, by
+  reduce-scatter: the transpose of the constraint alone would ask for whole sums
+  on every device, twice the bytes.
+
   Args:
     params: of one layer of a scanned stack, without its leading axis.
     rules: of the stack's parameters.
@@ -82,10 +87,30 @@ def gathered(params: types.PyTree, rules: Rules, prefix: str,
     axes = next(axes for regex, axes in rules if re.search(regex, name))[1:]
     if not axes:
       return value
-    return activations.constrain(
-        value.astype(dtype), *(None if a == "fsdp" else a for a in axes))
+    return _gather(value, axes, value.dtype, dtype)
 
   return jax.tree_util.tree_map_with_path(leaf, params)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
+def _gather(value: jax.Array, axes: tuple[str | None, ...],
+            stored: jnp.dtype, dtype: jnp.dtype) -> jax.Array:
+  """A parameter that lies along `axes`, cast and whole along fsdp."""
+  del stored
+  return activations.constrain(
+      value.astype(dtype), *(None if a == "fsdp" else a for a in axes))
+
+
+def _gather_fwd(value, axes, stored, dtype):
+  return _gather(value, axes, stored, dtype), None
+
+
+def _gather_bwd(axes, stored, dtype, _, grad):
+  del dtype
+  return (activations.constrain(grad, *axes).astype(stored),)
+
+
+_gather.defvjp(_gather_fwd, _gather_bwd)
 
 
 def check_division(mesh: Mesh, params: types.PyTree,
