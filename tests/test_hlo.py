@@ -95,6 +95,67 @@ def test_the_text_of_the_tpu_compiler_is_read():
     read(TPU_TEXT.replace("constant(12)", "parameter(1)"))
 
 
+# An all-gather that starts, runs beside two products and is done, and a product
+# with its reduce-scatter in a loop of the compiler's, which is unrolled twice, as
+# libtpu 0.0.42 and 0.0.50 write them for v5e.
+ASYNC_TEXT = """
+%starts (p.1: bf16[1,8]) -> (bf16[1,8], bf16[16,8]) {
+  %p.1 = bf16[1,8]{1,0} parameter(0)
+  %all-gather.1 = bf16[16,8]{1,0} all-gather(%p.1), channel_id=2, GROUPS
+  ROOT %custom-call.1 = (bf16[1,8], bf16[16,8]) custom-call(%all-gather.1), TARGETStart"
+}
+
+%step (p.2: bf16[1,8]) -> bf16[16,8] {
+  %p.2 = bf16[1,8]{1,0} parameter(0)
+  ROOT %all-gather.2 = bf16[16,8]{1,0} all-gather(%p.2), channel_id=2, GROUPS
+}
+
+%done (p.3: bf16[1,8]) -> bf16[16,8] {
+  %p.3 = bf16[1,8]{1,0} parameter(0)
+  %all-gather.3 = bf16[16,8]{1,0} all-gather(%p.3), channel_id=2, GROUPS
+  ROOT %custom-call.2 = bf16[16,8] custom-call(%all-gather.3), TARGETDone"
+}
+
+%body (p.4: (bf16[4,8], u32[])) -> (bf16[4,8], u32[]) {
+  %p.4 = (bf16[4,8], u32[]) parameter(0)
+  %get.1 = bf16[4,8]{1,0} get-tuple-element(%p.4), index=0
+  %permute.1 = (bf16[4,8], bf16[4,8]) collective-permute-start(%get.1), PAIRS
+  %done.1 = bf16[4,8] collective-permute-done(%permute.1)
+  %constant.2 = u32[] constant(2)
+  %get.3 = u32[] get-tuple-element(%p.4), index=1
+  %add.1 = u32[] add(%get.3, %constant.2)
+  ROOT %tuple.1 = (bf16[4,8], u32[]) tuple(%done.1, %add.1)
+}
+
+%condition (p.5: (bf16[4,8], u32[])) -> pred[] {
+  %p.5 = (bf16[4,8], u32[]) parameter(0)
+  %constant.5 = u32[]{:T(128)} constant(8)
+  %get.2 = u32[] get-tuple-element(%p.5), index=1
+  ROOT %lt.1 = pred[] compare(%get.2, %constant.5), direction=LT
+}
+
+ENTRY %main (p.6: bf16[1,8]) -> bf16[16,8] {
+  %p.6 = bf16[1,8]{1,0} parameter(0)
+  %start.1 = (bf16[1,8], bf16[16,8]) fusion(%p.6), kind=kCustom, calls=%starts
+  %fusion.1 = bf16[16,8] fusion(%p.6), kind=kCustom, calls=%step
+  %fusion.2 = bf16[16,8] fusion(%p.6), kind=kCustom, calls=%step
+  %done.2 = bf16[16,8] fusion(%p.6), kind=kCustom, calls=%done
+  %while.1 = (bf16[4,8], u32[]) while(%p.6), condition=%condition, body=%body
+  ROOT %all-gather.4 = bf16[16,8]{1,0} all-gather(%p.6), channel_id=3, GROUPS
+}
+""".replace("GROUPS", "replica_groups=[1,16]<=[16], dimensions={0}").replace(
+    "TARGET", 'custom_call_target="AsyncCollective').replace(
+        "PAIRS", "channel_id=7, source_target_pairs={{0,1},{1,0}}")
+
+
+def test_an_asynchronous_collective_counts_once():
+  one = 15 * 16  # bytes that a chip of 16 sends of its [1, 8]
+  assert {c.kind: (c.count, c.sent, c.overlapped)
+          for c in hlo.collectives(ASYNC_TEXT, [0] * 16)} == {
+              "all-gather": (2, 2 * one, one),
+              "collective-permute": (4, 4 * 64, 4 * 64)}
+
+
 @pytest.mark.parametrize("text, group", (
     ("mesh['x'=2,'y'=4] {'x'}", [1, 5]), ("mesh['x'=2,'y'=4] {'y'}", [0, 1, 2, 3]),
     ("mesh['x'=2,'y'=4] {'y':(1)2}", [1, 3]),

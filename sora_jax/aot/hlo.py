@@ -6,6 +6,10 @@ sends in the best algorithm for a ring of n chips, given i bytes of operands:
 
   all-gather (n - 1) i        reduce-scatter, all-to-all (n - 1) / n i
   all-reduce 2 (n - 1) / n i  collective-permute i
+
+The compiler writes an asynchronous collective several times: where it starts,
+in each piece of arithmetic that it runs beside, and where it is done, all with
+the same channel. The start counts.
 """
 
 from collections.abc import Sequence
@@ -23,6 +27,7 @@ SENT = {"all-gather": lambda n: n - 1,
         "collective-permute": lambda n: 1}
 # A sum of which each chip keeps a part: the compiler's name for the two fused.
 SCATTER = "all-reduce-scatter"
+START = 'custom_call_target="AsyncCollectiveStart"'
 ARRAY = re.compile(r"\b(pred|[a-z]+\d+\w*)\[([\d,]*)\]")
 COMPUTATION = re.compile(r"^(ENTRY )?%?([\w.\-]+) \(.*\{\s*$")
 INSTRUCTION = re.compile(
@@ -40,12 +45,14 @@ class Collective:
     network: whether it crosses slices, over the network of the data centre.
     count: how often it runs.
     sent: bytes, by all of them together.
+    overlapped: of these bytes, what is sent asynchronously, beside arithmetic.
   """
 
   kind: str
   network: bool
   count: int
   sent: float
+  overlapped: float = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,9 +77,10 @@ def collectives(text: str, slices: Sequence[int]) -> list[Collective]:
   """
   computations, entry = parse(text)
   known: dict[str, dict] = {}
-  found = _total(entry, computations, slices, known)
-  return sorted((Collective(kind, network, count, sent)
-                 for (kind, network), (count, sent) in found.items()),
+  program = _Program(computations, slices, _started(computations))
+  found = _total(entry, program, known)
+  return sorted((Collective(kind, network, *numbers)
+                 for (kind, network), numbers in found.items()),
                 key=lambda c: -c.sent)
 
 
@@ -104,13 +112,35 @@ def trips(loop: Instruction,
   if match := re.search(r'known_trip_count[^\d]*(\d+)', loop.rest):
     return int(match[1])
   condition = computations[_first(r"condition=%?([\w.\-]+)", loop.rest)]
-  # jax counts from 0 up to a constant.
+  # jax counts from 0 up to a constant, and so do the loops that the compiler
+  # makes of a product and its collective, with an unsigned counter.
   constants = [i for i in condition if i.operation == "constant"
-               and i.shape.startswith("s32[]")]
+               and i.shape.startswith(("s32[]", "u32[]"))]
   compared = [i for i in condition if i.operation in ("compare", "fusion")]
   if len(constants) != 1 or len(compared) != 1:
     return None
-  return int(_first(r"^(\d+)", constants[0].rest))
+  bound = int(_first(r"^(\d+)", constants[0].rest))
+  return -(-bound // _step(condition, computations[_called(loop)[0]]))
+
+
+def _step(condition: list[Instruction], body: list[Instruction]) -> int:
+  """What a loop adds to its counter: 2 where the compiler has unrolled it."""
+  index = re.search(r"index=(\d+)", next(
+      (i.rest for i in condition if i.operation == "get-tuple-element"), ""))
+  lines = {i.name: i for i in body}
+  values = _operands(body[-1]) if body else []
+  value = lines.get(values[int(index[1])]) if (
+      index and int(index[1]) < len(values)) else None
+  added = [lines[name].rest for name in (_operands(value) if value else ())
+           if name in lines and lines[name].operation == "constant"]
+  if value is None or value.operation != "add" or len(added) != 1:
+    return 1
+  return int(_first(r"^(\d+)", added[0]))
+
+
+def _operands(instruction: Instruction) -> list[str]:
+  """The names of what an instruction is given."""
+  return re.findall(r"%([\w.\-]+)", instruction.rest.split(")")[0])
 
 
 def _first(pattern: str, text: str) -> str:
@@ -120,24 +150,55 @@ def _first(pattern: str, text: str) -> str:
   return match[1]
 
 
-def _total(name: str, computations, slices, known) -> dict:
-  """(kind, network) -> [count, bytes] of a computation and what it calls."""
+@dataclasses.dataclass(frozen=True)
+class _Program:
+  """What `_total` reads: the computations, the slices, and what `_started`."""
+
+  computations: dict[str, list[Instruction]]
+  slices: Sequence[int]
+  started: dict[str, str]
+
+
+def _started(computations: dict[str, list[Instruction]]) -> dict[str, str]:
+  """The channel of each asynchronous fusion -> the computation it starts in."""
+  return {_channel(i): name for name, lines in computations.items()
+          if any(START in i.rest for i in lines)
+          for i in lines if i.operation in SENT}
+
+
+def _channel(instruction: Instruction) -> str:
+  """The number that all parts of one collective share; "" if it has none."""
+  match = re.search(r"channel_id=(\d+)", instruction.rest)
+  return match[1] if match else ""
+
+
+def _total(name: str, program: _Program, known: dict) -> dict:
+  """(kind, network) -> [count, bytes, of them asynchronous] of a computation.
+
+  With what it calls.
+  """
   if name in known:
     return known[name]
-  total: dict[tuple[str, bool], tuple[int, float]] = {}
+  total: dict[tuple[str, bool], tuple] = {}
+  computations = program.computations
   shapes = {i.name: i.shape for i in computations[name]}
 
   def add(found, times=1):
-    for key, (count, sent) in found.items():
-      before = total.get(key, (0, 0))
-      total[key] = (before[0] + times * count, before[1] + times * sent)
+    for key, numbers in found.items():
+      before = total.get(key, (0, 0, 0))
+      total[key] = tuple(b + times * n for b, n in zip(before, numbers))
 
   for i in computations[name]:
     kind = i.operation.removesuffix("-start")
     if kind in SENT:
-      add(_one(i, kind, shapes, slices))
+      start = program.started.get(_channel(i))
+      if start in (None, name):
+        add(_one(i, kind, shapes, program.slices,
+                 bool(start) or kind != i.operation))
       continue
-    inner = [_total(c, computations, slices, known) for c in _called(i)]
+    if i.operation in ("async-update", "async-done"):  # async-start counted it
+      continue
+    inner = [_total(c, program, known) for c in _called(i)]
     if i.operation == "while":
       times = trips(i, computations)
       if any(inner) and times is None:
@@ -145,11 +206,15 @@ def _total(name: str, computations, slices, known) -> dict:
                          "it runs is not in the program")
       add(inner[0], times or 1)
     elif i.operation == "conditional":
-      add(max(inner, key=lambda f: sum(sent for _, sent in f.values())))
+      add(max(inner, key=lambda f: sum(sent for _, sent, _ in f.values())))
     else:
       scatter = SCATTER in i.name or SCATTER in i.rest.split(", metadata")[0]
       for found in inner:
-        add(_scattered(found) if scatter else found)
+        found = _scattered(found) if scatter else found
+        if i.operation == "async-start":
+          found = {key: (count, sent, sent)
+                   for key, (count, sent, _) in found.items()}
+        add(found)
   known[name] = total
   return total
 
@@ -164,19 +229,19 @@ def _called(instruction: Instruction) -> list[str]:
 
 def _scattered(found: dict) -> dict:
   """An all-reduce of which a part is kept, as the reduce-scatter that it is."""
-  return {("reduce-scatter", network): (count, sent / 2)
-          if kind == "all-reduce" else (count, sent)
-          for (kind, network), (count, sent) in found.items()}
+  half = lambda numbers: (numbers[0], numbers[1] / 2, numbers[2] / 2)
+  return {("reduce-scatter", network): half(numbers) if kind == "all-reduce"
+          else numbers for (kind, network), numbers in found.items()}
 
 
-def _one(i: Instruction, kind: str, shapes: dict, slices) -> dict:
+def _one(i: Instruction, kind: str, shapes: dict, slices,
+         overlapped: bool) -> dict:
   """The cost of one collective."""
-  operands = re.findall(r"%([\w.\-]+)", i.rest.split(")")[0])
-  size = sum(size_of(shapes[o]) for o in operands if o in shapes)
+  size = sum(size_of(shapes[o]) for o in _operands(i) if o in shapes)
   groups = _groups(i.rest, len(slices))
   crosses = any(len({slices[p] for p in g}) > 1 for g in groups)
   sent = size * SENT[kind](max(len(g) for g in groups))
-  return {(kind, crosses): (1, sent)} if sent else {}
+  return {(kind, crosses): (1, sent, sent * overlapped)} if sent else {}
 
 
 def _groups(rest: str, partitions: int) -> list[list[int]]:
