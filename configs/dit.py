@@ -20,9 +20,12 @@ tells without one what it needs there and whether it fits:
   s            12    384      6      0.03 B  v5e:4x4    data=16          262,144
   b            12    768     12      0.12 B  v5e:4x8    data=32          524,288
   l            24   1024     16      0.41 B  v5p:4x4x4  data=64        1,048,576
-  xl           28   1152     16      0.61 B  v5p:4x4x4  fsdp=64        2,097,152
-  3b           24   3072     24      3.10 B  v5p:4x4x4  fsdp=64        2,097,152
-  14b          40   5120     40     14.27 B  v5p:4x8x8  fsdp=64        4,194,304
+  xl           28   1152     16      0.61 B  v5p:4x4x4  data=4         2,097,152
+                                                        fsdp=16
+  3b           24   3072     24      3.10 B  v5p:4x4x4  data=4         2,097,152
+                                                        fsdp=16
+  14b          40   5120     40     14.27 B  v5p:4x8x8  data=4         4,194,304
+                                                        fsdp=16
                                                         context=4
 """
 
@@ -44,12 +47,12 @@ PODS = {
     "l": dict(layers=24, heads=16, head_size=64, ffn=4096, text=(768, 8),
               topology="v5p:4x4x4", mesh=dict(data=64), shape=(64, 16_384)),
     "xl": dict(layers=28, heads=16, head_size=72, ffn=4608, text=(768, 8),
-               topology="v5p:4x4x4", mesh=dict(fsdp=64), shape=(64, 32_768)),
+               topology="v5p:4x4x4", mesh=dict(data=4, fsdp=16), shape=(64, 32_768)),
     "3b": dict(layers=24, heads=24, head_size=128, ffn=8192, text=(1024, 12),
-               topology="v5p:4x4x4", mesh=dict(fsdp=64), shape=(64, 32_768)),
+               topology="v5p:4x4x4", mesh=dict(data=4, fsdp=16), shape=(64, 32_768)),
     "14b": dict(layers=40, heads=40, head_size=128, ffn=13824, text=(1024, 12),
-                topology="v5p:4x8x8", mesh=dict(fsdp=64, context=4),
-                shape=(64, 65_536))}
+                topology="v5p:4x8x8",
+                mesh=dict(data=4, fsdp=16, context=4), shape=(64, 65_536))}
 
 
 def get_config(variant: str = "tiny") -> ml_collections.ConfigDict:

@@ -1,24 +1,32 @@
-"""What every model needs on four TPU slices, as the compiler of the TPUs says.
+"""What every model needs on TPU slices, as the compiler of the TPUs says.
 
   python experiments/pods/table.py [--only=14b] > experiments/pods/table.md
 
-Claim: tiny to 14b train on v4-128, v5e-256, v5p-128 and v5p-512, a minute of
-1920x1080 is sampled in one piece and decoded, and every program fits at the mesh
-that is stated. Each row is one `sora-jax plan`; its numbers are kept in rows/, so
-that the same command goes on where it was stopped (delete a row to compile it
-again), and rows that are not there yet are listed as not done. Needs libtpu and
-no TPU.
+Claim: s to 14b train on eight slices, laid out as `plan` does it where the config
+was made for another slice, every host has the rows of its chips, a minute of
+1920x1080 is sampled in one piece and decoded, and what is compiled fits. Each row
+is one `sora-jax plan`; its numbers are kept in rows/ with the version of libtpu
+(run it with another version for a second count), so that the same command goes on
+where it was stopped (delete a row to compile it again), and rows that are not
+there yet are listed as not compiled. Needs libtpu and no TPU; --show needs
+neither.
 """
 
 import argparse
+import collections
+import glob
+import importlib.metadata
 import json
 import math
 import os
+import pathlib
 import re
 import shlex
 import subprocess
 import sys
 
+from sora_jax import mesh as mesh_lib
+from sora_jax.aot import compile
 from sora_jax.aot import projection
 from sora_jax.aot import report
 from sora_jax.geometry import sizes
@@ -27,23 +35,19 @@ from sora_jax.models import flops as flops_lib
 from sora_jax.models.vae import vae as vae_lib
 from sora_jax.tasks import build
 from sora_jax.tasks import config as config_lib
+from sora_jax.tasks import dit_layout
+from sora_jax.tasks import programs as programs_lib
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "..", "tests"))
+import layouts
 
 ROWS = os.path.join(os.path.dirname(__file__), "rows")
-SLICES = {"v4-128": "v4:4x4x4", "v5e-256": "v5e:16x16", "v5p-128": "v5p:4x4x4",
-          "v5p-512": "v5p:4x8x8"}
-CHIPS = {"v4-128": 64, "v5e-256": 256, "v5p-128": 64, "v5p-512": 256}
-LENGTH = {"tiny": 256, "s": 16_384, "b": 16_384, "l": 16_384, "xl": 32_768,
-          "3b": 32_768, "14b": 65_536}
-# Where the memory asks for shorter rows.
-SHORTER = {("14b", "v4-128"): 8192, ("14b", "v5e-256"): 8192}
-# How many chips share the tokens of a row; the others take rows of their own.
-CONTEXT = {("xl", "v5e-256"): 4, ("3b", "v4-128"): 4, ("3b", "v5e-256"): 4,
-           ("14b", "v5p-128"): 4, ("14b", "v5p-512"): 4}
-# And how many share the heads and hidden units.
-TENSOR = {("14b", "v5e-256"): 4}
-SPLIT = ("l", "xl", "3b", "14b")  # parameters lie over all rows, by fsdp
-# But for the width of xl, which 256 does not divide.
-FSDP = {("xl", "v5p-512"): 128}
+MODELS = ("s", "b", "l", "xl", "3b", "14b")
+# Accelerator -> its topology, in the table of layouts.
+SLICES = {"v4-128": "v4:4x4x4", "v4-256": "v4:4x4x8", "v5litepod-128": "v5e:8x16",
+          "v5litepod-256": "v5e:16x16", "v5p-128": "v5p:4x4x4",
+          "v5p-512": "v5p:4x8x8", "v6e-256": "v6e:16x16"}
+TWO = "2 x v5p-128"
 PAPER = {"s": (33, 6.06), "b": (130, 23.0), "l": (458, 80.7),
          "xl": (675, 118.6)}  # millions, Gflops: Table 4 of arXiv 2212.09748
 # A minute is 1,440 frames and 361 latents; the tokens of 368 divide over all
@@ -70,65 +74,88 @@ OTHERS = (
     ("vae large decodes a minute of 1080p", "v5p-8", "context=4",
      ("--config=configs/vae.py:large", "--what=decode", *MINUTE)),
 )
-SLICES |= {"v5p-8": "v5p:2x2x1", "v5p-32": "v5p:2x2x4"}
 
 
 def rows() -> list[tuple[str, str, list[str]]]:
   """(name, slice, arguments of `plan`) of every row."""
-  found = []
-  for kind, chips in CHIPS.items():
-    for model, length in LENGTH.items():
-      found.append(training(model, kind, chips, length))
-  found.append(training("14b", "v5p-128", 64, LENGTH["14b"], 2))
-  for name, kind, mesh, args in OTHERS:
-    found.append((name, kind, [*args, f"--topology={SLICES[kind]}",
-                               f"--mesh={mesh}"]))
-  return found
-
-
-def training(model, kind, chips, length, slices=1):
-  """A row of training."""
-  context = CONTEXT.get((model, kind), 1)
-  tensor = TENSOR.get((model, kind), 1)
-  length = SHORTER.get((model, kind), length)
-  rows = chips // context // tensor
-  fsdp = FSDP.get((model, kind), rows) if model in SPLIT else 1
-  axes = {"fsdp": fsdp, "context": context, "tensor": tensor,
-          "data": slices * rows // fsdp}
-  mesh = ",".join(f"{name}={n}" for name, n in axes.items() if n > 1)
-  args = [f"--config=configs/dit.py:{model}", f"--topology={SLICES[kind]}",
-          f"--config.data.shapes=(({slices * rows},{length}),)"]
-  if slices > 1:
-    args.append(f"--slices={slices}")
-  if model == "tiny":
-    args.append("--vae=configs/vae.py:tiny")
-  several = f"{slices} x " if slices > 1 else ""
-  return f"{model}: training", several + kind, [*args, f"--mesh={mesh}"]
+  found = [(f"{model}: training", kind,
+            [f"--config=configs/dit.py:{model}", f"--topology={kind}"])
+           for kind in SLICES for model in MODELS]
+  found += [(f"{model}: training", TWO,
+             [f"--config=configs/dit.py:{model}", "--topology=v5p-128",
+              "--slices=2"]) for model in MODELS]
+  return found + [(name, kind, [*args, f"--topology={kind}", f"--mesh={mesh}"])
+                  for name, kind, mesh, args in OTHERS]
 
 
 def main() -> None:
   parser = argparse.ArgumentParser()
   parser.add_argument("--rows", default=ROWS)
-  parser.add_argument("--only", default="", help="rows whose command has this")
+  parser.add_argument("--only", default="", help="rows whose command matches this")
   parser.add_argument("--show", action="store_true", help="compile nothing")
   args = parser.parse_args()
   os.makedirs(args.rows, exist_ok=True)
   done, missing = [], []
   for name, kind, flags in rows():
-    path = os.path.join(args.rows, re.sub(r"[^\w.-]+", "_", f"{name} {kind}")
-                        + ".json")
+    start = os.path.join(args.rows, re.sub(r"[^\w.-]+", "_", f"{name} {kind}"))
     command = ["plan", *flags]
-    wanted = args.only in shlex.join(command) and not args.show
-    if not os.path.exists(path) and wanted:
-      print(shlex.join(["sora-jax", *command]), file=sys.stderr, flush=True)
-      subprocess.run([sys.executable, "-m", "sora_jax", *command,
-                      f"--json={path}"], stdout=subprocess.DEVNULL, check=False)
-    if os.path.exists(path):
-      with open(path, encoding="utf-8") as file:
-        done.append((name, kind, flags, json.load(file)))
-    else:
+    if not args.show and re.search(args.only, shlex.join(command)):
+      path = f"{start}_libtpu{importlib.metadata.version('libtpu')}.json"
+      if not os.path.exists(path):
+        print(shlex.join(["sora-jax", *command]), file=sys.stderr, flush=True)
+        subprocess.run([sys.executable, "-m", "sora_jax", *command,
+                        f"--json={path}"], stdout=subprocess.DEVNULL, check=False)
+    found = [json.loads(pathlib.Path(path).read_text())
+             for path in sorted(glob.glob(f"{glob.escape(start)}_libtpu*.json"))]
+    done += [(name, kind, flags, plan) for plan in found]
+    if not found:
       missing.append((name, kind, flags))
-  print("\n".join([*table(done, missing), "", *minute(), "", *paper()]))
+  print("\n".join([*table(done, missing), "", *layouts_of_all(), "", *minute(), "",
+                   *paper()]))
+
+
+def layouts_of_all() -> list[str]:
+  """Mesh, rows, and what each host reads, on every slice; nothing compiled."""
+  lines = [
+      "Meshes and rows of all sizes, from the layouts of hosts that libtpu "
+      "describes (tests/layouts.json), nothing compiled: on the slice of a config "
+      "its own, on others those that `plan` proposes. Every row of a batch is "
+      "read by the hosts whose chips hold it. State is float32 parameters, two "
+      "moments, average and gradients.", "",
+      "| what | slice | mesh | rows x tokens | hosts | rows that a host reads | "
+      "hosts that read a row | runs of host 0 | state of a chip, GiB |",
+      "|" + "---|" * 9]
+  for kind in (*SLICES, TWO):
+    topology = f"2 x {SLICES['v5p-128']}" if kind == TWO else SLICES[kind]
+    devices = layouts.devices(topology)
+    for model in MODELS:
+      lines.append(layout_line(model, kind, topology, devices))
+  return lines
+
+
+def layout_line(model: str, kind: str, topology: str, devices: list) -> str:
+  """One line of `layouts_of_all`; raises where a row is read by nobody."""
+  cfg = config_lib.load(f"configs/dit.py:{model}")
+  request = programs_lib.Request(cfg, "", "train", None, 1, config_lib.load(
+      "configs/vae.py:base"))
+  if cfg.topology != topology:
+    request = compile.laid_out(request, topology.split()[-1], devices)
+  cfg = request.cfg
+  (rows, length), = cfg.data.shapes
+  mesh = mesh_lib.make_mesh(devices, **cfg.mesh)
+  shares = [mesh_lib.host(mesh, process)
+            for process in sorted({d.process_index for d in devices})]
+  read = collections.Counter(row for s in shares for row in s.rows(rows))
+  if len(read) != rows or len({len(s.runs) for s in shares}) != 1:
+    raise SystemExit(f"{model} on {kind}: hosts do not share the rows")
+  params = flops_lib.dit_params(transformer(model, "configs/vae.py:base"))
+  state = dit_layout.STATE * params / (cfg.mesh.fsdp * cfg.mesh.tensor)
+  runs = shares[0].runs
+  return "| " + " | ".join([
+      model, kind, report.mesh(dict(mesh.shape)), f"{rows} x {length:,}",
+      str(len(shares)), str(len(shares[0].rows(rows))), str(max(read.values())),
+      ", ".join(map(str, runs[:4])) + (" .." if len(runs) > 4 else ""),
+      f"{state / report.GIB:.2f}"]) + " |"
 
 
 def minute() -> list[str]:
@@ -185,21 +212,21 @@ def paper() -> list[str]:
 
 def table(done, missing) -> list[str]:
   """The lines of table.md."""
-  lines = ["| what | slice | mesh | tokens or pixels a step | FLOP a step | "
-           "memory of a chip at its peak, GiB | a chip sends | at least | "
-           "projected | MFU |", "|" + "---|" * 10]
+  lines = ["| what | slice | libtpu | mesh | tokens or pixels a step | FLOP a step "
+           "| memory of a chip at its peak, GiB | a chip sends | of it "
+           "asynchronous | at least | projected | MFU |", "|" + "---|" * 12]
   for name, kind, _, plan in done:
     for b in plan["buckets"]:
       lines.append("| " + " | ".join(cells(name, kind, plan, b)) + " |")
   bad = [d for d in done if not all(b["fits"] for b in d[3]["buckets"])]
-  programs = sum(len(plan["buckets"]) for *_, plan in done)
-  lines += ["", f"{len(done)} of {len(done) + len(missing)} plans ({programs} "
-            f"programs) compiled, {len(done) - len(bad)} of them fit.", "",
-            "Commands:", ""]
+  rows = {(name, kind): flags for name, kind, flags, _ in done}
+  lines += ["", f"{len(rows)} of {len(rows) + len(missing)} rows compiled, with one "
+            f"libtpu or several: {len(done)} plans, of which {len(done) - len(bad)} "
+            "fit.", "", "Commands:", ""]
   lines += [f"- {name}, {kind}: `sora-jax plan {shlex.join(flags)}`"
-            for name, kind, flags, _ in done]
+            for (name, kind), flags in rows.items()]
   if missing:
-    lines += ["", "Not done:", ""]
+    lines += ["", "Not compiled:", ""]
     lines += [f"- {name}, {kind}: `sora-jax plan {shlex.join(flags)}`"
               for name, kind, flags in missing]
   return lines
@@ -208,19 +235,24 @@ def table(done, missing) -> list[str]:
 def cells(name, kind, plan, b) -> list[str]:
   """The cells of one bucket."""
   hbm = plan["hbm"] / report.GIB
-  first = [name, kind, report.mesh(plan["mesh"]), f"{b['units']:,}",
-           report.number(b["flops"]).strip(),
+  first = [name, kind, plan["libtpu"], report.mesh(plan["mesh"]),
+           f"{b['units']:,}", report.number(b["flops"]).strip(),
            f"{b['needed'] / report.GIB:.2f} of {hbm:.2f}"]
   if not b["fits"]:
-    return [*first, "", "", "does not fit", ""]
+    return [*first, "", "", "", "does not fit", ""]
   sent = ", ".join(
       f"{c['kind']}{' (network)' if c['network'] else ''} "
       f"{report.number(c['sent'])}B" for c in b["collectives"][:3])
+  total = sum(c["sent"] for c in b["collectives"])
+  # Rows that were compiled before this was counted do not say it.
+  counted = total and all("overlapped" in c for c in b["collectives"])
+  beside = sum(c.get("overlapped", 0) for c in b["collectives"])
   floor = max(b["floors"], key=b["floors"].get)
   time = report.time(b["seconds"])
   if b["runs"] > 1:
     time += f"; {b['runs']} steps {report.time(b['runs'] * b['seconds'])}"
-  return [*first, sent, f"{report.time(b['floors'][floor])} ({floor})",
+  return [*first, sent, f"{beside / total:.0%}" if counted else "",
+          f"{report.time(b['floors'][floor])} ({floor})",
           time, f"{b['mfu']:.0%}"]
 
 

@@ -9,7 +9,9 @@ import dataclasses
 import hashlib
 import importlib.metadata
 import inspect
+import itertools
 import json
+import math
 import os
 from typing import Any
 
@@ -22,24 +24,24 @@ from sora_jax.mesh import chips as chips_lib
 from sora_jax.tasks import programs as programs_lib
 from sora_jax.tasks import task as task_lib
 
+STACK = ("jax", "libtpu")
 TRIES = 4  # meshes that are compiled in search of one that fits
 
 
 def plan(request: programs_lib.Request, topology: str, devices: list,
-         axes: dict[str, int], log: Callable[[str], None]) -> dict:
-  """Compiles every shape on one mesh.
+         log: Callable[[str], None]) -> dict:
+  """Compiles every shape on the mesh of the config.
 
   Args:
     request: what is asked for.
     topology: its name.
     devices: of `topology.devices`.
-    axes: the sizes of the mesh.
     log: called with a line for every program that is compiled.
 
   Returns:
     All that `report.describe` tells, as JSON values.
   """
-  mesh = mesh_lib.make_mesh(**axes, devices=devices)
+  mesh = mesh_lib.make_mesh(**request.cfg.mesh, devices=devices)
   slices = [getattr(d, "slice_index", 0) or 0 for d in mesh.devices.flat]
   chip = topology_lib.chip_of(topology)
   found, buckets = programs_of(request, mesh), []
@@ -48,9 +50,11 @@ def plan(request: programs_lib.Request, topology: str, devices: list,
         f"({i + 1}/{len(found.programs)})")
     done = compiled(program.lower(), topology, slices)
     buckets.append(_bucket(program, done, chip))
-  return {"config": request.name, "what": request.what, "topology": topology,
-          "slices": len(set(slices)), "chips": len(devices),
-          "mesh": dict(mesh.shape), "hbm": chip.hbm, "parameters": found.parameters,
+  versions = {name: importlib.metadata.version(name) for name in STACK}
+  return {**versions, "config": request.name, "what": request.what,
+          "topology": topology, "slices": len(set(slices)), "chips": len(devices),
+          "mesh": dict(mesh.shape), "changes": dict(request.changes),
+          "hbm": chip.hbm, "parameters": found.parameters,
           "unit": found.unit, "buckets": buckets}
 
 
@@ -74,10 +78,25 @@ def _bucket(program: programs_lib.Program, done: topology_lib.Compiled,
                                     sent(False), sent(True))
 
 
+def laid_out(request: programs_lib.Request, topology: str, devices: list,
+             axes: dict[str, int] | None = None) -> programs_lib.Request:
+  """The request with a mesh and rows for a slice: a guess, or those of `axes`."""
+  layout = task_lib.find(request.cfg.kind).layout
+  if not layout or axes and (request.fixed or request.what != "train"):
+    return programs_lib.laid_out(request, axes or {"data": -1})
+  return layout(request, programs_lib.Slice(
+      len(devices), _slices(devices), topology_lib.chip_of(topology).hbm), axes)
+
+
+def _slices(devices: list) -> int:
+  """How many slices chips lie in."""
+  return len({getattr(d, "slice_index", 0) or 0 for d in devices})
+
+
 def plan_or_propose(request: programs_lib.Request, topology: str, devices: list,
-                    axes: dict[str, int], log: Callable[[str], None]) -> dict:
+                    log: Callable[[str], None]) -> dict:
   """`plan`, and under "proposal" a mesh that fits where this one does not."""
-  found = plan(request, topology, devices, axes, log)
+  found = plan(request, topology, devices, log)
   if not all(b["fits"] for b in found["buckets"]):
     found["proposal"] = propose(request, topology, devices, found, log)
   return found
@@ -88,14 +107,16 @@ def propose(request: programs_lib.Request, topology: str, devices: list,
   """The plan of a mesh on which every shape fits; None if none is found.
 
   More parts for the parameters first, then for the tokens of a row, then for
-  the heads: in the order of what is sent least.
+  the heads: in the order of what is sent least. Rows are changed with the mesh,
+  unless the user has fixed them.
   """
   tried = 0
   for axes in candidates(len(devices), found["slices"], found["mesh"]):
     if tried == TRIES:
       break
     try:
-      better = plan(request, topology, devices, axes, log)
+      better = plan(laid_out(request, topology, devices, axes), topology,
+                    devices, log)
     except ValueError:  # rows, tokens or heads that this mesh does not divide
       continue
     tried += 1
@@ -106,23 +127,28 @@ def propose(request: programs_lib.Request, topology: str, devices: list,
 
 def candidates(chips: int, slices: int,
                mesh: dict[str, int]) -> Iterator[dict[str, int]]:
-  """Meshes that hold less on a chip than `mesh`, gentle ones first."""
+  """Meshes that hold less on a chip than `mesh`, gentle ones first.
+
+  Parameters lie over programs.FSDP devices at most, as long as that may do.
+  """
   size = chips // slices
-  for tensor in (1, 2, 4, 8):
-    for context in (1, 2, 4, 8, 16, 32, 64, 128, 256):
-      if size % (tensor * context):
-        continue
-      axes = {"data": slices, "fsdp": size // (tensor * context),
-              "context": context, "tensor": tensor}
-      more = context * tensor > mesh["context"] * mesh["tensor"]
-      same = (context, tensor) == (mesh["context"], mesh["tensor"])
-      if more or same and axes["fsdp"] > mesh["fsdp"]:
-        yield axes
+  for tensor, context, most in itertools.product(
+      (1, 2, 4, 8), (1, 2, 4, 8, 16, 32, 64, 128, 256),
+      sorted({min(programs_lib.FSDP, size), size})):
+    rest, odd = divmod(size, tensor * context)
+    fsdp = math.gcd(most, rest)
+    if odd or most > programs_lib.FSDP >= fsdp:
+      continue
+    more = context * tensor > mesh["context"] * mesh["tensor"]
+    same = (context, tensor) == (mesh["context"], mesh["tensor"])
+    if more and fsdp >= min(mesh["fsdp"], rest) or same and fsdp > mesh["fsdp"]:
+      yield {"data": slices * rest // fsdp, "fsdp": fsdp, "context": context,
+             "tensor": tensor}
 
 
 def compiled(lowered: Any, topology: str, slices: list[int]) -> topology_lib.Compiled:
   """`topology.compile_for`, or what it said of this program before."""
-  versions = [importlib.metadata.version(p) for p in ("jax", "libtpu")]
+  versions = [importlib.metadata.version(name) for name in STACK]
   flags = [os.environ.get(k, "") for k in ("LIBTPU_INIT_ARGS", "XLA_FLAGS")]
   word = "\n".join([topology, str(slices), *versions, *flags,
                     inspect.getsource(hlo), inspect.getsource(topology_lib),

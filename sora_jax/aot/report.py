@@ -1,5 +1,6 @@
 """The lines that tell what `plan` found."""
 
+import shlex
 
 from sora_jax.aot import projection
 
@@ -12,7 +13,8 @@ def describe(found: dict) -> list[str]:
   lines = [
       f"{found['config']}: {found['parameters']:,} parameters, {found['what']} "
       f"on {slices}{found['topology']} ({found['chips']} chips), mesh "
-      f"{mesh(found['mesh'])}"]
+      f"{mesh(found['mesh'])}; jax {found['jax']}, libtpu {found['libtpu']}"]
+  lines += _changes(found)
   for bucket in found["buckets"]:
     lines += _bucket(bucket, found)
   if any("seconds" in b for b in found["buckets"]):
@@ -30,8 +32,16 @@ def describe(found: dict) -> list[str]:
                    "larger one")
     else:
       lines.append("a mesh on which it fits: --mesh=" + mesh(better["mesh"]))
+      lines += _changes(better)
       lines += [line for b in better["buckets"] for line in _bucket(b, better)]
   return lines
+
+
+def _changes(found: dict) -> list[str]:
+  """How a run is told the layout that was found for the slice."""
+  flags = " ".join(shlex.quote(f"--config.{key}={value}".replace(" ", ""))
+                   for key, value in found["changes"].items())
+  return [f"laid out for this slice by {flags}"] if flags else []
 
 
 def mesh(axes: dict[str, int]) -> str:
@@ -53,7 +63,8 @@ def _bucket(b: dict, found: dict) -> list[str]:
   for c in b["collectives"]:
     over = "network" if c["network"] else "links"
     lines.append(f"  {c['kind']} over the {over}: {c['count']:,} times, a chip "
-                 f"sends {number(c['sent'])}B")
+                 f"sends {number(c['sent'])}B, "
+                 f"{c['overlapped'] / c['sent']:.0%} asynchronously")
   if b["fits"]:
     lines.append("  at least: " + ", ".join(
         f"{name} {time(s)}" for name, s in b["floors"].items() if s))

@@ -23,6 +23,15 @@ ALONE = {"TPU_SKIP_MDS_QUERY": "1", "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
          "TPU_MIN_LOG_LEVEL": "3"}
 
 
+# The shapes that a slice of so many chips has if none is asked for.
+# cloud.google.com/tpu/docs: v4, v5e, v5p, v6e.
+SIDES_2D = {1: "1x1", 4: "2x2", 8: "2x4", 16: "4x4", 32: "4x8", 64: "8x8",
+            128: "8x16", 256: "16x16"}
+SIDES_3D = {4: "2x2x1", 8: "2x2x2", 16: "2x2x4", 32: "2x4x4", 64: "4x4x4",
+            128: "4x4x8", 256: "4x8x8", 512: "8x8x8", 1024: "8x8x16",
+            2048: "8x16x16"}
+
+
 @dataclasses.dataclass(frozen=True)
 class Compiled:
   """What the compiler makes of a program, for one chip.
@@ -44,6 +53,27 @@ class Compiled:
   fits: bool
 
 
+def named(text: str) -> str:
+  """The topology KIND:AxB of an accelerator's name, such as v5p-128.
+
+  The number of a v4 or a v5p counts TensorCores, of which a chip has two. What
+  is no such name is returned as it is.
+
+  Raises:
+    ValueError: a number of chips that has no one topology.
+  """
+  match = re.fullmatch(r"(v4|v5p|v5e|v5litepod|v6e)-(\d+)", text)
+  if not match:
+    return text
+  kind, number = match[1].replace("litepod", "e"), int(match[2])
+  flat = kind in ("v5e", "v6e")
+  sides = (SIDES_2D if flat else SIDES_3D).get(number if flat else number / 2)
+  if sides is None:
+    raise ValueError(f"--topology={text}: give the shape of the slice in chips, "
+                     f"such as {kind}:{'4x4' if flat else '4x4x8'}")
+  return f"{kind}:{sides}"
+
+
 def chip_of(topology: str) -> chips.Chip:
   """The chip of a topology such as v5p:4x4x4.
 
@@ -54,7 +84,8 @@ def chip_of(topology: str) -> chips.Chip:
   if not match or match[1] not in chips.CHIPS:
     raise ValueError(
         f"there is no topology '{topology}': give KIND:AxB or KIND:AxBxC in "
-        f"chips, such as v5p:4x4x4, where KIND is one of {', '.join(chips.CHIPS)}")
+        "chips, such as v5p:4x4x4, or an accelerator such as v5p-128, where KIND "
+        f"is one of {', '.join(chips.CHIPS)}")
   return chips.CHIPS[match[1]]
 
 

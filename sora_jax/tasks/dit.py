@@ -18,6 +18,7 @@ from sora_jax.models import dit
 from sora_jax.tasks import build
 from sora_jax.tasks import config
 from sora_jax.tasks import dit_data
+from sora_jax.tasks import dit_layout
 from sora_jax.tasks import dit_model
 from sora_jax.tasks import dit_programs
 from sora_jax.tasks import prompts as prompts_lib
@@ -97,4 +98,4 @@ def _preview(cfg, vae, prompts: prompts_lib.Prompts, step: int, state,
 TASK = task.Task(
     plan, recipe, dit_data.describe, dit_model.export,
     {"train": dit_programs.training_steps,
-     "sample": dit_programs.sampling_step})
+     "sample": dit_programs.sampling_step}, dit_layout.layout)

@@ -16,6 +16,7 @@ from sora_jax.formats import pretrained
 from sora_jax.geometry import sizes
 from sora_jax.models import dit
 from sora_jax.models import flops as flops_lib
+from sora_jax.models.attention import splash
 from sora_jax.models.text import encoder as encoder_lib
 from sora_jax.models.vae import vae
 from sora_jax.tasks import build
@@ -26,7 +27,7 @@ from sora_jax.training.objectives import dit as objective_lib
 
 def training_steps(request: programs.Request, mesh: Any) -> programs.Compilable:
   """A training step of every shape of the config."""
-  cfg, network = request.cfg, _transformer(request)
+  cfg, network = request.cfg, transformer(request)
   key = jax.random.key(0)
   encoder = build.text_encoder_of(cfg) if "text_encoder" in cfg else None
   encode, init_text = lambda p, text: text, None
@@ -53,7 +54,7 @@ def training_steps(request: programs.Request, mesh: Any) -> programs.Compilable:
           batch.text.seg))
     found.append(programs.Program(
         f"{rows} x {length:,}", rows * length,
-        _training_work(network, encoder, rows, length, cfg.data.text_limit),
+        training_work(network, encoder, rows, length, cfg.data.text_limit),
         mesh.size, functools.partial(
             program.step.lower, program.abstract,
             programs.along_rows(batch, mesh), programs.replicated(key, mesh))))
@@ -66,7 +67,7 @@ def sampling_step(request: programs.Request, mesh: Any) -> programs.Compilable:
   It is one evaluation; what other steppers do beside it is little.
   """
   from sora_jax.generation import step as step_lib  # training needs none of it
-  cfg, network = request.cfg, _transformer(request)
+  cfg, network = request.cfg, transformer(request)
   (width, height), frames = request.size, request.frames
   latent = sizes.latent_size((frames, height, width),
                              vae.stride(build.vae_of(request.vae_cfg)),
@@ -107,7 +108,7 @@ def sampling_step(request: programs.Request, mesh: Any) -> programs.Compilable:
   return programs.Compilable(flops_lib.dit_params(network), "tokens", [program])
 
 
-def _transformer(request: programs.Request) -> dit.DiT:
+def transformer(request: programs.Request) -> dit.DiT:
   """The transformer of a request, for the latents of its VAE."""
   if request.vae_cfg is None:
     raise ValueError("--vae=FILE:VARIANT is needed, such as configs/vae.py:tiny: "
@@ -115,20 +116,30 @@ def _transformer(request: programs.Request) -> dit.DiT:
   return build.dit_of(request.cfg, build.vae_of(request.vae_cfg).z)
 
 
-def _training_work(network: dit.DiT, encoder, rows: int, length: int,
-                   prompt: int) -> flops_lib.Work:
-  """The arithmetic of a training step of one shape, a clip in each row."""
+def training_work(network: dit.DiT, encoder: encoder_lib.TextEncoder | None,
+                  rows: int, length: int, prompt: int) -> flops_lib.Work:
+  """The arithmetic of a training step of one shape, a clip in each row.
+
+  Args:
+    network, encoder: what is trained.
+    rows, length: of the batch.
+    prompt: text tokens of a clip.
+  """
   one = [(length, prompt)]
   flops = flops_lib.dit_flops(network, one) * rows
   attention = flops_lib.attention_flops(network, one) * rows
-  padded = flops_lib.attention_flops(network, one, flops_lib.LANES) * rows
+  own, both = (flops_lib.attention_flops(network, seen, flops_lib.LANES) * rows
+               for seen in ([(length, 0)], one))
+  # A forward pass is two products.
+  products = (own * splash.products(length)
+              + (both - own) * splash.products(prompt)) / 2
   text = flops_lib.text_flops(encoder, [prompt]) * rows if encoder else 0
   # What is kept is the attention, so that only the products run again.
   again = 1 if network.remat == "full" else 0
   return flops_lib.Work(
       flops_lib.TRAIN * (flops + text),
       (flops_lib.TRAIN + again) * (flops - attention) + flops_lib.TRAIN * text,
-      flops_lib.TRAIN * padded)
+      products)
 
 
 def _stored_params(network: dit.DiT, mesh: Any) -> Any:

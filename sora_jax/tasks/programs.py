@@ -4,7 +4,7 @@ Every program is the function that a verb runs, called with shapes in the place
 of arrays, which carry how they lie on the mesh.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 import dataclasses
 from typing import Any
 
@@ -12,6 +12,10 @@ import jax
 
 from sora_jax import mesh as mesh_lib
 from sora_jax.models import flops
+
+# Devices that parameters are split over, where the memory allows: a gather over
+# a whole slice sends more and waits for it (docs/pods.md).
+FSDP = 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,6 +29,8 @@ class Request:
     size: (W, H) in pixels of what is sampled, encoded or decoded, or None.
     frames: of it.
     vae_cfg: the config of the VAE that a transformer works with, or None.
+    fixed: whether the rows of a batch are those that the user asks for.
+    changes: of the config that a layout has made, by key.
   """
 
   cfg: Any
@@ -33,6 +39,23 @@ class Request:
   size: tuple[int, int] | None
   frames: int
   vae_cfg: Any = None
+  fixed: bool = False
+  changes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Slice:
+  """The chips that a layout is for.
+
+  Attributes:
+    chips: of all slices.
+    slices: that are joined along the mesh axis data.
+    hbm: bytes of memory of a chip.
+  """
+
+  chips: int
+  slices: int
+  hbm: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,6 +92,16 @@ class Compilable:
   parameters: int
   unit: str
   programs: list[Program]
+
+
+def laid_out(request: Request, mesh: dict[str, int], **data: Any) -> Request:
+  """The request with another mesh, and other keys of config.data."""
+  cfg = request.cfg.copy_and_resolve_references()
+  cfg.mesh.update(mesh)
+  cfg.data.update(data)
+  changes = ({f"mesh.{k}": n for k, n in mesh.items()}
+             | {f"data.{k}": x for k, x in data.items()})
+  return dataclasses.replace(request, cfg=cfg, changes=changes)
 
 
 def check_division(rows: int, length: int, mesh: Any) -> None:

@@ -107,6 +107,9 @@ class Task:
       a dict, its averaged params, and the folders of its data and its VAE.
     programs: what is compiled for absent chips: a name such as "train" ->
       (programs.Request, mesh) -> programs.Compilable.
+    layout: (programs.Request, programs.Slice, axes) -> the request with a mesh
+      and rows for a slice that its config was not made for; of `axes`, the sizes
+      of a mesh, if they are given.
   """
 
   plan: Callable[[Any, manifest_lib.Manifest], contracts.Plan]
@@ -116,6 +119,7 @@ class Task:
   export: Callable[[dict, dict, str, str | None],
                    pretrained.Model] | None = None
   programs: Mapping[str, Callable] = dataclasses.field(default_factory=dict)
+  layout: Callable[..., Any] | None = None
 
 
 def find(kind: str) -> Task:

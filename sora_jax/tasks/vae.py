@@ -115,4 +115,4 @@ def describe(cfg: Any, manifest: manifest_lib.Manifest,
 TASK = task.Task(
     plan, recipe, describe, export,
     {"train": vae_programs.training_steps, "encode": vae_programs.encoder,
-     "decode": vae_programs.decoder})
+     "decode": vae_programs.decoder}, vae_programs.layout)

@@ -1,6 +1,7 @@
 """The programs of the compression network, for chips that are not there."""
 
 import functools
+import math
 from typing import Any
 
 import jax
@@ -20,6 +21,29 @@ from sora_jax.training import state as state_lib
 from sora_jax.training.objectives import vae as objective_lib
 
 LANES = (1, flops_lib.LANES)  # of the model's arithmetic, and of the chip's
+
+
+def layout(request: programs.Request, where: programs.Slice,
+           axes: dict[str, int] | None = None) -> programs.Request:
+  """The request with a mesh for a slice, and with clips for it.
+
+  Clips are spread over all chips, as many on each as the config has; of a video
+  that is decoded, the columns.
+  """
+  if request.what == "decode":
+    columns = sizes.latent_size(_padded_size(request), vae.stride(
+        build.vae_of(request.cfg)))[2]
+    context = math.gcd(where.chips // where.slices, columns)
+    return programs.laid_out(request, {
+        "data": where.chips // context, "fsdp": 1, "context": context,
+        "tensor": 1})
+  axes = axes or {"data": where.chips, "fsdp": 1, "context": 1, "tensor": 1}
+  if request.what == "encode" or request.fixed:
+    return programs.laid_out(request, axes)
+  now, before = (max(m["data"], 1) * m["fsdp"] for m in (axes, request.cfg.mesh))
+  return programs.laid_out(request, axes, buckets=tuple(
+      (*size, -(-rows // before) * now, share)
+      for *size, rows, share in request.cfg.data.buckets))
 
 
 def training_steps(request: programs.Request, mesh: Any) -> programs.Compilable:

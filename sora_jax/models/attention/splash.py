@@ -134,6 +134,15 @@ def backward(
   return back(dq * q.shape[-1]**-.5, q), back(dk, k), back(dv, v)
 
 
+def products(keys: int) -> int:
+  """Matrix products over all pairs that `attend` and its gradients compute.
+
+  Two forward, and backward with the scores computed again five in one kernel,
+  or seven in two, of which each computes scores and probabilities again.
+  """
+  return 7 if keys < FUSED else 9
+
+
 def make_block_mask(q_seg: jax.Array, kv_seg: jax.Array,
                     own: bool = False) -> BlockMask:
   """The `BlockMask` of segments [B, L] and [B, S] int32.
