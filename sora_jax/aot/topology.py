@@ -67,8 +67,9 @@ def named(text: str) -> str:
     return text
   kind, number = match[1].replace("litepod", "e"), int(match[2])
   flat = kind in ("v5e", "v6e")
-  sides = (SIDES_2D if flat else SIDES_3D).get(number if flat else number / 2)
-  if sides is None:
+  cores = 1 if flat else 2
+  sides = (SIDES_2D if flat else SIDES_3D).get(number // cores)
+  if sides is None or number % cores:
     raise ValueError(f"--topology={text}: give the shape of the slice in chips, "
                      f"such as {kind}:{'4x4' if flat else '4x4x8'}")
   return f"{kind}:{sides}"
