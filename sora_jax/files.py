@@ -1,15 +1,30 @@
-"""Files that are whole or not there, and the JSON in them.
+"""Files that are whole or not there, and the text and JSON in them.
+
+What comes from outside is opened, decoded and parsed here: only regular files,
+text of a known encoding, JSON of a bounded size and depth.
 
 Every writer of the package uses `atomic` or `atomic_path`: a file is written
 beside its final name and renamed, so that a crash or a full disk leaves the old
 one as it was.
 """
 
-from collections.abc import Iterable, Iterator
+import codecs
+from collections.abc import Callable, Iterable, Iterator
 import contextlib
 import json
 import os
+import re
+import stat
 from typing import Any, BinaryIO
+
+MAX_TEXT = 2 ** 26  # bytes of a text that is read whole
+MAX_DEPTH = 64  # brackets within each other in JSON
+# A text that begins so has this encoding; without one it is UTF-8.
+BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF32_LE, "utf-32-le"),
+        (codecs.BOM_UTF32_BE, "utf-32-be"), (codecs.BOM_UTF16_LE, "utf-16-le"),
+        (codecs.BOM_UTF16_BE, "utf-16-be"))
+# A string, which may not end, or a bracket.
+BRACKETS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[{\]}]', re.DOTALL)
 
 
 @contextlib.contextmanager
@@ -62,6 +77,125 @@ def write_json_lines(path: str | os.PathLike, values: Iterable[Any]) -> None:
   write_text(path, "".join(json.dumps(v) + "\n" for v in values))
 
 
+def open_regular(path: str | os.PathLike) -> BinaryIO:
+  """Opens a file to read its bytes, and nothing that is no file.
+
+  Raises:
+    OSError: it cannot be opened.
+    ValueError: a pipe or a device, which could hold a reader for ever.
+  """
+  flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+  file = os.fdopen(os.open(path, flags), "rb")
+  if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+    file.close()
+    raise ValueError("is no regular file")
+  return file
+
+
+def encoding_of(head: bytes) -> tuple[str, int]:
+  """(encoding, bytes of its mark) of a text that begins with `head`."""
+  return next(((name, len(mark)) for mark, name in BOMS
+               if head.startswith(mark)), ("utf-8", 0))
+
+
+def decode_text(data: bytes) -> str:
+  """A text by its byte order mark, and UTF-8 without one.
+
+  Raises:
+    ValueError: another encoding; the message says where that shows.
+  """
+  name, start = encoding_of(data)
+  try:
+    text = data[start:].decode(name)
+  except UnicodeDecodeError as e:
+    raise ValueError(
+        f"is no {name.upper()}: byte {e.object[e.start]:#04x} at "
+        f"{e.start + start}; save it as UTF-8") from e
+  check_text(text)
+  return text
+
+
+def check_text(text: str) -> None:
+  """Refuses what no text holds.
+
+  Raises:
+    ValueError: NUL, as of UTF-16 without a mark, or half a character.
+  """
+  if "\0" in text:
+    raise ValueError("holds NUL, as UTF-16 without a byte order mark does; save "
+                     "it as UTF-8")
+  if half := re.search("[\ud800-\udfff]", text):
+    raise ValueError(f"holds half a character, U+{ord(half[0]):04X}; save it as "
+                     "UTF-8")
+
+
+def read_bytes(path: str | os.PathLike, most: int = MAX_TEXT) -> bytes:
+  """The bytes of a file from outside.
+
+  Raises:
+    OSError: it cannot be opened.
+    ValueError: no regular file, or more than `most` bytes.
+  """
+  with open_regular(path) as file:
+    data = file.read(most + 1)
+  if len(data) > most:
+    raise ValueError(f"has more than {most} bytes")
+  return data
+
+
+def read_text(path: str | os.PathLike) -> str:
+  """The text of a file from outside.
+
+  Raises:
+    OSError: it cannot be opened.
+    ValueError: as `read_bytes`, or another encoding; the message names the file.
+  """
+  try:
+    return decode_text(read_bytes(path))
+  except ValueError as e:
+    raise ValueError(f"{path} {e}") from e
+
+
+def parse_json(text: str | bytes, most: int = MAX_TEXT,
+               constant: Callable[[str], Any] | None = None) -> Any:
+  """The value of a JSON text from outside.
+
+  Args:
+    text: str, or bytes in UTF-8 or with a byte order mark.
+    most: of its characters.
+    constant: gives the value of NaN, Infinity and -Infinity, which are refused
+      by default.
+
+  Raises:
+    ValueError: no JSON, too large, or nested deeper than MAX_DEPTH.
+  """
+  if isinstance(text, bytes):
+    try:
+      text = decode_text(text)
+    except ValueError as e:
+      raise ValueError(f"is no JSON: it {e}") from e
+  if len(text) > most:
+    raise ValueError(f"is JSON of {len(text)} characters; the limit is {most}")
+  if text.count("[") + text.count("{") > MAX_DEPTH:
+    _check_depth(text)
+  try:
+    return json.loads(text, parse_constant=constant or _refuse)
+  except (ValueError, RecursionError) as e:
+    raise ValueError(f"is no JSON: {e}") from e
+
+
+def _check_depth(text: str) -> None:
+  depth = 0
+  for found in BRACKETS.finditer(text):
+    depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(found[0], 0)
+    if depth > MAX_DEPTH:
+      raise ValueError(f"is JSON nested more than {MAX_DEPTH} deep")
+
+
+def _refuse(name: str) -> None:
+  raise ValueError(f"{name} is no number of JSON")
+
+
 def read_json(path: str | os.PathLike) -> dict[str, Any]:
   """The JSON object of a file.
 
@@ -70,12 +204,11 @@ def read_json(path: str | os.PathLike) -> dict[str, Any]:
       it.
   """
   try:
-    with open(path, encoding="utf-8") as f:
-      value = json.load(f)
+    value = parse_json(read_bytes(path), constant=float)
   except FileNotFoundError:
     raise ValueError(f"{path} is missing") from None
-  except ValueError as e:  # of the text or of its encoding
-    raise ValueError(f"{path} is no JSON: {e}") from e
+  except ValueError as e:
+    raise ValueError(f"{path} {e}") from e
   if not isinstance(value, dict):
     raise ValueError(f"{path} is no JSON object but a {type(value).__name__}")
   return value

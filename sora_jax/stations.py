@@ -53,6 +53,8 @@ class ScannedClip:
     captions_cut: the number of captions that were too long.
     phash: the perceptual hash of its first, middle and last frame, 192 bits in
       hex.
+    caption_hash: of the first caption, 64 bits in hex.
+    altered: what was done to show its frames, as in containers.Frame.
     thumb, caption: of some clips a JPEG in base64, and the first caption.
   """
 
@@ -75,6 +77,8 @@ class ScannedClip:
   words: int
   captions_cut: int
   phash: str
+  caption_hash: str = ""
+  altered: tuple[str, ...] = ()
   thumb: str | None = None
   caption: str | None = None
 

@@ -209,10 +209,12 @@ def write(root):
       "unicode \u7d05 \U0001f388.mp4": (mp4(14), None),
       "silent.mp4": (mp4(15), "no caption"),
       "blank.mp4": (mp4(16), "no caption"),
-      "binary.mp4": (mp4(17), None),
+      "binary.mp4": (mp4(17), "UTF-8"),
+      "script.mp4": (mp4(18), None),
   }
   captions = {"long": "word " * 2000, "silent": None, "blank": " \n\t\n",
-              "binary": "a \udcff\x00 ball <script>alert(1)</script>"}
+              "binary": "a \udcff\x00 ball",
+              "script": "a ball <script>alert(1)</script>"}
   expected = {}
   for i, (name, (data, reason)) in enumerate(files.items()):
     (root / name).write_bytes(data)

@@ -166,7 +166,8 @@ def folder(root):
       0, 255, (9, 5, 7, 3), np.uint8).repeat(8, 1).repeat(8, 2)
   save = lambda name, v: video_io.write(root / name, v, 10)
   save("a.mp4", video)  # jsonl, two captions
-  save("odd.mp4", video[:, :37, :51])  # an odd size
+  (root / "odd.mp4").write_bytes(video_io.encode(  # an odd size
+      iter(video[:, :37, :51]), 10))
   save("one.mp4", video[:1])  # a single frame
   (root / "deep").mkdir()
   save("deep/image.png", video[:1])  # csv

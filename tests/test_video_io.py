@@ -27,11 +27,14 @@ def test_written_videos_are_read_back(tmp_path, ending, size):
   video, path = bad_files.moving(*size), tmp_path / f"x{ending}"
   video_io.write(path, video, 12.5, {"prompt": "é \"q\"", "seed": 3})
   back, fps = video_io.read(path)
-  assert back.shape == video.shape  # odd sizes too: nothing is cropped
+  _, height, width = size
+  whole = size if ending != ".mp4" else (  # an odd side is padded, not cropped
+      size[0], height + height % 2, width + width % 2)
+  assert back.shape == (*whole, 3)
   assert fps == 12.5
-  assert psnr(video, back) > 22
+  assert psnr(video, back[:, :height, :width]) > 22
   assert video_io.probe(path) == video_io.scan(path) == limits.Info(
-      *size, 12.5)
+      *whole, 12.5)
   assert video_io.metadata(path) == {"prompt": "é \"q\"", "seed": 3,
                                      "fps": 12.5}
   assert [p.name for p in tmp_path.iterdir()] == [path.name]  # no leftovers

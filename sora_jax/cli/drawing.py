@@ -73,12 +73,14 @@ def write(path: str, argv: list[str], model: pipeline.Pipeline,
   fps, prompt = request.canvas.fps, request.prompt
   if not isinstance(prompt, str):
     prompt = " ".join(filter(None, prompt))
-  video_io.write(path, counted(), fps, metadata={
+  notes = video_io.write(path, counted(), fps, metadata={
       "ai_generated": True, "generator": "sora_jax", "prompt": prompt,
       "model": model.model.digest, "seed": seed,
       "command": shlex.join(["sora-jax", *command])})
   print(f"{path}: {count} frames of {shape[1]}x{shape[0]} at {fps:g} fps, "
         f"seed {seed}, decoded in {time.monotonic() - start:.1f} s")
+  for note in notes:
+    print(f"{path}: {note}")
 
 
 class Progress:

@@ -13,6 +13,7 @@ import re
 
 from absl import flags
 
+from sora_jax import files
 from sora_jax.cli import drawing
 from sora_jax.cli import sampling
 from sora_jax.generation import pipeline
@@ -70,12 +71,12 @@ def _many(f: flags.FlagValues, argv: list[str]) -> int:
 
 
 def open_text(path: str) -> list[str]:
-  """The lines of a file."""
-  try:
-    with open(path, encoding="utf-8") as file:
-      return file.read().splitlines()
-  except UnicodeDecodeError as e:
-    raise ValueError(f"{path} is no text: {e}") from e
+  """The lines of a file; only a line feed ends one, with or without a return.
+
+  Raises:
+    ValueError: no regular file, or another encoding.
+  """
+  return [line.removesuffix("\r") for line in files.read_text(path).split("\n")]
 
 
 def parse_line(text: str, where: str) -> dict:
@@ -85,9 +86,9 @@ def parse_line(text: str, where: str) -> dict:
     ValueError: not an object with a prompt, or a key that is not one of KEYS.
   """
   try:
-    line = json.loads(text)
-  except json.JSONDecodeError as e:
-    raise ValueError(f"{where}: is no JSON: {e}") from e
+    line = files.parse_json(text)
+  except ValueError as e:
+    raise ValueError(f"{where}: {e}") from e
   if not isinstance(line, dict) or not str(line.get("prompt", "")).strip():
     raise ValueError(f'{where}: write {{"prompt": "what to show"}}')
   for key, value in line.items():

@@ -28,6 +28,8 @@ RULES = {
     "min_brightness": "Mean brightness in 0 .. 1, at least.",
     "max_brightness": "Mean brightness in 0 .. 1, at most.",
     "min_words": "Words of the first caption, at least.",
+    "max_repeats": "Files that may share a first caption; where more do, all of "
+                   "them are left out; 0 is any.",
     "duplicates": "Leave out files that are equal, byte for byte.",
     "phash_distance": "Leave out clips whose perceptual hashes of 192 bits "
                       "differ in at most so many, up to 11; -1 is off.",
@@ -48,7 +50,8 @@ WORLD = {
 def run(argv: list[str]) -> int:
   """Runs the verb."""
   f = _flags()
-  names = f([a.replace("--dry-run", "--dry_run", 1) for a in argv])[1:]
+  names = f([a.replace("--dry-run", "--dry_run", 1).replace(
+      "--follow-links", "--follow_links", 1) for a in argv])[1:]
   if not names:
     raise ValueError("name one source or several, such as world:balls or "
                      "folder:DIR; got 0")
@@ -99,6 +102,8 @@ def _flags() -> options.Flags:
     define(field.name, "x".join(map(str, value)) if define is text else value,
            RULES[field.name])
   switch("cuts", False, "Cut files into shots (extra `data`).")
+  switch("follow_links", worlds.follow_links, "Follow links that lead out of a "
+         "folder.")
   number("chunk_seconds", 0.0, "Divide longer videos and shots into equal chunks "
          "of at most so many seconds; 0 leaves them whole.", lower_bound=0)
   switch("dry_run", False, "Scan and report, write no shards; the scan is kept "
@@ -122,6 +127,7 @@ def _world(f: options.Flags) -> world_lib.WorldOptions:
            for name, (field, _) in WORLD.items() if f[name].present}
   return world_lib.WorldOptions(
       count=f.count, seed=f.seed, plain=f.plain,
+      follow_links=f.follow_links,
       **{k: v for k, v in given.items() if v})
 
 

@@ -22,6 +22,7 @@ from sora_jax.cli import options
 from sora_jax.formats import sampling_defaults
 from sora_jax.generation import pipeline
 from sora_jax.generation import requests
+from sora_jax.media import clips
 from sora_jax.media import limits
 from sora_jax.media import video_io
 
@@ -173,7 +174,7 @@ def read(path: str, f: flags.FlagValues, model: pipeline.Pipeline
 
   --fps is how fast it is played from now on: no frame is left out.
   """
-  video, fps = video_io.read(path)
+  video, fps = clips.read(path)
   if f.fps is not None:
     return video, f.fps
   return video, model.defaults.fps if len(video) == 1 else fps

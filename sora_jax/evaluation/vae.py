@@ -21,7 +21,7 @@ from sora_jax.evaluation import sheets
 from sora_jax.evaluation import statistics
 from sora_jax.formats import find
 from sora_jax.formats import pretrained
-from sora_jax.media import video_io
+from sora_jax.media import clips
 from sora_jax.worlds import facts as facts_lib
 from sora_jax.worlds import parse
 
@@ -154,7 +154,7 @@ def folder_report(reconstruct: Reconstruct, folder: str | os.PathLike,
   rows: list[dict[str, Any]] = []
   shown = []
   for path in tqdm.tqdm(paths, desc="real clips", unit="clip"):
-    truth, _ = video_io.read(path, max_frames=MAX_FRAMES)
+    truth, _ = clips.read(path, MAX_FRAMES)
     out = reconstruct(truth)
     rows.append({"file": str(path.relative_to(folder)),
                  "psnr": quality.psnr(truth, out), "ssim": quality.ssim(truth, out)})

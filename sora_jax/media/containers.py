@@ -20,6 +20,9 @@ import av
 import numpy as np
 import PIL.Image
 
+from sora_jax import files
+from sora_jax.media import color
+from sora_jax.media import decode
 from sora_jax.media import images
 from sora_jax.media import limits
 
@@ -41,15 +44,14 @@ class Header:
   Attributes:
     image: an image or animation, not a video.
     fps: frames per second, on average.
-    frames: as the header counts them, 0 where it does not.
-    pixel_aspect: the width of a pixel / its height.
+    frames: that are to be shown, as the header counts them; 0 where it does
+      not.
     time_base: seconds of one unit of `Frame.pts`; 0 where there is none.
   """
 
   image: bool
   fps: float
   frames: int
-  pixel_aspect: float = 1.0
   time_base: float = 0.0
 
 
@@ -62,12 +64,17 @@ class Frame:
     rgb: () -> uint8 [H, W, 3], upright.
     small: (side) -> the same, reduced so that its long side is `side`.
     damaged: whether the decoder had to guess.
+    pixel_aspect: the width of a pixel / its height, upright.
+    altered: what was done to show it: "interlaced", "HDR", "wide gamut",
+      "transparent"; () of an ordinary one.
   """
 
   pts: int | None
   rgb: Callable[[], np.ndarray]
   small: Callable[[int], np.ndarray]
   damaged: bool = False
+  pixel_aspect: float = 1.0
+  altered: tuple[str, ...] = ()
 
 
 @contextlib.contextmanager
@@ -88,8 +95,8 @@ def errors(source: Source) -> Iterator[None]:
 @contextlib.contextmanager
 def opened(source: Source) -> Iterator[tuple[str, Any]]:
   """('image', PIL image) or ('video', av container), by content; closed."""
-  with (io.BytesIO(source) if isinstance(source, bytes) else open(
-      source, "rb")) as file:
+  with (io.BytesIO(source) if isinstance(source, bytes) else
+        files.open_regular(source)) as file:
     head = file.read(16)
     file.seek(0)
     if not head:
@@ -107,20 +114,6 @@ def opened(source: Source) -> Iterator[tuple[str, Any]]:
 def _is_image(head: bytes) -> bool:
   return (head.startswith((b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM"))
           or head[:4] == b"RIFF" and head[8:12] == b"WEBP")
-
-
-def stream_of(container: Container, max_frames: int | None = None) -> Any:
-  """The video stream, its codec limited to one thread and MAX_PIXELS."""
-  if not container.streams.video:
-    raise ValueError("holds no video stream")
-  stream = container.streams.video[0]
-  context = stream.codec_context
-  if context is None:
-    raise ValueError("has a codec that cannot be decoded")
-  context.options = {"max_pixels": str(limits.MAX_PIXELS)}
-  context.thread_count, context.thread_type = 1, "NONE"
-  limits.check_size(stream.frames, stream.height, stream.width, max_frames)
-  return stream
 
 
 def fps_of(stream: Any) -> float:
@@ -149,15 +142,14 @@ def open_frames(source: Source, start: int = 0, pts: int | None = None,
   with opened(source) as (kind, file):
     if kind == "image":
       about = images.info(file)
-      yield Header(True, about.fps, about.frames), _image_frames(
+      yield Header(True, about.fps, about.frames, images.TICK), _image_frames(
           file, about, start)
       return
-    stream = stream_of(file, max_frames)
-    header = Header(False, fps_of(stream), stream.frames,
-                    float(stream.sample_aspect_ratio or 1),
+    stream = decode.stream_of(file, max_frames)
+    header = Header(False, fps_of(stream), decode.frames_of(file, stream),
                     float(stream.time_base or 0))
     if pts is None and start >= SEEK:
-      pts = _pts_of(file, stream, start)
+      pts = decode.pts_of(file, stream, start)
     if pts is not None:
       file.seek(pts, stream=stream)
     with contextlib.closing(_video_frames(
@@ -167,50 +159,41 @@ def open_frames(source: Source, start: int = 0, pts: int | None = None,
 
 def _image_frames(image: PIL.Image.Image, about: limits.Info,
                   start: int) -> Iterator[Frame]:
-  for _ in itertools.islice(images.each(image, about), start, None):
-    yield Frame(None, functools.partial(images.rgb, image),
-                functools.partial(images.reduced, image))
+  clock = limits.Clock(about.fps)
+  for _, pts in itertools.islice(clock.watch(
+      enumerate(images.each(image, about))), start, None):
+    yield Frame(pts, clock.timed(functools.partial(images.rgb, image)),
+                clock.timed(functools.partial(images.reduced, image)))
 
 
 def _video_frames(container: Container, stream: Any, start: int,
                   pts: int | None, max_frames: int | None
                   ) -> Generator[Frame, None, None]:
   reformatter = av.video.reformatter.VideoReformatter()
-  for i, frame in enumerate(container.decode(stream)):
-    limits.check_size(i + 1, frame.height, frame.width, max_frames)
+  aspect = float(stream.sample_aspect_ratio or 1)
+  clock = limits.Clock(fps_of(stream))
+  for i, (frame, interlaced) in enumerate(clock.watch(decode.decode(
+      container, stream, max_frames))):
     if i < start if pts is None else (frame.pts or 0) < pts:
       continue
-    to_rgb = functools.partial(_to_rgb, frame, reformatter)
-    yield Frame(frame.pts, to_rgb, to_rgb, bool(frame.is_corrupt))
-
-
-def _pts_of(container: Container, stream: Any, index: int) -> int | None:
-  """The time of a frame by the packets alone; None where they do not say.
-
-  The container is left at its start.
-  """
-  times = [p.pts for p in container.demux(stream)
-           if p.size and not p.is_discard]
-  container.seek(0)
-  if None in times or index >= len(times):
-    return None
-  return sorted(times)[index]
+    color.check(frame)
+    to_rgb = clock.timed(functools.partial(_to_rgb, frame, reformatter))
+    turns = _turns(frame)
+    yield Frame(
+        frame.pts, to_rgb, to_rgb, bool(frame.is_corrupt),
+        1 / aspect if turns % 2 else aspect,
+        ("interlaced",) * interlaced + color.changes(frame))
 
 
 def _to_rgb(frame: av.VideoFrame,
             reformatter: av.video.reformatter.VideoReformatter,
             side: int | None = None) -> np.ndarray:
   """uint8 [H, W, 3], turned upright as the rotation tag says."""
-  if side is not None:
-    width, height = images.reduced_size(frame.width, frame.height, side)
-    rgb = reformatter.reformat(frame, width, height, "rgb24",
-                               interpolation="AREA").to_ndarray()
-  elif frame.format.name == "gbrp":  # no conversion, only the planes in order
-    planes: Any = frame.planes
-    g, b, r = (np.frombuffer(p, np.uint8).reshape(-1, p.line_size)[
-        :frame.height, :frame.width] for p in planes)
-    rgb = np.stack([r, g, b], -1)
-  else:
-    rgb = reformatter.reformat(frame, format="rgb24").to_ndarray()
-  turns = round(getattr(frame, "rotation", 0) / 90) % 4
+  size = side and images.reduced_size(frame.width, frame.height, side)
+  rgb, turns = color.to_rgb(frame, reformatter, size or None), _turns(frame)
   return np.rot90(rgb, turns) if turns else rgb
+
+
+def _turns(frame: av.VideoFrame) -> int:
+  """Quarter turns, counterclockwise, until a frame is upright."""
+  return round(getattr(frame, "rotation", 0) / 90) % 4

@@ -1,16 +1,18 @@
 """Images and animations: PNG, JPEG, GIF, WebP and BMP, frame by frame."""
 
 from collections.abc import Iterator
-import json
 
 import numpy as np
 import PIL.Image
 import PIL.ImageOps
 
+from sora_jax import files
 from sora_jax.media import limits
 
 DESCRIPTION = 0x010E  # the EXIF tag ImageDescription
 ORIENTATION = 0x0112
+MAX_COMMENT = 2 ** 20  # characters
+TICK = 0.001  # seconds of a unit of the times of frames
 FPS = 8.0  # of an animation that names no rate that can be
 
 
@@ -29,28 +31,40 @@ def info(image: PIL.Image.Image) -> limits.Info:
 
 def _stored_fps(image: PIL.Image.Image) -> float:
   """fps of an animation: as `write` stored it, or by the first duration."""
-  text = image.info.get("comment") or image.getexif().get(DESCRIPTION) or "{}"
-  try:
-    fps = float(json.loads(text)["fps"])
-  except (ValueError, KeyError, TypeError):
-    fps = 1000 / (image.info.get("duration") or 125)
+  fps = _told_fps(image) or 1000 / (image.info.get("duration") or 125)
   return fps if limits.FPS[0] <= fps <= limits.FPS[1] else FPS
 
 
-def each(image: PIL.Image.Image, about: limits.Info) -> Iterator[int]:
+def _told_fps(image: PIL.Image.Image) -> float | None:
+  """fps as `write` stored it, None where it did not."""
+  text = image.info.get("comment") or image.getexif().get(DESCRIPTION) or "{}"
+  try:
+    return float(files.parse_json(text, MAX_COMMENT)["fps"])
+  except (ValueError, KeyError, TypeError):
+    return None
+
+
+def each(image: PIL.Image.Image, about: limits.Info) -> Iterator[int | None]:
   """Brings up the frames of an animation in turn, each as often as it counts.
 
   Writers store equal frames in a row as one that lasts longer.
+
+  Yields:
+    The time of the frame in units of TICK; None in a file that says its rate,
+    for there the time is the number of the frame.
   """
-  count = 0
+  count, start, told = 0, 0, _told_fps(image) is not None
   for i in range(about.frames):
     image.seek(i)
     if about.frames > 1:
       image.load()  # a webp says how long a frame lasts only now
-    lasts = max(1, round((image.info.get("duration") or 0) * about.fps / 1000))
+    duration = image.info.get("duration") or 0
+    lasts = max(1, round(duration * about.fps / 1000))
     count += lasts
     limits.check_size(count, about.height, about.width)
-    yield from range(lasts)
+    for k in range(lasts):
+      yield None if told else start + round(k * duration / lasts)
+    start += duration
 
 
 def rgb(image: PIL.Image.Image) -> np.ndarray:

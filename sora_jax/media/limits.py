@@ -1,12 +1,18 @@
 """What a video may be: the limits of a decoder that is fed hostile files."""
 
+from collections.abc import Callable, Iterable, Iterator
 import dataclasses
+import time
+from typing import TypeVar
 
 MAX_SIDE = 16384
 MAX_PIXELS = 2 ** 25  # of one frame: 8K passes, 8192 x 8192 does not
 MAX_FRAMES = 10_000
 MAX_BYTES = 2 ** 30  # of one decoded video
 FPS = (0.1, 1000.0)  # frames a second
+SECONDS = 30  # of processor time to decode a file,
+TIMES = 10  # and so many more for every second that it plays
+T = TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,3 +43,58 @@ def check_size(frames: int, height: int, width: int,
                      f"{MAX_PIXELS} pixels")
   if frames > max_frames:
     raise ValueError(f"has {frames} frames; the limit is {max_frames}")
+
+
+def check_bytes(count: int) -> None:
+  """Refuses more bytes of decoded frames than MAX_BYTES.
+
+  Raises:
+    ValueError: the message has the limit.
+  """
+  if count > MAX_BYTES:
+    raise ValueError(f"decodes to more than {MAX_BYTES >> 20} MiB; cut it into "
+                     "shorter clips")
+
+
+class Clock:
+  """The processor time that the frames of one file take to decode.
+
+  Attributes:
+    fps: frames per second of the file.
+    spent: seconds of this thread, which alone decodes.
+    frames: decoded so far.
+  """
+
+  def __init__(self, fps: float):
+    self.fps, self.spent, self.frames = fps, 0.0, 0
+
+  def watch(self, frames: Iterable[T]) -> Iterator[T]:
+    """Yields what it is given.
+
+    Raises:
+      ValueError: it takes longer than SECONDS + TIMES what has been decoded
+        plays; the message has both.
+    """
+    coming = iter(frames)
+    while True:
+      start = time.thread_time()
+      frame = next(coming, None)
+      self.spent += time.thread_time() - start
+      if frame is None:
+        return
+      self.frames += 1
+      most = SECONDS + TIMES * self.frames / self.fps
+      if self.spent > most:
+        raise ValueError(f"took {self.spent:.1f} s to decode {self.frames} "
+                         f"frames; the limit is {most:.1f} s")
+      yield frame
+
+  def timed(self, call: Callable[..., T]) -> Callable[..., T]:
+    """The same function, its time counted too."""
+    def timed_call(*args):
+      start = time.thread_time()
+      found = call(*args)
+      self.spent += time.thread_time() - start
+      return found
+
+    return timed_call

@@ -17,7 +17,9 @@ import PIL.Image
 import PIL.PngImagePlugin
 
 from sora_jax import files
+from sora_jax.media import clips
 from sora_jax.media import containers
+from sora_jax.media import decode
 from sora_jax.media import encoders
 from sora_jax.media import images
 from sora_jax.media import limits
@@ -35,9 +37,9 @@ def probe(source: containers.Source) -> limits.Info:
   with containers.errors(source), containers.opened(source) as (kind, file):
     if kind == "image":
       return images.info(file)
-    stream = containers.stream_of(file)
+    stream = decode.stream_of(file)
     fps = containers.fps_of(stream)
-    frames = stream.frames or int(round(float(
+    frames = decode.frames_of(file, stream) or int(round(float(
         (stream.duration or 0) * (stream.time_base or 0)) * fps)) or 1
     limits.check_size(frames, stream.height, stream.width)
     return limits.Info(frames, stream.height, stream.width, fps)
@@ -66,10 +68,7 @@ def read(source: containers.Source, max_frames: int | None = None,
       for i, coded in enumerate(decoded, start):
         frame = coded.rgb()
         total += frame.nbytes
-        if total > limits.MAX_BYTES:
-          raise ValueError(
-              f"decodes to more than {limits.MAX_BYTES >> 20} MiB; cut it "
-              "into shorter clips")
+        limits.check_bytes(total)
         if frames and frame.shape != frames[0].shape:
           raise ValueError(f"changes its size at frame {i}")
         frames.append(frame)
@@ -77,7 +76,7 @@ def read(source: containers.Source, max_frames: int | None = None,
           break
     if not frames:
       raise ValueError(f"has no frame {start}")
-    return np.stack(frames), header.fps
+    return clips.stack(frames), header.fps
 
 
 def scan(source: containers.Source) -> limits.Info:
@@ -108,7 +107,7 @@ def metadata(source: containers.Source) -> dict[str, Any]:
               or file.getexif().get(images.DESCRIPTION) or "")
     text = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
     try:
-      value = json.loads(text)
+      value = files.parse_json(text, images.MAX_COMMENT)
     except ValueError:
       return {}
     return value if isinstance(value, dict) else {}
@@ -134,11 +133,11 @@ def at_rate(video: np.ndarray, fps: float, new: float) -> np.ndarray:
 def write(target: str | os.PathLike | BinaryIO,
           video: np.ndarray | Iterator[np.ndarray], fps: float,
           metadata: dict[str, Any] | None = None, crf: int = 18,
-          ending: str | None = None) -> None:
+          ending: str | None = None) -> encoders.Notes:
   """Writes a video as its ending says: .mp4, .gif, .webp or .png.
 
   A .png holds the image of a single frame, or the contact sheet of several.
-  An .mp4 is H.264, yuv420p, or yuv444p when a side is odd: nothing is cropped.
+  An .mp4 is H.264 in 4:2:0, as players take it: an odd side is padded by one.
   A file is written whole or not at all.
 
   Args:
@@ -150,32 +149,39 @@ def write(target: str | os.PathLike | BinaryIO,
     crf: H.264 quality, lower is better.
     ending: the kind of file when `target` is a buffer.
 
+  Returns:
+    What the format could not do as asked, such as an odd size; one line each.
+
   Raises:
     ValueError: not uint8 [T, H, W, 3], or an unknown ending.
   """
   path = os.fspath(target) if isinstance(target, (str, os.PathLike)) else None
-  ending = ending or (os.path.splitext(path)[1] if path else ".mp4")
-  writers: dict[str, Callable[..., None]] = {
+  ending = (ending or (os.path.splitext(path)[1] if path else ".mp4")).lower()
+  writers: dict[str, Callable[..., encoders.Notes]] = {
       ".mp4": encoders.write_mp4, ".gif": encoders.write_gif,
       ".webp": encoders.write_webp, ".png": encoders.write_png}
-  if ending.lower() not in writers:
+  if ending not in writers:
     raise ValueError(f"cannot write {path or 'a video'} as {ending!r}: the file "
                      f"must end in {', '.join(writers)}")
   if not isinstance(video, Iterator):
     video = np.asarray(video)
     video = _checked(video[None] if video.ndim == 3 else video)
-  elif ending.lower() == ".mp4":
+  elif ending == ".mp4":
     first = _checked(np.asarray(next(video))[None])[0]
     video = itertools.chain([first], video)
   else:
     video = _checked(np.stack(list(video)))
+  notes: encoders.Notes = ()
+  if isinstance(video, np.ndarray):
+    video, fps, notes = encoders.at_most(video, fps, ending)
   text = json.dumps({**(metadata or {}), "fps": fps})
   buffer = io.BytesIO()
-  writers[ending.lower()](buffer, video, fps, text, crf)
+  notes += writers[ending](buffer, video, fps, text, crf)
   if isinstance(target, (str, os.PathLike)):
     files.write_bytes(target, buffer.getvalue())
   else:
     target.write(buffer.getvalue())
+  return notes
 
 
 def _checked(video: np.ndarray) -> np.ndarray:
@@ -199,8 +205,8 @@ def pack(video: np.ndarray, fps: float) -> bytes:
   if len(video) == 1:
     PIL.Image.fromarray(video[0]).save(buffer, "PNG")
   else:
-    encoders.write_mp4(buffer, video, fps, "", 14, "libx264rgb", "rgb24",
-               {"preset": "veryfast", "x264-params": "mbtree=0"})
+    encoders.encode_h264(buffer, video, fps, "", {
+        "crf": "14", "preset": "veryfast"}, rgb=True)
   return buffer.getvalue()
 
 
@@ -224,7 +230,6 @@ def encode(frames: Iterable[np.ndarray], fps: float,
   if still:
     PIL.Image.fromarray(first).save(buffer, "PNG")
     return buffer.getvalue()
-  encoders.write_mp4(buffer, itertools.chain([first], frames), fps, "", 16,
-             options={"preset": "veryfast",
-                      "x264-params": "mbtree=0:keyint=48"})
+  encoders.encode_h264(buffer, itertools.chain([first], frames), fps, "", {
+      "crf": "16", "preset": "veryfast", "x264-params": "mbtree=0:keyint=48"})
   return buffer.getvalue()

@@ -10,6 +10,15 @@ from collections.abc import Callable
 from typing import Any
 
 
+def require() -> None:
+  """Raises ValueError where the extra is not installed."""
+  try:
+    import apache_beam  # noqa: F401
+  except ImportError as e:
+    raise ValueError("--beam needs an extra: pip install 'sora_jax[beam]'"
+                     ) from e
+
+
 def run(call: Callable[[Any], int], tasks: list, flags: tuple[str, ...]) -> None:
   """Calls `call(task)` for every task and waits for the end.
 
@@ -23,12 +32,9 @@ def run(call: Callable[[Any], int], tasks: list, flags: tuple[str, ...]) -> None
     ValueError: the extra is not installed.
     RuntimeError: the pipeline failed.
   """
-  try:
-    import apache_beam as beam
-    from apache_beam.options import pipeline_options
-  except ImportError as e:
-    raise ValueError("--beam needs an extra: pip install 'sora_jax[beam]'"
-                     ) from e
+  require()
+  import apache_beam as beam
+  from apache_beam.options import pipeline_options
   if not tasks:
     return
   options = pipeline_options.PipelineOptions(list(flags))

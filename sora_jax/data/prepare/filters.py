@@ -4,12 +4,14 @@ Every function is pure. What is left out comes with a reason that names the
 number and the limit.
 """
 
+import collections
 from collections.abc import Iterable
 import dataclasses
 
 from sora_jax import stations
 from sora_jax.geometry import sizes
 from sora_jax.media import limits
+from sora_jax.media import timing
 
 TILES = 12  # parts of a phash; two hashes closer than this share one
 # (Number of a part, its bits) -> (hash, key) of the clips that have it.
@@ -28,6 +30,7 @@ class Rules:
     max_static: the share of frames that equal the one before; 1 is off.
     min_brightness, max_brightness: mean level in [0, 1].
     min_words: of the first caption.
+    max_repeats: leaves out files whose first caption more files than this have.
     duplicates: leaves out files that are equal, byte for byte.
     phash_distance: leaves out clips whose perceptual hashes of 192 bits differ
       in at most this many, 11 or fewer; -1 is off.
@@ -47,6 +50,7 @@ class Rules:
   min_brightness: float = 0.01
   max_brightness: float = 0.99
   min_words: int = 1
+  max_repeats: int = 0
   duplicates: bool = True
   phash_distance: int = -1
   max_tokens: int = 262_144
@@ -101,7 +105,8 @@ def keep(scanned: Iterable[stations.ScannedClip | stations.Rejected],
          rules: Rules
          ) -> tuple[list[stations.ScannedClip], list[stations.Rejected]]:
   """(the clips that pass, rejects), the first of equal clips being kept."""
-  kept, rejects = [], []
+  scanned, kept, rejects = list(scanned), [], []
+  shared = files_by_caption(scanned) if rules.max_repeats else {}
   files: dict[tuple[str, int], str] = {}
   seen: Seen = {}
   for clip in scanned:
@@ -109,6 +114,10 @@ def keep(scanned: Iterable[stations.ScannedClip | stations.Rejected],
       rejects.append(clip)
       continue
     reason = why_not(clip, rules)
+    if reason is None and (
+        count := shared.get(clip.caption_hash, 0)) > rules.max_repeats:
+      reason = (f"its caption is that of {count} files; the most is "
+                f"{rules.max_repeats}")
     if reason is None and rules.duplicates:
       first = files.setdefault((clip.file, clip.start), clip.key)
       if first != clip.key:
@@ -120,6 +129,14 @@ def keep(scanned: Iterable[stations.ScannedClip | stations.Rejected],
     else:
       rejects.append(stations.Rejected(clip.item, reason, clip.key, clip.thumb))
   return kept, rejects
+
+
+def files_by_caption(scanned: Iterable[stations.ScannedClip | stations.Rejected]
+                     ) -> dict[str, int]:
+  """Hash of a first caption -> the number of files that have it."""
+  pairs = {(clip.item, clip.caption_hash) for clip in scanned
+           if isinstance(clip, stations.ScannedClip)}
+  return dict(collections.Counter(caption for _, caption in pairs))
 
 
 def _lookalike(clip: stations.ScannedClip, seen: Seen,
@@ -147,11 +164,7 @@ def target(frames: int, height: int, width: int, pixel_aspect: float,
   Raises:
     ValueError: more frames than `max_tokens` allows at any size.
   """
-  if abs(pixel_aspect - 1) > 0.01 and 0.1 < pixel_aspect < 10:
-    if pixel_aspect > 1:
-      width = max(2, round(width * pixel_aspect / 2) * 2)
-    else:
-      height = max(2, round(height / pixel_aspect / 2) * 2)
+  height, width = timing.square(height, width, pixel_aspect)
   limit, size = rules.max_tokens, (frames, height, width)
   over = 3 * frames * height * width / limits.MAX_BYTES
   if over > 1:

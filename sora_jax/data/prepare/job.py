@@ -42,7 +42,15 @@ class Job:
     return self.source if isinstance(self.source, str) else " ".join(self.source)
 
   def describe(self, exact: bool) -> dict[str, Any]:
-    """What dataset.json says; exact clips are neither filtered nor cut."""
+    """What dataset.json says; exact clips are neither filtered nor cut.
+
+    Options that came later are left out where they have their default: a data
+    set that was begun before them goes on.
+    """
     fields = {"kind": "pixels", **dataclasses.asdict(self)}
+    for section, key, default in (("options", "follow_links", False),
+                                  ("rules", "max_repeats", 0)):
+      if fields[section][key] == default:
+        del fields[section][key]
     scanned = ("rules", "cuts", "chunk_seconds") if exact else ()
     return {k: v for k, v in fields.items() if k not in scanned}

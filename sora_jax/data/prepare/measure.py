@@ -25,6 +25,8 @@ class Frames:
     thumbs: number -> uint8 [h, w, 3], of at most THUMBS frames.
     step: every so many frames one is in `thumbs`.
     size: (height, width) of a frame, upright.
+    pixel_aspect: the width of a pixel / its height, upright.
+    altered: what was done to show it, as in containers.Frame, of any frame.
   """
 
   pts: list[int | None] = dataclasses.field(default_factory=list)
@@ -35,6 +37,8 @@ class Frames:
   thumbs: dict[int, np.ndarray] = dataclasses.field(default_factory=dict)
   step: int = 1
   size: tuple[int, int] = (0, 0)
+  pixel_aspect: float = 1.0
+  altered: tuple[str, ...] = ()
 
 
 def measure(file: str | bytes, cuts: bool, max_frames: int | None
@@ -58,11 +62,14 @@ def measure(file: str | bytes, cuts: bool, max_frames: int | None
       small = frame.small(SIDE)
       if not i:
         found.size = frame.rgb().shape[:2]
+        found.pixel_aspect = frame.pixel_aspect
         shape = small.shape
       elif small.shape != shape:
         raise ValueError(f"changes its size at frame {i}")
       grey = small @ np.array([0.299, 0.587, 0.114], np.float32)
       found.pts.append(frame.pts)
+      if new := set(frame.altered).difference(found.altered):
+        found.altered = tuple(sorted(new.union(found.altered)))
       found.brightness.append(float(grey.mean()) / 255)
       found.change.append(
           0.0 if before is None else float(np.abs(

@@ -22,12 +22,14 @@ import numpy as np
 import tqdm
 
 from sora_jax import stations
+from sora_jax.data.prepare import beam_runner
 from sora_jax.data.prepare import filters
 from sora_jax.data.prepare import fingerprint
 from sora_jax.data.prepare import job as job_lib
 from sora_jax.data.prepare import report_page
 from sora_jax.data.prepare import runners
 from sora_jax.data.prepare import scans
+from sora_jax.data.prepare import shots
 from sora_jax.data.prepare import write
 from sora_jax.data.sources import mixture
 from sora_jax.data.sources import world
@@ -37,6 +39,7 @@ from sora_jax.data.store import shards
 from sora_jax.text import tokenizer
 
 MAX_CAPTIONS = 100_000  # that the tokenizer is trained on
+REPEATED = 8  # captions that the report names
 
 
 def prepare(source: str | Sequence[str], out: str | os.PathLike,
@@ -71,12 +74,16 @@ def prepare(source: str | Sequence[str], out: str | os.PathLike,
 
   Raises:
     ValueError: an unknown or empty source, nothing left in it, a folder that
-      lies in the source or holds another data set, or a finished one whose
-      source has changed.
+      lies in the source or holds another data set, a finished one whose source
+      has changed, or an extra that is not installed.
   """
   options = options or world.WorldOptions()
   if not 0 <= test_share < 1:
     raise ValueError(f"test_share is {test_share:g}; it must be in [0, 1)")
+  if cuts:
+    shots.require()
+  if beam is not None:
+    beam_runner.require()
   names = source if isinstance(source, str) else tuple(source)
   job = job_lib.Job(names[0] if len(names) == 1 else names, options, test_share,
                     options.seed, shard, vocab, rules or filters.Rules(), cuts,
@@ -132,8 +139,35 @@ def _summary(items: mixture.Mixture, clips: Sequence[stations.KeptClip],
            "recoded": dict(recoded), "ignored": items.ignored,
            "captions_cut": sum(clip.scanned.captions_cut for clip in clips
                                if clip.scanned),
-           "left_out_by_weight": int((items.times == 0).sum())}
+           "left_out_by_weight": int((items.times == 0).sum()),
+           "repeated": _repeated(items, clips)}
   return {k: v for k, v in found.items() if v or k in ("clips", "rejected")}
+
+
+def _repeated(items: mixture.Mixture, clips: Sequence[stations.KeptClip]
+              ) -> dict[str, Any]:
+  """The captions that most files share, and the share of files that do.
+
+  Returns:
+    {} where none do; else "share" in 0 .. 1 and "captions", pairs of a caption
+    and its number of files.
+  """
+  scanned = [clip.scanned for clip in clips if clip.scanned]
+  counts = {caption: n for caption, n in filters.files_by_caption(
+      scanned).items() if n > 1}
+  if not counts:
+    return {}
+  files = len({clip.item for clip in scanned})
+  first = {clip.caption_hash: clip.item for clip in reversed(scanned)}
+  most = sorted(counts, key=lambda c: (-counts[c], first[c]))[:REPEATED]
+  found = []
+  for caption in most:
+    try:
+      raw = items[first[caption]]
+    except stations.Reject:  # it has changed since
+      continue
+    found.append([raw.captions[0][:200], counts[caption]])
+  return {"share": round(sum(counts.values()) / files, 4), "captions": found}
 
 
 def _finish(out: str, job: job_lib.Job, counts: dict[str, int],

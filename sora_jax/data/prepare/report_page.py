@@ -87,6 +87,10 @@ def render(info: dict[str, Any], columns: Columns, pictures: Pictures,
            '<h2>What it holds</h2><div class="charts">',
            *(_chart(name, bars) for name, bars in histograms.histograms(columns)),
            "</div>"]
+  if repeated := info.get("repeated"):
+    parts += ["<h2>Captions that several files share: "
+              f"{100 * repeated['share']:.3g} % of the files</h2>",
+              _table(repeated["captions"])]
   if pictures:
     parts += ['<h2>Some of the clips</h2><div class="clips">',
               *(_picture(*p) for p in pictures), "</div>"]

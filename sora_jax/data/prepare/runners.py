@@ -13,6 +13,8 @@ import os
 import threading
 from typing import Any
 
+from sora_jax.data.prepare import beam_runner
+
 DEATHS = 100  # of worker processes, after which the run gives up
 
 
@@ -33,7 +35,6 @@ def run(call: Callable[[Any], int], tasks: list, workers: int | None,
     RuntimeError: worker processes die again and again.
   """
   if beam is not None:
-    from sora_jax.data.prepare import beam_runner  # the extra `beam`
     beam_runner.run(call, tasks, beam)
     report(None)
     return

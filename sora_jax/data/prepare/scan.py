@@ -17,6 +17,7 @@ from sora_jax import stations
 from sora_jax.data.prepare import measure
 from sora_jax.data.sources import items
 from sora_jax.media import containers
+from sora_jax.media import timing
 
 STILL = 0.3  # levels of 255 below which a frame equals the one before
 LONG = 1_000_000  # frames of a file that is cut
@@ -108,7 +109,7 @@ def _clip(raw: stations.Raw, index: int, digest: str,
   """The clip of the frames of a span."""
   start, stop = span
   count, change = stop - start, np.array(found.change[start + 1:stop])
-  frames, fps, constant_fps = _timing(header, found.pts[start:stop])
+  frames, fps, constant_fps = timing.constant(header, found.pts[start:stop])
   middle, caption = (start + stop) // 2, raw.captions[0][:items.MAX_CAPTION]
   picture = _thumb(found, start, stop) if thumb else None
   return stations.ScannedClip(
@@ -116,7 +117,9 @@ def _clip(raw: stations.Raw, index: int, digest: str,
       file=digest, start=start, stop=stop, pts=found.pts[start], whole=whole,
       frames=frames, fps=raw.fps or fps if constant_fps else fps,
       height=found.size[0], width=found.size[1],
-      pixel_aspect=header.pixel_aspect, constant_fps=constant_fps,
+      pixel_aspect=found.pixel_aspect, constant_fps=constant_fps,
+      altered=found.altered, caption_hash=hashlib.blake2b(
+          caption.encode(), digest_size=8).hexdigest(),
       brightness=round(float(np.mean(found.brightness[start:stop])), 4),
       motion=round(float(change.mean()), 3) if count > 1 else 0.0,
       static=round(float((change < STILL).mean()), 3) if count > 1 else 0.0,
@@ -135,32 +138,3 @@ def _thumb(found: measure.Frames, start: int, stop: int) -> str | None:
   buffer = io.BytesIO()
   PIL.Image.fromarray(found.thumbs[nearest]).save(buffer, "JPEG", quality=75)
   return base64.b64encode(buffer.getvalue()).decode()
-
-
-def _timing(header: containers.Header, pts: list[int | None]
-            ) -> tuple[int, float, bool]:
-  """(frames, fps, whether it is constant) of a clip, by its frames' times.
-
-  A clip whose frames come at uneven times is resampled at its median rate.
-
-  Raises:
-    ValueError: times with gaps that resampling would have to fill.
-  """
-  count = len(pts)
-  if count < 2 or header.image or None in pts or not header.time_base:
-    return count, header.fps, True
-  times = (np.array(pts) - pts[0]) * header.time_base  # seconds
-  if times[-1] <= 0 or (np.diff(times) <= 0).any():
-    return count, header.fps, True
-  fps = (count - 1) / times[-1]
-  if abs(fps / header.fps - 1) < 0.005:
-    fps = header.fps
-  off = np.abs(times * fps - np.arange(count)).max()
-  if off <= 0.5 and 0.1 <= fps <= 1000:
-    return count, float(fps), True
-  fps = float(np.clip(1 / np.median(np.diff(times)), 0.1, 1000))
-  frames = round(times[-1] * fps) + 1
-  if frames > 2 * count + 8:
-    raise stations.Reject(f"lasts {times[-1]:.3g} s with {count} frames: its "
-                          "times have gaps")
-  return frames, fps, False

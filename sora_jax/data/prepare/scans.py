@@ -6,10 +6,16 @@ folder filters them anew without decoding anything.
 
 While a worker reads a file, parts/scan-00012.at names it: a file that kills its
 reader twice is rejected instead of being tried for ever.
+
+What the machine lacks is no property of a file. A disk that is full or a missing
+library ends the run; a file that may not be read now is rejected, and the next
+run looks at it again. Scans of other versions of the tools are begun anew.
 """
 
 from collections.abc import Callable
+import errno
 import functools
+from importlib import metadata
 import json
 import os
 from typing import Any, cast
@@ -25,10 +31,14 @@ from sora_jax.data.prepare import transcode
 from sora_jax.data.sources import mixture
 from sora_jax.data.store import shards
 
-FORMAT = 1  # of the lines; scans of another one are begun anew
+FORMAT = 2  # of the lines; scans of another one are begun anew
 PART = 32  # items of a part
 PICTURES = 48  # clips of a source that carry a thumbnail
 TRIES = 2  # processes that a file may kill
+# Errors that another run may not see, and those of the whole machine.
+AGAIN = {errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE, errno.ETIMEDOUT,
+         errno.ENODEV, errno.ENXIO}
+FATAL = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC, errno.EDQUOT}
 
 # Called with (function, tasks, items in all, items to do); runs them all.
 Run = Callable[[Callable[[Any], int], list, int, int], None]
@@ -49,13 +59,17 @@ def scan_source(out: str, job: job_lib.Job, source: mixture.Mixture, run: Run
   """
   times, exact = source.times, source.exact
   wanted = np.flatnonzero((times > 0) & ~exact)
-  _forget_changed(out, {"format": FORMAT, "source": job.source, "cuts": job.cuts,
-               "chunk_seconds": job.chunk_seconds, "seed": job.seed,
-               "fingerprint": source.fingerprint})
+  tools = ["av", "pillow", *["scenedetect-headless", "scenedetect"] * job.cuts]
+  _forget_changed(out, {
+      "format": FORMAT, "source": job.source, "cuts": job.cuts,
+      "chunk_seconds": job.chunk_seconds, "seed": job.seed,
+      "follow_links": job.options.follow_links,
+      "fingerprint": source.fingerprint,
+      "tools": {name: _version(name) for name in tools}})
   every = max(1, len(wanted) // PICTURES)
   tasks = [(i // PART, wanted[i:i + PART].tolist())
            for i in range(0, len(wanted), PART)]
-  todo = [t for t in tasks if not os.path.isfile(f"{_stem(out, t[0])}.jsonl")]
+  todo = [t for t in tasks if not _is_scanned(out, t[0])]
   run(functools.partial(_scan_part, out, job, every), todo, len(wanted),
       sum(len(t[1]) for t in todo))
   scanned = [row for part, _ in tasks for row in _read(out, part)]
@@ -75,6 +89,36 @@ def reason_of(error: Exception, file: str | bytes = b"") -> str:
   name = "the video" if isinstance(file, bytes) else file
   return (" ".join(text.removeprefix(f"{name}: ").split())
           or type(error).__name__)
+
+
+def _version(name: str) -> str | None:
+  """The version of an installed package, None where there is none."""
+  try:
+    return metadata.version(name)
+  except metadata.PackageNotFoundError:
+    return None
+
+
+def _is_scanned(out: str, part: int) -> bool:
+  """Whether a part is scanned, and nothing in it is to be tried again."""
+  path = f"{_stem(out, part)}.jsonl"
+  return os.path.isfile(path) and not os.path.exists(f"{_stem(out, part)}.again")
+
+
+def require_machine(error: BaseException) -> bool:
+  """Raises an error that no file is to blame for.
+
+  Returns:
+    Whether another run may not see it.
+  """
+  again, cause = False, error
+  while cause is not None:
+    number = cause.errno if isinstance(cause, OSError) else None
+    if isinstance(cause, ImportError) or number in FATAL:
+      raise error
+    again |= number in AGAIN
+    cause = cause.__cause__ or cause.__context__
+  return again
 
 
 def _stem(out: str, part: int) -> str:
@@ -111,6 +155,7 @@ def _scan_part(out: str, job: job_lib.Job, every: int,
   stem = _stem(out, part)
   died = files.find_json(f"{stem}.at") or {}
   found: list[stations.ScannedClip | stations.Rejected] = []
+  again = False
   for i in indices:
     tries = died.get("tries", 0) if died.get("item") == i else 0
     key, file = str(i), cast(str | bytes, b"")
@@ -124,8 +169,13 @@ def _scan_part(out: str, job: job_lib.Job, every: int,
                                       "tries": tries + 1})
       found += scan.scan(raw, i, job.cuts, job.chunk_seconds, i % every == 0)
     except (ValueError, OSError) as e:
+      again |= require_machine(e)
       found.append(stations.Rejected(i, reason_of(e, file),
                                      getattr(e, "key", "") or key))
+  if again:
+    files.write_text(f"{stem}.again", "")
+  elif os.path.exists(f"{stem}.again"):
+    os.unlink(f"{stem}.again")
   files.write_json_lines(f"{stem}.jsonl", (row.to_json() for row in found))
   if os.path.exists(f"{stem}.at"):
     os.unlink(f"{stem}.at")

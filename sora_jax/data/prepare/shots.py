@@ -7,6 +7,15 @@ import numpy as np
 LEAST = 8  # frames of a shot, at least
 
 
+def require() -> None:
+  """Raises ValueError where the extra is not installed."""
+  try:
+    import scenedetect  # noqa: F401
+  except ImportError as e:
+    raise ValueError("--cuts needs an extra, and without it no file is read: pip "
+                     "install 'sora_jax[data]'") from e
+
+
 def detector(fps: float) -> Callable[[int, np.ndarray], int | None]:
   """A function of (frame number, uint8 [h, w, 3]), called frame by frame.
 
@@ -14,13 +23,9 @@ def detector(fps: float) -> Callable[[int, np.ndarray], int | None]:
   frames later, or None.
 
   Raises:
-    ValueError: the extra is not installed.
+    ImportError: `require` was not called.
   """
-  try:
-    import scenedetect
-  except ImportError as e:
-    raise ValueError("cutting into shots needs an extra: pip install "
-                     "'sora_jax[data]'") from e
+  import scenedetect
   found = scenedetect.AdaptiveDetector(min_scene_len=LEAST)
 
   def next_cut(index: int, rgb: np.ndarray) -> int | None:

@@ -1,8 +1,9 @@
 """A scanned clip becomes an Item: its file as it is, or cut out and re-coded.
 
 A file is kept byte for byte unless it must be changed: a shot or a chunk is cut
-out of a longer file, frames come at uneven times, pixels are not square, or the
-clip is larger than filters.target allows.
+out of a longer file, frames come at uneven times, pixels are not square, frames
+are interlaced, transparent, HDR or of a wide gamut, or the clip is larger than
+filters.target allows.
 """
 
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from sora_jax.data.prepare import filters
 from sora_jax.data.prepare import scan
 from sora_jax.data.sources import items
 from sora_jax.media import containers
+from sora_jax.media import timing
 from sora_jax.media import video_io
 
 
@@ -26,7 +28,8 @@ def changes(clip: stations.ScannedClip, rules: filters.Rules
   size = filters.target(clip.frames, *own, clip.pixel_aspect, rules)
   square = filters.target(1, *own, clip.pixel_aspect,
                           filters.Rules(max_tokens=0))
-  found = {"cut out": not clip.whole, "uneven times": not clip.constant_fps,
+  found = {**dict.fromkeys(clip.altered, True),
+           "cut out": not clip.whole, "uneven times": not clip.constant_fps,
            "pixels not square": square != own, "reduced": size != square}
   return tuple(why for why, needed in found.items() if needed)
 
@@ -65,7 +68,7 @@ def _frames(file: str | bytes, clip: stations.ScannedClip,
   """Yields the frames of a clip, uint8 [H, W, 3], at a constant rate."""
   timed, sent = _timed(file, clip, size), 0
   for frame in ((rgb for _, rgb in timed) if clip.constant_fps else
-                _held(timed, clip.frames)):
+                timing.held(timed, clip.frames)):
     yield frame
     sent += 1
   if sent != clip.frames:
@@ -92,17 +95,3 @@ def _timed(file: str | bytes, clip: stations.ScannedClip,
         rgb = np.asarray(PIL.Image.fromarray(rgb).resize(
             (width, height), PIL.Image.Resampling.LANCZOS))
       yield time, rgb
-
-
-def _held(timed: Iterator[tuple[float, np.ndarray]], frames: int
-          ) -> Iterator[np.ndarray]:
-  """Puts pictures on a constant clock: each stands until the next one comes."""
-  last, sent = None, 0
-  for time, rgb in timed:
-    while last is not None and sent < min(time - 0.5, frames):
-      yield last
-      sent += 1
-    last = rgb
-  while last is not None and sent < frames:
-    yield last
-    sent += 1

@@ -65,6 +65,7 @@ def write_shard(out: str, job: job_lib.Job,
                                   "prepared")
           found = transcode.transcode(found, clip.scanned, job.rules)
       except (ValueError, OSError) as e:
+        scans.require_machine(e)
         rejects.append(stations.Rejected(
             clip.item, scans.reason_of(e, file),
             getattr(e, "key", "") or clip.key))

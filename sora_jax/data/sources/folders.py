@@ -6,22 +6,24 @@ caption (`caption`, `text` or `prompt`; `captions` may be a list in a jsonl;
 `descriptive` is a second one). A file that no table names may have a sidecar:
 FILE.txt with one caption a line, or FILE.json with an object like a row. A row
 that cannot be read is rejected, and so is a file without a caption.
+
+Links that lead to a place in the folder are read. Others are rejected, unless
+options.follow_links says to follow them.
 """
 
 import collections
 from collections.abc import Iterator
-import csv
 import dataclasses
 import os
 import stat
-from typing import Any, TextIO
 
+from sora_jax import files
 from sora_jax import stations
 from sora_jax.data.sources import items
+from sora_jax.data.sources import tables
 from sora_jax.data.sources import world
 
-TABLES = (".jsonl", ".csv")
-Row = dict[str, Any]  # of a table
+OUT = "link: leads out of the folder; --follow-links reads it"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,12 +52,14 @@ class Folder:
     ignored: ending -> number of files that are neither media nor captions.
     fingerprint: of the files that are not ignored.
     root: the folder.
+    follow_links: whether a caption may lie outside of it.
   """
 
   files: tuple[File, ...]
   ignored: dict[str, int]
   fingerprint: str
   root: str
+  follow_links: bool = False
 
   def __len__(self) -> int:
     return len(self.files)
@@ -65,13 +69,30 @@ class Folder:
     if file.reason:
       raise stations.Reject(file.reason, file.key)
     try:
-      info = os.stat(file.path)
-      captions = file.captions or _sidecar(file.path)
+      if not stat.S_ISREG(os.stat(file.path).st_mode):
+        raise stations.Reject("is no regular file", file.key)
+      captions = file.captions or self._sidecar(file.path)
     except OSError as e:
       raise stations.Reject(f"{e.strerror}".lower(), file.key) from e
-    if not stat.S_ISREG(info.st_mode):
-      raise stations.Reject("is no regular file", file.key)
+    except ValueError as e:
+      raise stations.Reject(str(e), file.key) from e
     return stations.Raw(file.key, file.path, captions)
+
+  def _sidecar(self, path: str) -> tuple[str, ...]:
+    """The captions beside a file, () when there are none."""
+    for kind in items.SIDECARS:
+      sidecar = os.path.splitext(path)[0] + kind
+      if not os.path.exists(sidecar):
+        continue
+      if not self.follow_links and _leads_out(sidecar, self.root):
+        raise ValueError(f"link: its {kind} leads out of the folder; "
+                         "--follow-links reads it")
+      try:
+        return items.sidecar_captions(kind, files.read_bytes(
+            sidecar, items.MAX_LINE))
+      except ValueError as e:
+        raise ValueError(f"its {kind} {e}") from e
+    return ()
 
 
 def read_folder(rest: str, options: world.WorldOptions) -> Folder:
@@ -80,103 +101,84 @@ def read_folder(rest: str, options: world.WorldOptions) -> Folder:
   Raises:
     ValueError: no such folder.
   """
-  del options
   root = rest
   if not os.path.isdir(root):
     raise ValueError(f"folder:{root}: no such folder")
   captions: dict[str, tuple[str, ...]] = {}
-  bad, tables, seen = [], [], []
+  refused: dict[str, str] = {}
+  bad, found_tables, seen = [], [], []
   ignored: collections.Counter[str] = collections.Counter()
-  for base, folders, names in os.walk(root):
-    folders.sort()
-    for name in sorted(names):
-      path, kind = os.path.join(base, name), items.ending(name)
-      if kind in TABLES:
-        tables.append(path)
-      elif kind in items.VIDEOS + items.IMAGES:
-        captions[path] = ()
-      elif kind not in items.SIDECARS:
-        ignored[kind or name] += 1
-        continue
-      seen.append(path)
-  for table in tables:
-    for line, row in _table(table):
-      where = f"{_key(table, root)}:{line}"
+  for path, reason in _walk(root, options.follow_links):
+    name = os.path.basename(path)
+    kind = items.ending(name)
+    if reason and os.path.isdir(path):  # not walked
+      bad.append(File(_key(path, root), reason=reason))
+      continue
+    if kind in tables.ENDINGS and not reason:
+      found_tables.append(path)
+    elif kind in items.VIDEOS + items.IMAGES and not reason:
+      captions[path] = ()
+    elif kind in tables.ENDINGS + items.VIDEOS + items.IMAGES:
+      refused[path] = reason
+    elif kind not in items.SIDECARS:
+      ignored[kind or name] += 1
+      continue
+    seen.append(path)
+  paths = tables.Paths(root, {**dict.fromkeys(captions, ""), **refused})
+  for table in found_tables:
+    for line, row in tables.rows(table):
       try:
-        if row is None:
-          raise ValueError("unreadable row")
-        path = _path(os.path.dirname(table), row, root)
-        if path not in captions:
-          raise ValueError("no such file")
+        if isinstance(row, str):
+          raise ValueError(row)
+        path = paths.find(os.path.dirname(table), row)
         captions[path] += items.row_captions(row)
       except ValueError as e:
-        bad.append(File(where, reason=str(e)))
+        bad.append(File(f"{_key(table, root)}:{line}", reason=str(e)))
+  bad += [File(_key(path, root), reason=why) for path, why in refused.items()]
   found = [File(_key(path, root), path, texts)
            for path, texts in captions.items()]
-  return Folder((*bad, *found), dict(ignored), items.fingerprint(seen), root)
+  return Folder((*bad, *found), dict(ignored), items.fingerprint(seen), root,
+                options.follow_links)
+
+
+def _walk(root: str, follow: bool) -> Iterator[tuple[str, str]]:
+  """Yields (path, why it is refused or "") of every file, sorted.
+
+  A folder is only given where it is refused.
+  """
+  todo, entered = [root], {os.path.realpath(root)}
+  while todo:
+    folder, below = todo.pop(), []
+    try:
+      with os.scandir(folder) as scan:
+        entries = sorted(scan, key=lambda entry: entry.name)
+    except OSError as e:
+      yield folder, f"{e.strerror}".lower()
+      continue
+    for entry in entries:
+      out = entry.is_symlink() and not follow and _leads_out(entry.path, root)
+      if not entry.is_dir():
+        yield entry.path, OUT if out else ""
+        continue
+      real = os.path.realpath(entry.path)
+      if out:
+        yield entry.path, OUT
+      elif entry.is_symlink() and (real in entered or tables.is_below(
+          os.path.realpath(folder), real)):
+        yield entry.path, "link: leads to a folder that is read already"
+      else:
+        entered |= {real} if entry.is_symlink() else set()
+        below.append(entry.path)
+    todo += reversed(below)
+
+
+def _leads_out(path: str, root: str) -> bool:
+  """Whether a link leads to a file or folder that is not below the root."""
+  real = os.path.realpath(path)
+  return os.path.islink(path) and os.path.exists(real) and (
+      not tables.is_below(real, os.path.realpath(root)))
 
 
 def _key(path: str, root: str) -> str:
   """The path below the root as text, whatever bytes its name has."""
   return os.fsencode(os.path.relpath(path, root)).decode("utf-8", "replace")
-
-
-def _table(path: str) -> Iterator[tuple[int, Row | None]]:
-  """(line number, dict or None) of a jsonl or csv."""
-  try:
-    with open(path, encoding="utf-8-sig", errors="replace", newline="") as f:
-      yield from (_csv(f) if path.lower().endswith(".csv") else _jsonl(f))
-  except OSError:
-    yield 0, None
-
-
-def _csv(file: TextIO) -> Iterator[tuple[int, Row | None]]:
-  csv.field_size_limit(items.MAX_LINE)
-  reader = csv.DictReader(file)
-  while True:
-    try:
-      row = next(reader)
-    except StopIteration:
-      return
-    except csv.Error:
-      row = None
-    yield reader.line_num, row
-
-
-def _jsonl(file: TextIO) -> Iterator[tuple[int, Row | None]]:
-  number, whole = 0, True
-  while line := file.readline(items.MAX_LINE):
-    ends = line.endswith("\n")
-    if whole and line.strip():
-      number += 1
-      long = not ends and len(line) == items.MAX_LINE
-      yield number, None if long else items.parse_row(line)
-    elif whole:
-      number += 1
-    whole = ends
-
-
-def _path(base: str, row: Row, root: str) -> str:
-  """The file that a row of a table names.
-
-  Raises:
-    ValueError: none, or one outside the folder; the message is the reason.
-  """
-  name = items.first(row, ("file", "file_name", "path", "video", "image"))
-  if not isinstance(name, str):
-    raise ValueError("names no file")
-  path = os.path.normpath(os.path.join(base, name))
-  if os.path.relpath(path, root).startswith(os.pardir):
-    raise ValueError("names a file outside the folder")
-  return path
-
-
-def _sidecar(path: str) -> tuple[str, ...]:
-  """The captions beside a file, () when there are none."""
-  for kind in items.SIDECARS:
-    sidecar = os.path.splitext(path)[0] + kind
-    if not os.path.isfile(sidecar):
-      continue
-    with open(sidecar, encoding="utf-8-sig", errors="replace") as f:
-      return items.sidecar_captions(kind, f.read(items.MAX_LINE))
-  return ()

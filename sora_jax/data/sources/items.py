@@ -2,10 +2,12 @@
 
 from collections.abc import Iterable, Sequence
 import hashlib
-import json
 import os
+import re
 from typing import Any
 import urllib.parse
+
+from sora_jax import files
 
 MAX_FILE = 2 ** 28  # bytes of a file that is kept as it is
 MAX_CAPTION = 8192  # characters
@@ -18,8 +20,8 @@ SIDECARS = (".txt", ".json")  # captions beside a file
 def parse_row(text: str) -> dict[str, Any] | None:
   """A JSON object; None where the text is none. NaN and infinity become null."""
   try:
-    row = json.loads(text, parse_constant=lambda name: None)
-  except (ValueError, RecursionError):
+    row = files.parse_json(text, constant=lambda name: None)
+  except ValueError:
     return None
   return row if isinstance(row, dict) else None
 
@@ -33,10 +35,15 @@ def row_captions(row: dict[str, Any]) -> tuple[str, ...]:
   return clean(captions)
 
 
-def sidecar_captions(kind: str, text: str) -> tuple[str, ...]:
-  """The captions of a sidecar: a line each, or an object like a row."""
+def sidecar_captions(kind: str, data: bytes) -> tuple[str, ...]:
+  """The captions of a sidecar: a line each, or an object like a row.
+
+  Raises:
+    ValueError: another encoding than UTF-8, or that of a byte order mark.
+  """
+  text = files.decode_text(data)
   if kind == ".txt":
-    return clean(text.splitlines())
+    return clean(re.split(r"\r\n|\n|\r", text))
   return row_captions(parse_row(text) or {})
 
 
@@ -66,9 +73,14 @@ def first(row: dict[str, Any], keys: Iterable[str]) -> Any:
 
 
 def clean(captions: Iterable[Any]) -> tuple[str, ...]:
-  """Captions of one line each, without empty ones and what is no text."""
-  texts = (" ".join(c.encode("utf-8", "replace").decode().split())
-           for c in captions if isinstance(c, str))
+  """Captions of one line each, without empty ones and what is no text.
+
+  Raises:
+    ValueError: NUL or half a character in one of them.
+  """
+  texts = [" ".join(c.split()) for c in captions if isinstance(c, str)]
+  for text in texts:
+    files.check_text(text)
   return tuple(t for t in texts if t)
 
 

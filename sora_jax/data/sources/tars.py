@@ -1,8 +1,10 @@
 """tar:PATTERN: samples in tars, in the layout of WebDataset.
 
-Members that follow each other and have the same name up to the first dot are
-one sample: clip.mp4 with clip.txt (one caption per line) or clip.json (an
-object like a row of a table). PATTERN may hold * ? [] and {000..012}.
+Members with the same name up to the first dot are one sample: clip.mp4 with
+clip.txt (one caption per line) or clip.json (an object like a row of a table).
+Where what follows the first dot is no ending that all videos of the tar share,
+as in v1.0.mp4 and v1.5.mp4, the name counts up to the last dot. PATTERN may
+hold * ? [] and {000..012}.
 
 Nothing is ever extracted: an index of the headers says where each member lies,
 and members are read from there, capped in size and number. A .tar.gz is read
@@ -19,6 +21,7 @@ import re
 import tarfile
 from typing import cast, IO
 
+from sora_jax import files
 from sora_jax import stations
 from sora_jax.data.sources import items
 from sora_jax.data.sources import world
@@ -27,6 +30,7 @@ MAX_MEMBERS = 2 ** 20  # of a tar
 MAX_HEADER = 2 ** 20  # bytes of an extended header
 MAX_RATIO = 100  # of unpacked to packed bytes
 Members = dict[str, tuple[int, int]]  # ending -> (offset, size) in bytes
+Member = tuple[str, str, tuple[int, int]]  # path, ending, (offset, size)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,9 +74,11 @@ class Tars:
     captions: tuple[str, ...] = ()
     for kind in items.SIDECARS:
       if kind in found.members and not captions:
-        text = _read(found, kind, items.MAX_LINE)
-        captions = items.sidecar_captions(kind, text.decode(
-            "utf-8-sig", "replace"))
+        data = _read(found, kind, items.MAX_LINE)
+        try:
+          captions = items.sidecar_captions(kind, data)
+        except ValueError as e:
+          raise stations.Reject(f"its {kind} {e}", found.key) from e
     media = next(k for k in found.members if k not in items.SIDECARS)
     return stations.Raw(found.key, _read(found, media, items.MAX_FILE),
                         captions)
@@ -135,10 +141,10 @@ def _index(path: str, ignored: collections.Counter[str]) -> list[Sample]:
   """The samples of a tar, those that are refused first."""
   name = os.path.basename(path)
   refused: list[Sample] = []
-  found: dict[str, Members] = {}
+  groups: dict[str, list[Member]] = {}
   try:
-    size = os.path.getsize(path)
     file = _open(path)
+    size = os.path.getsize(path)
     file.seek(0)
     packed = isinstance(file, gzip.GzipFile)
     capped = _Capped(file, size * MAX_RATIO + 2 ** 20 if packed else size)
@@ -148,23 +154,29 @@ def _index(path: str, ignored: collections.Counter[str]) -> list[Sample]:
         if count >= MAX_MEMBERS:
           raise tarfile.ReadError(f"has more than {MAX_MEMBERS} members")
         if not member.isdir():
-          _place(name, member, found, refused, ignored)
+          _place(name, member, groups, refused, ignored)
       capped.seek(archive.offset)
       if capped.read(tarfile.BLOCKSIZE).strip(b"\0"):  # tarfile just stops
         raise tarfile.ReadError("has a damaged header")
   except (tarfile.TarError, OSError, EOFError, ValueError) as e:
     refused.append(Sample(
         name, reason=f"is read no further: {items.one_line(e)}"))
-  whole = lambda members: any(k not in items.SIDECARS for k in members)
-  return refused + [Sample(
-      f"{name}/{key}", path, members,
-      "" if whole(members) else "has no video or image")
-                    for key, members in found.items()]
+  samples = []
+  middles = {os.path.splitext(os.path.basename(where))[0].partition(".")[2]
+             for group in groups.values() for where, kind, _ in group
+             if kind not in items.SIDECARS}
+  endings = len(middles) < 2 and not re.search(r"\d", "".join(middles))
+  for first, group in groups.items():
+    for key, members in _divided(first, group, endings, name, refused):
+      whole = any(k not in items.SIDECARS for k in members)
+      samples.append(Sample(f"{name}/{key}", path, members,
+                            "" if whole else "has no video or image"))
+  return refused + samples
 
 
-def _place(name: str, member: tarfile.TarInfo, found: dict[str, Members],
+def _place(name: str, member: tarfile.TarInfo, groups: dict[str, list[Member]],
            refused: list[Sample], ignored: collections.Counter[str]) -> None:
-  """Puts a member into its sample, or refuses it with a reason."""
+  """Puts a member into its group, or refuses it with a reason."""
   where = member.name.encode("utf-8", "replace").decode()
   base, _, end = os.path.basename(where).partition(".")
   key = os.path.join(os.path.dirname(where), base)
@@ -176,18 +188,42 @@ def _place(name: str, member: tarfile.TarInfo, found: dict[str, Members],
                           reason="names a file outside the tar"))
   elif not member.isreg() or member.issparse():
     refused.append(Sample(f"{name}/{where}", reason="is no regular file"))
-  elif kind in found.get(key, ()) or kind not in items.SIDECARS and any(
-      k not in items.SIDECARS for k in found.get(key, ())):
-    refused.append(Sample(f"{name}/{where}",
-                          reason="is a second file of its sample"))
   else:
-    found.setdefault(key, {})[kind] = member.offset_data, member.size
+    groups.setdefault(key, []).append(
+        (where, kind, (member.offset_data, member.size)))
+
+
+def _divided(key: str, group: list[Member], endings: bool, name: str,
+             refused: list[Sample]) -> list[tuple[str, Members]]:
+  """The samples of members whose names are the same up to the first dot.
+
+  Args:
+    key: the path up to that dot.
+    group: the members.
+    endings: whether all that follows the first dot is an ending.
+    name: of the tar.
+    refused: gets what is a second file of its sample.
+  """
+  kinds = [kind for _, kind, _ in group]
+  media = sum(kind not in items.SIDECARS for kind in kinds)
+  if endings and media <= 1 and len(set(kinds)) == len(kinds):
+    return [(key, {kind: place for _, kind, place in group})]
+  found: dict[str, Members] = {}
+  for where, kind, place in group:
+    members = found.setdefault(os.path.splitext(where)[0], {})
+    if kind in members or kind not in items.SIDECARS and any(
+        k not in items.SIDECARS for k in members):
+      refused.append(Sample(f"{name}/{where}",
+                            reason="is a second file of its sample"))
+    else:
+      members[kind] = place
+  return list(found.items())
 
 
 @functools.lru_cache(maxsize=8)
 def _open(path: str) -> IO[bytes]:
   """An open tar, kept open; gzip by its first bytes."""
-  file = open(path, "rb")  # noqa: SIM115
+  file = files.open_regular(path)
   packed = file.read(2) == b"\x1f\x8b"
   file.seek(0)
   return cast(IO[bytes], gzip.GzipFile(fileobj=file)) if packed else file

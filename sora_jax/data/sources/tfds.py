@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
+from sora_jax import files
 from sora_jax import stations
 from sora_jax.data.sources import items
 from sora_jax.data.sources import world
@@ -64,7 +65,11 @@ class Tfds:
       file = value
     else:
       file, fps = _pack(np.asarray(value), fps, key)
-    return stations.Raw(key, file, self._captions(example), fps=fps or None)
+    try:
+      captions = self._captions(example)
+    except ValueError as e:
+      raise stations.Reject(f"its caption {e}", key) from e
+    return stations.Raw(key, file, captions, fps=fps or None)
 
   def _captions(self, example: dict[str, Any]) -> tuple[str, ...]:
     if self.caption is None:
@@ -73,8 +78,8 @@ class Tfds:
     if self.labels:
       return items.clean([self.labels[int(value)].replace("_", " ")])
     values = [value] if isinstance(value, (bytes, str)) else list(value)
-    return items.clean(v.decode("utf-8", "replace") if isinstance(v, bytes)
-                       else v for v in values)
+    return items.clean(files.decode_text(v) if isinstance(v, bytes) else v
+                       for v in values)
 
 
 def read_tfds(rest: str, options: world.WorldOptions) -> Tfds:
@@ -118,8 +123,8 @@ def _find(name: str) -> str:
       os.path.join("~", "tensorflow_datasets"))
   name, _, version = name.partition(":")
   found = []
-  for base, _, files in os.walk(os.path.join(home, *name.split("/"))):
-    if "dataset_info.json" in files and (
+  for base, _, names in os.walk(os.path.join(home, *name.split("/"))):
+    if "dataset_info.json" in names and (
         not version or os.path.basename(base) == version):
       found.append(base)
   if not found:

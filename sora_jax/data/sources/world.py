@@ -16,6 +16,8 @@ from sora_jax.media import video_io
 class WorldOptions:
   """What world clips are drawn from; a weight stands beside each value.
 
+  Sources of files have one option, follow_links.
+
   Attributes:
     count: clips.
     seed: of everything that is drawn.
@@ -24,6 +26,7 @@ class WorldOptions:
     fps: (frames per second, weight) ..
     objects: (number of objects, weight) ..
     plain: the share of plain backgrounds; the others are textured.
+    follow_links: whether links that lead out of a folder are followed.
   """
 
   count: int = 1000
@@ -33,6 +36,7 @@ class WorldOptions:
   fps: tuple = ((8, 7), (12, 1), (16, 1), (24, 1))
   objects: tuple = ((1, 60), (2, 25), (3, 15))
   plain: float = 0.6
+  follow_links: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
