@@ -31,7 +31,7 @@ setuptools.setup(
     install_requires=[
         "jax>=0.10", "flax", "optax", "orbax-checkpoint", "grain",
         "array_record", "tensorflow-datasets", "ml-collections", "absl-py",
-        "etils", "numpy", "scipy", "sentencepiece", "av", "safetensors",
+        "etils", "numpy", "scipy", "sentencepiece", "av>=18", "safetensors",
         "pillow", "tqdm", "cachetools"],
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["sora-jax = sora_jax.main:run"]},

@@ -20,6 +20,7 @@ from sora_jax.evaluation import suites
 from sora_jax.evaluation import vae
 from sora_jax.evaluation import videos
 from sora_jax.evaluation import worlds
+from sora_jax.media import video_io
 from sora_jax.worlds import facts as facts_lib
 from sora_jax.worlds import parse
 
@@ -195,7 +196,7 @@ def test_the_vae_suite_knows_a_perfect_and_a_blind_vae(todo, tmp_path):
 
 def test_real_clips_are_read_from_a_folder(tmp_path):
   video = np.random.default_rng(0).integers(0, 256, (5, 16, 20, 3), np.uint8)
-  vae.video_io.write(tmp_path / "a.mp4", video, 8.0)
+  video_io.write(tmp_path / "a.mp4", video, 8.0)
   result = vae.folder_report(
       lambda v: v, tmp_path, tmp_path / "sheet.png")
   assert result["psnr"]["n"] == 1 and result["psnr"]["value"] == 100

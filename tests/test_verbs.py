@@ -1,5 +1,6 @@
 """The verbs that make videos, as a user calls them."""
 
+import fractions
 import json
 import os
 
@@ -246,6 +247,23 @@ def test_no_verb_takes_a_file_that_cannot_be_used(bad, tmp_path, capsys, verb):
     error = capsys.readouterr().err.strip()
     assert word in error and name in error and "\n" not in error, error
   assert not list(tmp_path.iterdir())
+
+
+def test_a_verb_sees_a_clip_at_its_times_and_in_its_shape(at, tmp_path, capsys):
+  pts = [*range(9), *range(13, 17)]  # four frames are left out
+  (at / "uneven.mp4").write_bytes(bad_files.coded(13, 32, "libx264", pts=pts))
+  (at / "wide.mp4").write_bytes(bad_files.coded(
+      9, 32, "libx264", sar=fractions.Fraction(3, 2)))
+  for name, frames, size, fps in (("uneven", 17, (32, 32), 25),
+                                  ("wide", 9, (32, 48), 25)):
+    out = tmp_path / f"{name}.mp4"
+    command(at, "edit", f"@{name}.mp4", "--strength=0", f"--out={out}")
+    video, rate = video_io.read(out)
+    assert video.shape == (frames, *size, 3) and rate == fps
+  capsys.readouterr()
+  command(at, "edit", "@wide.mp4", "--strength=0", "--size=33x31",
+          f"--out={tmp_path}/odd.mp4")
+  assert "33x31 is padded to 34x32" in capsys.readouterr().out
 
 
 def test_a_long_input_is_read_and_only_its_end_is_seen(at, tmp_path):

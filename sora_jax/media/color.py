@@ -73,18 +73,22 @@ def to_rgb(frame: av.VideoFrame,
   deep = int(frame.color_trc) in hdr.CURVES or (
       int(frame.color_primaries) in hdr.GAMUTS)
   if deep:
-    rgb = hdr.to_bt709(_convert(frame, reformatter, "rgb48le", size),
-                       int(frame.color_trc), int(frame.color_primaries))
-  elif frame.format.name == "gbrp" and not size:  # no conversion, only an order
-    planes: Any = frame.planes
+    rgb = hdr.to_bt709(_convert(frame, reformatter, "rgb48le",
+                                size).to_ndarray(), int(frame.color_trc),
+                       int(frame.color_primaries))
+  elif frame.format.is_rgb and frame.format.name != "gbrp":
+    rgb = _convert(frame, reformatter, "rgb24", size).to_ndarray()
+  else:  # in planes, which ffmpeg makes in a third of the time
+    same = frame.format.name == "gbrp" and not size
+    planes: Any = (frame if same else _convert(
+        frame, reformatter, "gbrp", size)).planes
     g, b, r = (np.frombuffer(p, np.uint8).reshape(-1, p.line_size)[
-        :frame.height, :frame.width] for p in planes)
+        :p.height, :p.width] for p in planes)
     rgb = np.stack([r, g, b], -1)
-  else:
-    rgb = _convert(frame, reformatter, "rgb24", size)
   if not _is_transparent(frame):
     return rgb
-  alpha = _convert(frame, reformatter, "rgba", size)[..., 3:].astype(np.uint16)
+  alpha = _convert(frame, reformatter, "rgba", size).to_ndarray()[
+      ..., 3:].astype(np.uint16)
   return ((rgb * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
 
 
@@ -113,14 +117,14 @@ def tag(context: Any) -> None:
 
 def _convert(frame: av.VideoFrame,
              reformatter: reformatter_lib.VideoReformatter, pixels: str,
-             size: tuple[int, int] | None) -> np.ndarray:
+             size: tuple[int, int] | None) -> av.VideoFrame:
   matrix = int(frame.colorspace)
   if matrix == UNKNOWN:
     matrix = BT709 if frame.height >= HD else BT601
   width, height = size or (frame.width, frame.height)
   return reformatter.reformat(
       frame, width, height, pixels, src_colorspace=matrix or BT709,
-      interpolation=AREA if size else BICUBIC, threads=1).to_ndarray()
+      interpolation=AREA if size else BICUBIC, threads=1)
 
 
 def _is_transparent(frame: av.VideoFrame) -> bool:

@@ -147,6 +147,7 @@ class _Deinterlacer:
       except (av.error.BlockingIOError, av.error.EOFError):
         return
       if ready.pts is not None:  # the filter counts in half units
-        ready.pts = round(ready.pts * ready.time_base / self.time_base)
+        ready.pts = round(ready.pts * float(ready.time_base)
+                          / float(self.time_base))
         ready.time_base = self.time_base
       yield ready, self.flags.pop(0)
