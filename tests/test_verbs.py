@@ -3,6 +3,7 @@
 import fractions
 import json
 import os
+import types
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import tiny_model
 
 import bad_files
 from sora_jax import main
+from sora_jax.cli import drawing
 from sora_jax.encoding import encoder
 from sora_jax.formats import pretrained
 from sora_jax.media import video_io
@@ -249,21 +251,28 @@ def test_no_verb_takes_a_file_that_cannot_be_used(bad, tmp_path, capsys, verb):
   assert not list(tmp_path.iterdir())
 
 
-def test_a_verb_sees_a_clip_at_its_times_and_in_its_shape(at, tmp_path, capsys):
+def test_a_verb_sees_a_clip_at_its_times_and_in_its_shape(at, tmp_path):
   pts = [*range(9), *range(13, 17)]  # four frames are left out
   (at / "uneven.mp4").write_bytes(bad_files.coded(13, 32, "libx264", pts=pts))
   (at / "wide.mp4").write_bytes(bad_files.coded(
-      9, 32, "libx264", sar=fractions.Fraction(3, 2)))
-  for name, frames, size, fps in (("uneven", 17, (32, 32), 25),
-                                  ("wide", 9, (32, 48), 25)):
+      17, 32, "libx264", sar=fractions.Fraction(3, 2)))
+  for name, flags in (("uneven", [f"--size={SIZE}"]), ("wide", [])):
     out = tmp_path / f"{name}.mp4"
-    command(at, "edit", f"@{name}.mp4", "--strength=0", f"--out={out}")
+    command(at, "edit", f"@{name}.mp4", "--strength=0", *flags, f"--out={out}")
     video, rate = video_io.read(out)
-    assert video.shape == (frames, *size, 3) and rate == fps
-  capsys.readouterr()
-  command(at, "edit", "@wide.mp4", "--strength=0", "--size=33x31",
-          f"--out={tmp_path}/odd.mp4")
-  assert "33x31 is padded to 34x32" in capsys.readouterr().out
+    assert video.shape == (17, 32, 48, 3) and rate == 25
+
+
+def test_a_verb_says_what_a_format_cannot_do(tmp_path, capsys):
+  model = types.SimpleNamespace(model=types.SimpleNamespace(digest="d"))
+  request = types.SimpleNamespace(
+      canvas=types.SimpleNamespace(fps=60), prompt="a")
+  for name, word in (("a.mp4", "33x31 is padded to 34x32"),
+                     ("a.gif", "25 of 30 frames are in it"), ("a.webp", "")):
+    drawing.write(str(tmp_path / name), ["edit"], model, request,
+                  iter(bad_files.moving(30, 31, 33)), 0)
+    printed = capsys.readouterr().out
+    assert word in printed and printed.count("\n") == 1 + bool(word)
 
 
 def test_a_long_input_is_read_and_only_its_end_is_seen(at, tmp_path):
