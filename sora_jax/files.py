@@ -18,6 +18,7 @@ import stat
 from typing import Any, BinaryIO
 
 MAX_TEXT = 2 ** 26  # bytes of a text that is read whole
+MAX_JSON = 2 ** 24  # bytes of a JSON file
 MAX_DEPTH = 64  # brackets within each other in JSON
 # A text that begins so has this encoding; without one it is UTF-8.
 BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF32_LE, "utf-32-le"),
@@ -204,7 +205,7 @@ def read_json(path: str | os.PathLike) -> dict[str, Any]:
       it.
   """
   try:
-    value = parse_json(read_bytes(path), constant=float)
+    value = parse_json(read_bytes(path, MAX_JSON), constant=float)
   except FileNotFoundError:
     raise ValueError(f"{path} is missing") from None
   except ValueError as e:

@@ -435,7 +435,43 @@ def test_a_file_that_decodes_too_slowly_is_refused(monkeypatch):
   assert len(video_io.read(data)[0]) == 60
 
 
-def test_frames_read_into_memory_are_held_once(monkeypatch):
+def test_a_minute_of_1080p_passes():
+  from sora_jax.data.prepare import measure
+  buffer = io.BytesIO()
+  with av.open(buffer, "w", format="mp4") as container:
+    stream = container.add_stream("libx264", rate=1, options={
+        "preset": "ultrafast"})
+    stream.width, stream.height, stream.pix_fmt = 1920, 1080, "yuv420p"
+    for i in range(60):
+      frame = av.VideoFrame(1920, 1080, "yuv420p")
+      for plane in frame.planes:
+        plane.update(bytes([60 + 2 * i]) * plane.buffer_size)
+      container.mux(stream.encode(frame))
+    container.mux(stream.encode())
+  header, found = measure.measure(buffer.getvalue(), False, None)
+  assert len(found.pts) == header.frames == 60 and found.size == (1080, 1920)
+
+
+def test_what_cannot_be_held_is_refused_at_its_first_frame(monkeypatch):
+  from sora_jax.media import decode
+  from sora_jax.media import limits
+  monkeypatch.setattr(limits, "MAX_BYTES", 40 * 48 * 64 * 3)
+  true, decoded = decode.decode, []
+
+  def counted(*args):
+    for frame in true(*args):
+      decoded.append(frame)
+      yield frame
+
+  monkeypatch.setattr(decode, "decode", counted)
+  with pytest.raises(ValueError, match="cut it into shorter clips"):
+    clips.read(bad_files.mp4(1, 60))
+  assert len(decoded) == 1
+  assert len(clips.read(bad_files.mp4(1, 60), 30)[0]) == 30
+  assert len(clips.read(bad_files.mp4(1, 30))[0]) == 30
+
+
+def test_frames_read_into_memory_are_held_once():
   pictures = [np.full((64, 64, 3), i, np.uint8) for i in range(9)]
   video = clips.stack(pictures)
   assert not pictures and video.shape == (9, 64, 64, 3)

@@ -44,16 +44,16 @@ def read(source: containers.Source, max_frames: int | None = None
     count, fps, constant = timing.constant(header, pts)
     if not constant:
       limits.check_bytes(count * pictures[0].nbytes)
-      scale = header.time_base * fps
-      pictures = list(timing.held((
-          ((t - pts[0]) * scale, x) for t, x in zip(pts, pictures)), count))
+      times = timing.seconds(header, pts) * fps
+      pictures = list(timing.held(zip(times.tolist(), pictures), count))
     return stack(pictures), fps
 
 
 def resized(rgb: np.ndarray, pixel_aspect: float) -> np.ndarray:
   """uint8 [H, W, 3] with square pixels."""
-  height, width = timing.square(*rgb.shape[:2], pixel_aspect)
-  if rgb.shape[:2] == (height, width):
+  size = rgb.shape[0], rgb.shape[1]
+  height, width = timing.square(*size, pixel_aspect)
+  if size == (height, width):
     return rgb
   return np.asarray(PIL.Image.fromarray(rgb).resize(
       (width, height), PIL.Image.Resampling.LANCZOS))

@@ -122,7 +122,7 @@ class _Deinterlacer:
     self.graph = av.filter.Graph()
     self.parity, self.time_base = parity, time_base
     source = self.graph.add_buffer(
-        width=frame.width, height=frame.height, format=frame.format.name,
+        width=frame.width, height=frame.height, format=frame.format,
         time_base=time_base)
     how = f"parity={parity}" if parity else "deint=interlaced"
     bwdif = self.graph.add("bwdif", f"mode=send_frame:{how}")
@@ -143,7 +143,7 @@ class _Deinterlacer:
     self.source.push(frame)
     while True:
       try:
-        ready = self.sink.pull()
+        ready: Any = self.sink.pull()
       except (av.error.BlockingIOError, av.error.EOFError):
         return
       if ready.pts is not None:  # the filter counts in half units

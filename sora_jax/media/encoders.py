@@ -41,8 +41,9 @@ def write_mp4(buffer: BinaryIO, video: Iterable[np.ndarray], fps: float,
   video = iter(video)
   first = next(video)
   height, width, _ = first.shape
-  odd, notes, whole = (height % 2, width % 2), (), io.BytesIO()
-  frames = itertools.chain([first], video)
+  odd, whole = (height % 2, width % 2), io.BytesIO()
+  frames: Iterable[np.ndarray] = itertools.chain([first], video)
+  notes: Notes = ()
   if any(odd):
     frames = (np.pad(x, ((0, odd[0]), (0, odd[1]), (0, 0)), "edge")
               for x in frames)

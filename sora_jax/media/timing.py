@@ -24,11 +24,9 @@ def constant(header: containers.Header, pts: Sequence[int | None]
   Raises:
     ValueError: times with gaps that resampling would have to fill.
   """
-  count = len(pts)
-  known = [p for p in pts if p is not None]
-  if count < 2 or len(known) < count or not header.time_base:
+  count, times = len(pts), seconds(header, pts)
+  if count < 2 or len(times) < count or not header.time_base:
     return count, header.fps, True
-  times = (np.array(known) - known[0]) * header.time_base  # seconds
   if times[-1] <= 0 or (np.diff(times) <= 0).any():
     return count, header.fps, True
   fps = (count - 1) / times[-1]
@@ -43,6 +41,13 @@ def constant(header: containers.Header, pts: Sequence[int | None]
     raise ValueError(f"lasts {times[-1]:.3g} s with {count} frames: its "
                      "times have gaps")
   return frames, fps, False
+
+
+def seconds(header: containers.Header, pts: Sequence[int | None]
+            ) -> np.ndarray:
+  """float [T]: times since the first frame, of those that have one."""
+  known = np.array([p for p in pts if p is not None])
+  return (known - known[:1]) * header.time_base
 
 
 def held(timed: Iterator[tuple[float, np.ndarray]], frames: int

@@ -111,7 +111,8 @@ def require_machine(error: BaseException) -> bool:
   Returns:
     Whether another run may not see it.
   """
-  again, cause = False, error
+  again = False
+  cause: BaseException | None = error
   while cause is not None:
     number = cause.errno if isinstance(cause, OSError) else None
     if isinstance(cause, ImportError) or number in FATAL:
