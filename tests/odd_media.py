@@ -50,7 +50,7 @@ def tagged(signal, transfer, primaries, matrix, codec="libx264",
            pixels="yuv420p10le", frames=2, form="mp4"):
   """A video of one picture, float [H, W, 3] in 0 .. 1, with these codes."""
   buffer = io.BytesIO()
-  deep = np.round(signal * 65535).astype(np.uint16)
+  deep = np.round(signal.clip(0, 1) * 65535).astype(np.uint16)
   with av.open(buffer, "w", format=form) as container:
     stream = container.add_stream(codec, rate=8, options={"crf": "4"})
     stream.height, stream.width = signal.shape[:2]

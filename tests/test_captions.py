@@ -162,6 +162,22 @@ def test_composed_and_decomposed_names_are_the_same(tmp_path, stored, written):
   assert "composed" in found(root)[1]["t.csv:2"]
 
 
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_sidecars_of_composed_and_capital_names_are_found(tmp_path, form):
+  other = {"NFC": "NFD", "NFD": "NFC"}[form]
+  video = unicodedata.normalize(form, "café.MP4")
+  beside = unicodedata.normalize(other, "café.txt")
+  root = videos(tmp_path / "in", video, "b.mp4")
+  (root / beside).write_text("red")
+  (root / "b.TXT").write_text("blue")
+  kept, reasons = found(root)
+  assert not reasons and kept == {video: ("red",), "b.mp4": ("blue",)}
+  (tmp_path / "x.tar").write_bytes(bad_files.tar([
+      (video, b"x"), (beside, b"red"), ("1.0.mp4", b"x"), ("1.0.TXT", b"y")]))
+  source = tars.read_tars(str(tmp_path / "x.tar"), OPTIONS)
+  assert [source[i].captions for i in range(len(source))] == [("red",), ("y",)]
+
+
 def test_a_table_may_name_absolute_paths(tmp_path, monkeypatch):
   root = videos(tmp_path / "in", "a.mp4", "b.mp4")
   os.symlink(root, tmp_path / "link")

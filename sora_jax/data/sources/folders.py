@@ -16,6 +16,7 @@ from collections.abc import Iterator
 import dataclasses
 import os
 import stat
+import unicodedata
 
 from sora_jax import files
 from sora_jax import stations
@@ -80,9 +81,14 @@ class Folder:
 
   def _sidecar(self, path: str) -> tuple[str, ...]:
     """The captions beside a file, () when there are none."""
+    folder, name = os.path.split(os.path.splitext(path)[0])
+    names = dict.fromkeys((name, *(
+        unicodedata.normalize(form, name) for form in ("NFC", "NFD"))))
     for kind in items.SIDECARS:
-      sidecar = os.path.splitext(path)[0] + kind
-      if not os.path.exists(sidecar):
+      beside = (os.path.join(folder, n + end) for n in names
+                for end in (kind, kind.upper()))
+      sidecar = next(filter(os.path.exists, beside), None)
+      if not sidecar:
         continue
       if not self.follow_links and _leads_out(sidecar, self.root):
         raise ValueError(f"link: its {kind} leads out of the folder; "

@@ -20,6 +20,7 @@ import os
 import re
 import tarfile
 from typing import cast, IO
+import unicodedata
 
 from sora_jax import files
 from sora_jax import stations
@@ -189,7 +190,7 @@ def _place(name: str, member: tarfile.TarInfo, groups: dict[str, list[Member]],
   elif not member.isreg() or member.issparse():
     refused.append(Sample(f"{name}/{where}", reason="is no regular file"))
   else:
-    groups.setdefault(key, []).append(
+    groups.setdefault(unicodedata.normalize("NFC", key), []).append(
         (where, kind, (member.offset_data, member.size)))
 
 
@@ -210,7 +211,8 @@ def _divided(key: str, group: list[Member], endings: bool, name: str,
     return [(key, {kind: place for _, kind, place in group})]
   found: dict[str, Members] = {}
   for where, kind, place in group:
-    members = found.setdefault(os.path.splitext(where)[0], {})
+    members = found.setdefault(unicodedata.normalize(
+        "NFC", os.path.splitext(where)[0]), {})
     if kind in members or kind not in items.SIDECARS and any(
         k not in items.SIDECARS for k in members):
       refused.append(Sample(f"{name}/{where}",
