@@ -61,6 +61,7 @@ class Frame:
 
   Attributes:
     pts: its time in units of the time base, None where the file does not say.
+    size: (height, width) in pixels, upright.
     rgb: () -> uint8 [H, W, 3], upright.
     small: (side) -> the same, reduced so that its long side is `side`.
     damaged: whether the decoder had to guess.
@@ -70,6 +71,7 @@ class Frame:
   """
 
   pts: int | None
+  size: tuple[int, int]
   rgb: Callable[[], np.ndarray]
   small: Callable[[int], np.ndarray]
   damaged: bool = False
@@ -162,7 +164,8 @@ def _image_frames(image: PIL.Image.Image, about: limits.Info,
   clock = limits.Clock(about.fps)
   for _, pts in itertools.islice(clock.watch(
       enumerate(images.each(image, about))), start, None):
-    yield Frame(pts, clock.timed(functools.partial(images.rgb, image)),
+    yield Frame(pts, (about.height, about.width),
+                clock.timed(functools.partial(images.rgb, image)),
                 clock.timed(functools.partial(images.reduced, image)))
 
 
@@ -178,9 +181,9 @@ def _video_frames(container: Container, stream: Any, start: int,
       continue
     color.check(frame)
     to_rgb = clock.timed(functools.partial(_to_rgb, frame, reformatter))
-    turns = _turns(frame)
+    turns, size = _turns(frame), (frame.height, frame.width)
     yield Frame(
-        frame.pts, to_rgb, to_rgb, bool(frame.is_corrupt),
+        frame.pts, size[::-1] if turns % 2 else size, to_rgb, to_rgb, bool(frame.is_corrupt),
         1 / aspect if turns % 2 else aspect,
         ("interlaced",) * interlaced + color.changes(frame))
 

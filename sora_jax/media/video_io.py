@@ -90,7 +90,7 @@ def scan(source: containers.Source) -> limits.Info:
     with containers.open_frames(source) as (header, frames):
       for frame in frames:
         if not count:
-          height, width, _ = frame.rgb().shape
+          height, width = frame.size
         count += 1
     if not count:
       raise ValueError("has no frames")

@@ -61,7 +61,7 @@ def measure(file: str | bytes, cuts: bool, max_frames: int | None
     for i, frame in enumerate(frames):
       small = frame.small(SIDE)
       if not i:
-        found.size = frame.rgb().shape[:2]
+        found.size = frame.size
         found.pixel_aspect = frame.pixel_aspect
         shape = small.shape
       elif small.shape != shape:
