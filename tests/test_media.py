@@ -114,6 +114,19 @@ def test_colours_that_cannot_be_shown_are_refused_by_name(
   assert word in reasons["a.mp4"]
 
 
+@pytest.mark.parametrize("tag, transfer, refused", [
+    (b"dvh1", 2, True), (b"dvhe", 2, True), (b"dvh1", 16, False),
+    (b"hev1", 2, False)])
+def test_dolby_vision_without_a_base_is_refused(tag, transfer, refused):
+  data = odd_media.tagged(odd_media.bars() / 255, transfer, 9, 9, "libx265")
+  data = data.replace(b"hev1", tag)
+  if refused:
+    with pytest.raises(ValueError, match="Dolby Vision without"):
+      clips.read(data)
+  else:
+    assert len(clips.read(data)[0]) == 2
+
+
 def test_prepare_counts_and_recodes_what_it_alters(tmp_path):
   bars = odd_media.bars() / 1.0
   reasons, items, info = prepared(tmp_path / "in", {

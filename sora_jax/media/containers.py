@@ -183,8 +183,8 @@ def _video_frames(container: Container, stream: Any, start: int,
     to_rgb = clock.timed(functools.partial(_to_rgb, frame, reformatter))
     turns, size = _turns(frame), (frame.height, frame.width)
     yield Frame(
-        frame.pts, size[::-1] if turns % 2 else size, to_rgb, to_rgb, bool(frame.is_corrupt),
-        1 / aspect if turns % 2 else aspect,
+        frame.pts, size[::-1] if turns % 2 else size, to_rgb, to_rgb,
+        bool(frame.is_corrupt), 1 / aspect if turns % 2 else aspect,
         ("interlaced",) * interlaced + color.changes(frame))
 
 

@@ -19,6 +19,9 @@ Container = av.container.InputContainer
 ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # decoders that keep it
 # Codecs whose frames say by themselves whether they are interlaced.
 TELLING = {"h264", "hevc", "mpeg1video", "mpeg2video", "vc1", "wmv3", "prores"}
+# Dolby Vision whose pictures are IPTPQc2 and name no transfer (profile 5).
+DOLBY = {"dvh1", "dvhe", "dvav", "dva1", "dav1"}
+UNKNOWN = 2  # transfer of H.273
 ORDERS = {2: "tff", 3: "bff", 4: "tff", 5: "bff"}  # AVFieldOrder: its parity
 
 
@@ -36,6 +39,9 @@ def stream_of(container: Container, max_frames: int | None = None) -> Any:
   context = stream.codec_context
   if context is None:
     raise ValueError("has a codec that cannot be decoded")
+  if context.codec_tag in DOLBY and int(context.color_trc) == UNKNOWN:
+    raise ValueError("is Dolby Vision without a base layer, which is not shown "
+                     "as it is: convert it to BT.709")
   _limit(context)
   limits.check_size(frames_of(container, stream), stream.height, stream.width,
                     max_frames)
