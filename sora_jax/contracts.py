@@ -160,7 +160,19 @@ class Facts(Protocol):
 
 
 class World(Protocol[FactsT]):
-  """A simulated world whose truth is known; one file in worlds/."""
+  """A simulated world whose truth is known; one file in worlds/.
+
+  A world may also have
+
+    counterpart(facts, law) -> facts: the lawful clip that `twin(facts, law)`
+      ends as. The twin of the counterpart begins as the counterpart and ends as
+      `facts`, so in the four clips every frame is as often lawful as not.
+    render_many(facts) -> clips: several clips at once, where that is faster;
+      each equals what `render` draws.
+
+  What `parse` returns may have the attribute `unparsed`: why nothing could be
+  read ("no object"), "" otherwise.
+  """
 
   @property
   def SHORTEST(self) -> float:
@@ -171,8 +183,14 @@ class World(Protocol[FactsT]):
   def OPTIONS(self) -> Mapping[str, Sequence[Any]]:
     """What `sample` can be asked for by keyword: name to values.
 
-    The simplest value comes first. Evaluation spreads its cases over all.
+    The simplest value comes first. Evaluation spreads its cases over all, so
+    every clip that the world draws can have each of them.
     """
+    ...
+
+  @property
+  def LAWS(self) -> Sequence[str]:
+    """The laws that `twin` can break."""
     ...
 
   def sample(self, key: np.random.Generator, size: tuple[int, int],
@@ -182,6 +200,9 @@ class World(Protocol[FactsT]):
 
     What held_out=True draws is never drawn by held_out=False, so that a model
     can be asked for what it was not trained on. `options` are of OPTIONS.
+
+    Raises:
+      ValueError: facts that cannot be drawn, in one line with the number.
     """
     ...
 
@@ -189,13 +210,25 @@ class World(Protocol[FactsT]):
     """The clip, uint8 [T, H, W, 3]."""
     ...
 
-  def describe(self, facts: FactsT,
-               key: np.random.Generator) -> tuple[str, str]:
-    """The short and the descriptive caption."""
+  def describe(self, facts: FactsT, key: np.random.Generator,
+               language: str = "en") -> tuple[str, str]:
+    """The short and the descriptive caption.
+
+    With language="zh" the short one is Chinese; the descriptive one is the same
+    English one.
+    """
     ...
 
-  def read(self, text: str) -> Any:
-    """What a caption tells of the facts: the way back of `describe`."""
+  def told(self, facts: FactsT) -> Mapping[str, Any]:
+    """What captions can tell of the facts, by name."""
+    ...
+
+  def read(self, text: str) -> Mapping[str, Any]:
+    """What a caption tells, English or Chinese: a part of `told(facts)`.
+
+    Raises:
+      ValueError: a text that tells nothing of this world.
+    """
     ...
 
   def parse(self, video: np.ndarray, fps: float) -> Any:

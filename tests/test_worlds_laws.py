@@ -12,7 +12,7 @@ from sora_jax.worlds import motion
 from sora_jax.worlds import parse
 import toy_facts
 
-NAMES = tuple(worlds.WORLDS)
+NAMES = worlds.DEFAULT
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -12,7 +12,7 @@ from sora_jax.worlds import raster
 import toy_facts
 
 SIZES = ((64, 64), (96, 56), (56, 96), (128, 72))
-NAMES = tuple(worlds.WORLDS)
+NAMES = worlds.DEFAULT
 
 
 def _clip(seed):

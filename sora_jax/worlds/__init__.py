@@ -7,6 +7,7 @@ the clip, so that `render(facts)` needs nothing else, and `broken` if the world
 has twins.
 """
 
+from collections.abc import Sequence
 import dataclasses
 import json
 from typing import Any
@@ -49,3 +50,17 @@ def to_json(facts: Any) -> str:
   if not fields.get("broken"):
     fields.pop("broken", None)
   return json.dumps({k: v for k, v in fields.items() if k not in IN_RECORD})
+
+
+def render_many(name: str, facts: Sequence[Any]) -> list[np.ndarray]:
+  """The clips of several facts of a world, together where it can do that."""
+  world = WORLDS[name]
+  together = getattr(world, "render_many", None)
+  if together is None:
+    return [world.render(one) for one in facts]
+  return list(together(facts))
+
+
+def unparsed(observed: Any) -> str:
+  """Why nothing could be read from a clip; "" if something was."""
+  return str(getattr(observed, "unparsed", ""))

@@ -17,8 +17,10 @@ from sora_jax.worlds import reading
 
 # As in every flat world.
 OPTIONS = facts_lib.OPTIONS
+LAWS = laws.LAWS
 render = raster.render
 describe = captions.describe
+told = reading.told
 read = reading.read
 parse = parse_lib.parse
 score = parse_lib.score

@@ -8,6 +8,7 @@ case. An image's captions claim no motion.
 
 import numpy as np
 
+from sora_jax.worlds import chinese
 from sora_jax.worlds import facts as facts_lib
 from sora_jax.worlds import motion
 
@@ -26,11 +27,19 @@ WORDS = {
 NUMBERS = ("zero", "one", "two", "three")
 
 
-def describe(facts: facts_lib.Facts,
-             key: np.random.Generator) -> tuple[str, str]:
-  """The (short, descriptive) captions of a clip; `key` picks the words."""
+def describe(facts: facts_lib.Facts, key: np.random.Generator,
+             language: str = "en") -> tuple[str, str]:
+  """The (short, descriptive) captions of a clip; `key` picks the words.
+
+  With language="zh" the short one is Chinese.
+
+  Raises:
+    ValueError: another language.
+  """
+  chinese.check(language)
   pick = lambda words: facts_lib.pick(key, words)
-  return _short(facts, pick), _descriptive(facts, pick)
+  short, descriptive = _short(facts, pick), _descriptive(facts, pick)
+  return chinese.short(facts, pick) if language == "zh" else short, descriptive
 
 
 def _short(facts, pick):

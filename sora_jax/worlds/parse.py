@@ -36,6 +36,11 @@ class Observed:
   frames: int
   fps: float
 
+  @property
+  def unparsed(self) -> str:
+    """Why nothing was read, "" if something was."""
+    return "" if self.tracks else "no object"
+
 
 def parse(video: np.ndarray, fps: float) -> Observed:
   """Reads the objects of a video uint8 [T, H, W, 3]."""

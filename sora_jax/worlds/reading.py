@@ -5,55 +5,38 @@ sentence of a person's own is read if it names each object by colour and noun
 and then says what it does.
 """
 
-import dataclasses
 import re
+from typing import Any
 
 from sora_jax.worlds import captions
+from sora_jax.worlds import chinese
 from sora_jax.worlds import facts as facts_lib
 
 SHAPES = {noun: shape for shape, nouns in captions.NOUNS.items()
           for noun in nouns}
 
 
-@dataclasses.dataclass(frozen=True)
-class ToldObject:
-  """What is told of an object; None where nothing is.
-
-  Attributes:
-    colour, shape, motion: as in facts.Object.
-    size, direction: the same, or None; an object that falls goes down.
-  """
-
-  colour: str
-  shape: str
-  motion: str
-  size: str | None = None
-  direction: str | None = None
+def told(facts: facts_lib.Facts) -> dict[str, Any]:
+  """What captions can tell of a clip, by name: see `read`."""
+  ground = facts.background
+  return _named(
+      [{**{k: getattr(o, k) for k in ("colour", "shape", "size", "motion")},
+        "direction": None if o.direction == "none" else o.direction}
+       for o in facts.objects],
+      {"kind": ground.kind, "colours": ground.colours, "axis": ground.axis
+       if ground.kind == "stripes" else None},
+      facts.wall and facts.wall.colour)
 
 
-@dataclasses.dataclass(frozen=True)
-class ToldBackground:
-  """What is told of the background, as in facts.Background."""
-
-  kind: str
-  colours: tuple[str, ...]
-  axis: str | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class Told:
-  """What a caption tells.
-
-  Attributes:
-    objects: in the order in which the caption says what they do.
-    background: None if it is not told.
-    wall: the colour of the wall, "" if there is one of a colour that is not
-      told, None if there is none.
-  """
-
-  objects: tuple[ToldObject, ...]
-  background: ToldBackground | None = None
-  wall: str | None = None
+def _named(things, ground, wall):
+  """One flat mapping; what is not told has no name in it."""
+  found = {"objects": tuple(sorted(o["colour"] for o in things)),
+           "wall": wall is not None, "wall.colour": wall or None}
+  for thing in things:
+    for k in ("shape", "motion", "size", "direction"):
+      found[f"{thing['colour']}.{k}"] = thing[k]
+  found |= {f"background.{k}": v for k, v in (ground or {}).items()}
+  return {k: v for k, v in found.items() if v is not None}
 
 
 def _any(words):
@@ -82,17 +65,23 @@ _MOTIONS = {r"\bbehind\b": "pass", r"\b(?:falls|drops)\b": "fall",
             r"\bbounces\b": "bounce", _WAY.pattern: "straight"}
 
 
-def read(text: str) -> Told:
-  """What a caption tells of a clip.
+def read(text: str) -> dict[str, Any]:
+  """What a caption tells of a clip, English or Chinese.
+
+  Returns:
+    objects, the colours of all objects in the order of the alphabet; of each
+    COLOUR.shape, COLOUR.motion, COLOUR.size and COLOUR.direction; whether there
+    is a wall, and wall.colour; background.kind, .colours and .axis (of
+    stripes). What is not told is left out.
 
   Raises:
     ValueError: no object is named by colour and noun.
   """
+  if chinese.is_chinese(text):
+    things, wall = chinese.read(text)
+    return _checked(text, things, None, wall)
   text = text.lower()
-  background = _background(text)
   found = list(_OBJECT.finditer(text))
-  if not found:
-    raise ValueError(f"{text[:80]!r} names no object, such as 'a red ball'")
   sizes = {m[2]: m[1] for m in found if m[1]}
   # A descriptive caption may name all objects before it says what they do.
   last = sorted({m[2]: m for m in found}.values(), key=lambda m: m.start())
@@ -105,12 +94,18 @@ def read(text: str) -> Told:
     motion = next((name for pattern, name in _MOTIONS.items()
                    if re.search(pattern, words)), "still")
     way = _WAY.search(words)
-    things.append(ToldObject(
-        colour=m[2], shape=SHAPES[m[3]], size=sizes.get(m[2]),
-        motion="collide" if i < meeting else motion,
-        direction="down" if motion == "fall" else way and (way[1] or way[2])))
+    things.append({
+        "colour": m[2], "shape": SHAPES[m[3]], "size": sizes.get(m[2]),
+        "motion": "collide" if i < meeting else motion,
+        "direction": "down" if motion == "fall" else way and (way[1] or way[2])})
   wall = _WALL.search(text)
-  return Told(tuple(things), background, wall and (wall[1] or ""))
+  return _checked(text, things, _background(text), wall and (wall[1] or ""))
+
+
+def _checked(text, things, ground, wall):
+  if not things:
+    raise ValueError(f"{text[:80]!r} names no object, such as 'a red ball'")
+  return _named(things, ground, wall)
 
 
 def _background(text):
@@ -119,6 +114,6 @@ def _background(text):
     if found := re.search(pattern, text):
       lie = {"vertical": "x", "horizontal": "y"}
       words = found.groups()
-      return ToldBackground(kind, tuple(w for w in words if w not in lie),
-                            next((lie[w] for w in words if w in lie), None))
+      return {"kind": kind, "colours": tuple(w for w in words if w not in lie),
+              "axis": next((lie[w] for w in words if w in lie), None)}
   return None
