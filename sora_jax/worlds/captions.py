@@ -10,6 +10,7 @@ import numpy as np
 
 from sora_jax.worlds import chinese
 from sora_jax.worlds import facts as facts_lib
+from sora_jax.worlds import lexicon
 from sora_jax.worlds import motion
 
 NOUNS = {"disc": ("ball", "disc", "circle"), "square": ("square", "box"),
@@ -36,7 +37,7 @@ def describe(facts: facts_lib.Facts, key: np.random.Generator,
   Raises:
     ValueError: another language.
   """
-  chinese.check(language)
+  lexicon.check(language)
   pick = lambda words: facts_lib.pick(key, words)
   short, descriptive = _short(facts, pick), _descriptive(facts, pick)
   return chinese.short(facts, pick) if language == "zh" else short, descriptive
@@ -62,10 +63,10 @@ def _descriptive(facts, pick):
            if facts.seconds else f"{clauses} on {where}.")
   return pick((
       f"on {where}, {clauses}.",
-      f"{_article(kind)} with {things} on {where}: {clauses}.",
+      f"{lexicon.article(kind)} with {things} on {where}: {clauses}.",
       f"{clauses}. there {'is' if count == 1 else 'are'} {things}, "
       f"and the {'video' if facts.seconds else 'image'} has {where}.",
-      f"{_article(kind)} of {again}",
+      f"{lexicon.article(kind)} of {again}",
   ))
 
 
@@ -81,7 +82,7 @@ def _again(facts, names, pick):
 def _name(thing, pick, sized):
   """An object with its article, such as "a small red ball"."""
   words = [thing.size] * sized + [thing.colour, pick(NOUNS[thing.shape])]
-  return _article(" ".join(words))
+  return lexicon.article(" ".join(words))
 
 
 def _clauses(facts, names, pick):
@@ -148,22 +149,18 @@ def _background(what, pick):
   first, second = what.colours[0], what.colours[-1]
   ground = pick(("background", "background", "backdrop"))
   if what.kind == "plain":
-    return _article(pick((f"plain {first} {ground}", f"{first} {ground}")))
+    return lexicon.article(pick((f"plain {first} {ground}", f"{first} {ground}")))
   if what.kind == "gradient":
-    return _article(pick((
+    return lexicon.article(pick((
         f"{ground} that fades from {first} to {second}",
         f"gradient {ground} from {first} to {second}")))
   if what.kind == "stripes":
     # Stripes that change along x stand upright.
     lie = "vertical" if what.axis == "x" else "horizontal"
-    return _article(pick((f"striped {first} and {second} {ground}",
+    return lexicon.article(pick((f"striped {first} and {second} {ground}",
                           f"{ground} of {lie} {first} and {second} stripes")))
-  return _article(pick((f"checked {first} and {second} {ground}",
+  return lexicon.article(pick((f"checked {first} and {second} {ground}",
                         f"{first} and {second} checkerboard {ground}")))
-
-
-def _article(words):
-  return ("an " if words[0] in "aeiou" else "a ") + words
 
 
 def _join(names):

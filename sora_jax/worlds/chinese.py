@@ -10,7 +10,6 @@ from typing import Any
 from sora_jax.worlds import facts as facts_lib
 from sora_jax.worlds import motion
 
-LANGUAGES = ("en", "zh")
 COLOURS = {"red": "红色", "green": "绿色", "blue": "蓝色", "yellow": "黄色",
            "purple": "紫色", "orange": "橙色", "cyan": "青色"}
 DULL = {"black": "黑色", "navy": "深蓝色", "brown": "棕色", "grey": "灰色",
@@ -28,13 +27,6 @@ _OBJECT = re.compile(rf"({'|'.join(SIZES.values())})?的?"
 _WAY = re.compile(rf"向({'|'.join(DIRECTIONS.values())})")
 _WALL = re.compile(rf"({'|'.join(sorted(DULL.values(), key=len)[::-1])})?"
                    "的?墙")
-
-
-def check(language: str) -> None:
-  """Refuses a language that no captions are written in."""
-  if language not in LANGUAGES:
-    raise ValueError(f"language={language!r}: captions are written in "
-                     f"{' and '.join(LANGUAGES)}")
 
 
 def is_chinese(text: str) -> bool:
