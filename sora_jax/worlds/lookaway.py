@@ -23,8 +23,6 @@ FEWEST = 9  # frames of a video
 OPTIONS = scene_lib.OPTIONS
 LAWS = ("permanence", "immutability", "continuity")
 DIRECTIONS = ("right", "left")
-HIDDEN = (4, 8, 16, 24)  # frames without the object
-RAMP = 6  # the most frames that it takes to leave or to come back
 BEYOND = 0.25  # how far the view goes on, in short sides
 MARGIN = 0.06  # of what is out of sight, for its outline
 OFF = 0.15  # the least distance of the first object from the middle height
@@ -96,7 +94,7 @@ def sample(key: np.random.Generator, size: tuple[int, int], frames: int,
   """
   width, height = scene_lib.check(size, frames, fps, FEWEST)
   facts_lib.duration(frames, fps, held_out)
-  hidden = _hidden(key, frames, hidden)
+  hidden = scene_lib.window(key, frames, hidden)
   mover = facts_lib.pick(key, ("camera", "object"))
   direction = facts_lib.pick(key, DIRECTIONS)
   two = key.random() < 0.35
@@ -119,16 +117,6 @@ def sample(key: np.random.Generator, size: tuple[int, int], frames: int,
       where, place=""), drawn, empty, mover, direction, hidden, size, frames, fps)
 
 
-def _hidden(rng, frames, asked):
-  """The number of frames without the object."""
-  fits = [n for n in HIDDEN if frames - n >= max(5, 0.4 * frames)]
-  drawn = facts_lib.pick(rng, fits or (0,))
-  if asked is not None and (asked < 1 or frames - asked < 5):
-    raise ValueError(f"hidden={asked}: of {frames} frames 1 to {frames - 5} can "
-                     "be hidden")
-  return asked or drawn
-
-
 def way(facts: Facts) -> np.ndarray:
   """How far the view, or the object, has moved off in each frame, [T]."""
   if facts.frames == 1:
@@ -136,12 +124,11 @@ def way(facts: Facts) -> np.ndarray:
   width = facts.size[0] / min(facts.size)
   out = max(max(t.x, width - t.x) + t.diameter / 2 + MARGIN for t in
             facts.things[:2 if facts.mover == "camera" else 1])
-  first = (facts.frames - facts.hidden) // 2
-  last = first + facts.hidden - 1
-  ramp = min(RAMP, first - 1)
-  knots = [first - ramp, first, (first + last) / 2, last, last + ramp]
-  moved = np.interp(np.arange(facts.frames), knots,
-                    [0, out, out + BEYOND, out, 0])
+  when, where = scene_lib.off_and_back(facts.frames, facts.hidden)
+  turn = (when[1] + when[2]) / 2
+  moved = np.interp(
+      np.arange(facts.frames), [*when[:2], turn, *when[2:]],
+      np.multiply(out, [*where[:2], 1 + BEYOND, *where[2:]]))
   # Whole pixels, so that ground and objects move as one.
   return np.rint(moved * min(facts.size)) / min(facts.size)
 

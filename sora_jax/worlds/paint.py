@@ -59,7 +59,9 @@ def draw(video: np.ndarray, parts: Sequence[Part],
     return
   short = min(height, width)
   edge = max(OUTLINE * short, THINNEST) if outline is not None else 0.0
-  placed = [_place(p, frames, short) for p in parts]
+  # What does not move is measured in one frame and drawn into all.
+  still = all(np.ndim(a) < 2 for p in parts for a in (p.at, p.reach))
+  placed = [_place(p, 1 if still else frames, short) for p in parts]
   low = np.min([np.minimum(a, a + b if p.shape == "capsule" else a - b) - r
                 for p, (a, b, r) in zip(parts, placed)], axis=0) - edge - 1
   high = np.max([np.maximum(a, a + b) + r for a, b, r in placed], axis=0)
@@ -69,18 +71,18 @@ def draw(video: np.ndarray, parts: Sequence[Part],
   top = np.clip(np.floor(low[:, 1]), 0, height - h).astype(int)
   x = (left[:, None] + np.arange(w) + 0.5).astype(np.float32)[:, None]
   y = (top[:, None] + np.arange(h) + 0.5).astype(np.float32)[:, :, None]
-  window = np.stack([video[t, top[t]:top[t] + h, left[t]:left[t] + w]
-                     for t in range(frames)]).astype(np.float32)
+  corners = list(zip(left.tolist(), top.tolist()))
+  views = [(video if still else video[t])[..., j:j + h, i:i + w, :]
+           for t, (i, j) in enumerate(corners)]
+  window = np.stack(views).astype(np.float32)
   far = [distance(p.shape, x, y, *at) for p, at in zip(parts, placed)]
   if outline is not None:
     nearest = far[0] if len(far) == 1 else np.minimum.reduce(far)
     _blend(window, np.clip(0.5 + edge - nearest, 0, 1), outline)
   for part, away in zip(parts, far):
     _blend(window, np.clip(0.5 - away, 0, 1), part.colour)
-  np.rint(window, out=window)
-  drawn = window.astype(np.uint8)
-  for t in range(frames):
-    video[t, top[t]:top[t] + h, left[t]:left[t] + w] = drawn[t]
+  for view, drawn in zip(views, np.rint(window).astype(np.uint8)):
+    view[...] = drawn
 
 
 def distance(shape: str, x: np.ndarray, y: np.ndarray, at: np.ndarray,

@@ -22,12 +22,16 @@ GROUNDS = {
     "snow": ((230, 233, 238), (208, 215, 226)),
     "sand": ((206, 192, 166), (186, 172, 146)),
 }
+INKS = ((16, 16, 18), (238, 238, 238))  # on light grounds and on dark ones
 SETTINGS = tuple(GROUNDS)
 STYLES = ("flat", "outlined", "pixelated")
 PLACES = ("centre", "left third", "right third", "left edge", "right edge")
 EDGE = 0.03  # of a subject near an edge: its distance to it, in short sides
 SHORTEST_SIDE = 48  # pixels
 LONGEST = 21 / 9  # the greatest aspect
+HIDDEN = (4, 8, 16, 24)  # frames out of sight
+RAMP = 6  # the most frames of going off and of coming back
+CONTRAST = 80  # the least distance from a wall's colour to the ground's
 BLOCKS = 32  # blocks of a pixelated clip along its short side
 OPTIONS: dict[str, tuple] = {"setting": SETTINGS, "style": STYLES}
 
@@ -136,6 +140,33 @@ def places(width: float, half: float) -> tuple[str, ...]:
   return PLACES if far else ("centre", "left edge", "right edge")
 
 
+def window(rng: np.random.Generator, frames: int, asked: int | None) -> int:
+  """How many of the frames something is out of sight, in the middle of a clip.
+
+  Args:
+    rng: the source of what is drawn.
+    frames: of the clip.
+    asked: the number, drawn from HIDDEN by default.
+
+  Raises:
+    ValueError: a number that leaves too little before and after.
+  """
+  fits = [n for n in HIDDEN if frames - n >= max(5, 0.4 * frames)]
+  drawn = facts_lib.pick(rng, fits or (0,))
+  if asked is not None and (asked < 1 or frames - asked < 5):
+    raise ValueError(f"hidden={asked}: of {frames} frames 1 to {frames - 5} can "
+                     "be hidden")
+  return asked or drawn
+
+
+def off_and_back(frames: int, hidden: int) -> tuple[list[float], list[float]]:
+  """Knots (frames, way from 0 to 1) of what goes off, stays away, comes back."""
+  first = (frames - hidden) // 2
+  last = first + hidden - 1
+  ramp = min(RAMP, first - 1)
+  return [first - ramp, first, last, last + ramp], [0, 1, 1, 0]
+
+
 def pairs(what: Scene) -> list[tuple[str, Any]]:
   """What captions tell of a scene, for lexicon.named."""
   told = [("setting", what.setting), ("style", what.style)]
@@ -149,7 +180,16 @@ def ink(what: Scene, setting: str | None = None) -> tuple[int, int, int] | None:
   return INKS[(setting or what.setting) in ("jungle", "night")]
 
 
-INKS = ((16, 16, 18), (238, 238, 238))  # on light grounds and on dark ones
+def dim(setting: str) -> tuple[int, int, int]:
+  """A dull colour that can be seen in a setting, for what is not an object."""
+  return (206, 206, 210) if setting in ("jungle", "night") else (64, 64, 68)
+
+
+def walls(setting: str) -> list[str]:
+  """The dull colours (facts.DULL) that stand out from a setting."""
+  most = np.array(GROUNDS[setting][0], float)
+  return [name for name, rgb in facts_lib.DULL.items()
+          if np.linalg.norm(most - rgb) > CONTRAST]
 
 
 def ground(setting: str, width: int, height: int, short: int, shift: float

@@ -1,0 +1,302 @@
+"""The world of what goes on unseen: things keep changing behind a cover.
+
+A ball rolls behind a wall and bounces off the edge of the frame, a bar fills, or
+a lamp changes its colour on a clock while a curtain is closed. What is seen
+afterwards follows from what was seen before.
+"""
+
+import dataclasses
+import functools
+from typing import Any
+
+import numpy as np
+
+from sora_jax.worlds import chinese
+from sora_jax.worlds import facts as facts_lib
+from sora_jax.worlds import lexicon
+from sora_jax.worlds import paint
+from sora_jax.worlds import scene as scene_lib
+from sora_jax.worlds import things as things_lib
+from sora_jax.worlds import twins
+
+SHORTEST = 1.0  # seconds
+FEWEST = 9  # frames of a video
+KINDS = ("ball", "bar", "lamp")
+OPTIONS = scene_lib.OPTIONS | {"kind": KINDS}
+LAWS = ("progress", "immutability", "permanence")
+DIRECTIONS = ("right", "left")
+EMPTY = 0.1  # the share of clips in which there is nothing
+BALL, BAR, LAMP = 0.24, (0.33, 0.09), 0.3  # diameter, half sizes, diameter
+LEVELS = (0.1, 0.3)  # of a bar at first
+FILLS = 0.6  # what a bar gains in a clip
+MARGIN = 0.06  # of a cover around what it hides, in short sides
+LEXICON = lexicon.build(scene_lib.WORDS | {
+    "colour": things_lib.WORDS["colour"],
+    "object": things_lib.WORDS["object"],
+    "kind": {"ball": (("ball",), ("球",)), "bar": (("bar",), ("进度条",)),
+             "lamp": (("lamp",), ("灯",))},
+    "rolls": {
+        "right": (("rolls to the right", "rolls right"), ("向右滚",)),
+        "left": (("rolls to the left", "rolls left"), ("向左滚",))},
+    "fills": {
+        "right": (("fills from left to right", "fills to the right"),
+                  ("从左到右填满", "向右填充")),
+        "left": (("fills from right to left", "fills to the left"),
+                 ("从右到左填满", "向左填充"))},
+    "level": {0: (("almost empty at first",), ("起初几乎空着",)),
+              1: (("a third full at first",), ("起初有三分之一",))},
+    "cover": {c: ((f"{c} wall", f"{c} curtain"), (f"{zh}的墙", f"{zh}的帘子"))
+              for c, zh in chinese.DULL.items()},
+})
+
+
+@dataclasses.dataclass(frozen=True)
+class Facts:
+  """What is true of a clip.
+
+  Attributes:
+    scene: setting, style and composition.
+    kind: one of KINDS.
+    colours: one colour; of a lamp two, the first one at first.
+    cover: the colour of the wall or curtain, in facts.DULL.
+    direction: in which the ball sets out and the bar fills.
+    start: 0 or 1: the bar's level at first, in LEVELS; the ball is ahead by
+      some frames.
+    y: the height of the centre, in short sides.
+    empty: whether there is a cover alone, with an empty bar or an unlit lamp.
+    hidden: the number of frames behind the cover.
+    size, frames, fps: of the clip.
+    broken: one of LAWS, "" if none.
+  """
+
+  scene: scene_lib.Scene
+  kind: str
+  colours: tuple[str, ...]
+  cover: str
+  direction: str
+  start: int
+  y: float
+  empty: bool
+  hidden: int
+  size: tuple[int, int]
+  frames: int
+  fps: float
+  broken: str = ""
+
+
+def sample(key: np.random.Generator, size: tuple[int, int], frames: int,
+           fps: float, held_out: bool = False, *, setting: str | None = None,
+           style: str | None = None, kind: str | None = None,
+           hidden: int | None = None) -> Facts:
+  """Draws the facts of a clip; arguments and errors as in `lookaway.sample`.
+
+  Held out are colours of a kind and direction, by the rule of the flat worlds
+  with kinds for shapes; `kind` asks for one of KINDS.
+  """
+  width, height = scene_lib.check(size, frames, fps, FEWEST)
+  facts_lib.duration(frames, fps, held_out)
+  hidden = scene_lib.window(key, frames, hidden)
+  drawn = facts_lib.pick(key, KINDS)
+  if kind not in (None, *KINDS):
+    raise ValueError(f"kind={kind!r}: there are {', '.join(KINDS)}")
+  kind = kind or drawn
+  half = {"ball": BALL / 2, "bar": BAR[0], "lamp": LAMP / 2}[kind] + MARGIN
+  where = scene_lib.draw(key, setting, style, ("",) if kind == "ball" else (
+      scene_lib.places(width, half)))
+  shape = facts_lib.SHAPES[KINDS.index(kind)]
+  direction, first = facts_lib.pick(key, [
+      (d, c) for d in DIRECTIONS for c in things_lib.COLOURS
+      if facts_lib.is_held_out(c, shape, d if frames > 1 else "none") == held_out])
+  second = facts_lib.pick(key, [
+      c for c in things_lib.COLOURS if c not in (first, twins.PARTNERS[first])])
+  return Facts(
+      where, kind, (first, second) if kind == "lamp" else (first,),
+      facts_lib.pick(key, scene_lib.walls(where.setting)), direction,
+      int(key.integers(2)), float(key.uniform(0.25, height - 0.25)),
+      not held_out and key.random() < EMPTY, hidden, size, frames, fps)
+
+
+def roll(facts: Facts) -> tuple[np.ndarray, float]:
+  """(the x of the ball [T], the edge of the wall), as if it set out to the right.
+
+  It is hidden around the middle of the clip, or a little before or after it.
+  """
+  first = (facts.frames - facts.hidden) // 2
+  turn = first + (facts.hidden - 1) / 2
+  begin, end = BALL / 2 + 0.06, facts.size[0] / min(facts.size) - BALL / 2
+  ahead = max(facts.hidden // 4, 1)
+  speed = (end - begin) / (facts.frames - 1 - turn + ahead)
+  ahead = ahead if facts.start else -ahead
+  x = end - speed * np.abs(np.arange(facts.frames) + ahead - turn)
+  return x, end - speed * (facts.hidden - 1) / 2 - BALL / 2 - 0.04
+
+
+def level(facts: Facts) -> np.ndarray:
+  """How full the bar is in each frame, [T] from 0 to 1."""
+  gone = np.arange(facts.frames) / max(facts.frames - 1, 1)
+  return LEVELS[facts.start] + FILLS * gone
+
+
+def lit(facts: Facts) -> np.ndarray:
+  """Which of its colours the lamp has in each frame, [T] of 0 and 1."""
+  return np.arange(facts.frames) // max(facts.frames // 8, 2) % 2
+
+
+def render(facts: Facts) -> np.ndarray:
+  """The clip, uint8 [T, H, W, 3]."""
+  return twins.render(facts, _draw, counterpart, facts.frames // 2)
+
+
+def _draw(facts):
+  where = facts.scene
+  video = scene_lib.video(where, facts.size, facts.frames)
+  width, height = (n / min(facts.size) for n in facts.size)
+  ink, cover = scene_lib.ink(where), facts_lib.DULL[facts.cover]
+  rgb = [np.array(facts_lib.COLOURS[c]) for c in facts.colours]
+  flip = facts.direction == "left"
+  if facts.kind == "ball":
+    x, low = roll(facts)
+    x, middle = (width - n if flip else n for n in (x, (low + width + 0.2) / 2))
+    if not facts.empty:
+      at = np.stack([x, np.full_like(x, facts.y)], -1)
+      paint.draw(video, [paint.thing("disc", at, BALL, facts.colours[0])], ink)
+    wall = ((width + 0.2 - low) / 2, height / 2 + 0.1)
+    paint.draw(video, [paint.Part("box", (middle, height / 2), wall, cover)], ink)
+    return scene_lib.finish(where, video)
+  dim = scene_lib.dim(where.setting)
+  half = BAR if facts.kind == "bar" else (LAMP / 2, LAMP / 2)
+  x = scene_lib.across(where.place, width, half[0] + MARGIN)
+  if facts.kind == "bar":
+    parts = [paint.Part("box", (x, facts.y), half, dim)]
+    if not facts.empty:
+      reach = level(facts) * (half[0] - 0.03)
+      left = x + (half[0] - 0.03 - reach) * (1 if flip else -1)
+      parts.append(paint.Part(
+          "box", np.stack([left, np.full_like(left, facts.y)], -1),
+          np.stack([reach, np.full_like(left, half[1] - 0.03)], -1), rgb[0]))
+  else:
+    colour = dim if facts.empty else np.stack(rgb)[lit(facts)]
+    parts = [paint.Part("box", (x, facts.y + 0.17), (0.09, 0.05), dim),
+             paint.Part("disc", (x, facts.y), half, colour)]
+  paint.draw(video, parts, ink)
+  if facts.frames > 1:
+    # It comes from above, and hides the socket too.
+    tall = half[1] + (0.14 if facts.kind == "lamp" else MARGIN)
+    down = np.interp(np.arange(facts.frames), *scene_lib.off_and_back(
+        facts.frames, facts.hidden))
+    y = facts.y + 0.04 - (1 - down) * (facts.y + tall + 0.2)
+    paint.draw(video, [paint.Part(
+        "box", np.stack([np.full_like(y, x), y], -1), (half[0] + MARGIN, tall),
+        cover)], ink)
+  return scene_lib.finish(where, video)
+
+
+def describe(facts: Facts, key: np.random.Generator,
+             language: str = "en") -> tuple[str, str]:
+  """The short and the descriptive caption; with "zh" the short is Chinese."""
+  lexicon.check(language)
+  pick = functools.partial(facts_lib.pick, key)
+  say = lambda name, value, to="en": LEXICON.say(name, value, pick, to)
+  texts = []
+  for full in (False, True):
+    text = _subject(facts, say, full)
+    if full and facts.scene.place:
+      text += " " + say("place", facts.scene.place)
+    text = pick((f"{text} {say('setting', facts.scene.setting)}",
+                 f"{say('setting', facts.scene.setting)}, {text}"))
+    if facts.kind != "ball" and facts.frames > 1:
+      curtain = lexicon.article(f"{facts.cover} curtain")
+      text += pick((f" while {curtain} closes and opens again",
+                    f" and is hidden by {curtain} for a while"))
+    texts.append(f"{text}, {say('style', facts.scene.style)}." if full else text)
+  if language == "zh":
+    texts[0] = (say("setting", facts.scene.setting, "zh") + "，" +
+                _chinese(facts, functools.partial(say, to="zh")))
+  return texts[0], texts[1]
+
+
+def _subject(facts, say, full):
+  """What there is and what it does, in English."""
+  one, wall = facts.colours[0], lexicon.article(f"{facts.cover} wall")
+  kind = say("kind", facts.kind)
+  if facts.empty:
+    return f"{say('object', 'none')} in the {kind}" if (
+        facts.kind != "ball") else f"{say('object', 'none')} but {wall}"
+  name = lexicon.article(f"{say('colour', one)} {kind}")
+  if facts.frames == 1:
+    if facts.kind == "bar" and full:
+      name += f", {say('level', facts.start)},"
+    return name + (f" beside {wall}" if facts.kind == "ball" else "")
+  if facts.kind == "ball":
+    return f"{name} {say('rolls', facts.direction)} behind {wall} and bounces back"
+  if facts.kind == "bar":
+    first = f", {say('level', facts.start)}," if full else ""
+    return f"{name}{first} {say('fills', facts.direction)}"
+  return (f"a {kind} changes from {say('colour', one)} to "
+          f"{say('colour', facts.colours[1])} and back")
+
+
+def _chinese(facts, say):
+  one = say("colour", facts.colours[0])
+  kind, cover = say("kind", facts.kind), chinese.DULL[facts.cover]
+  if facts.kind == "ball":
+    if facts.empty:
+      return f"除了{cover}的墙{say('object', 'none')}"
+    if facts.frames == 1:
+      return f"{one}的{kind}在{cover}的墙旁边"
+    return (f"{one}的{kind}{say('rolls', facts.direction)}到{cover}的墙后面，"
+            "又弹回来")
+  hides = f"，{cover}的帘子关上又打开" if facts.frames > 1 else ""
+  if facts.empty:
+    return f"{kind}里{say('object', 'none')}{hides}"
+  if facts.kind == "lamp" and facts.frames > 1:
+    return f"{kind}从{one}变成{say('colour', facts.colours[1])}再变回来{hides}"
+  does = say("fills", facts.direction) if (
+      facts.kind == "bar" and facts.frames > 1) else ""
+  return f"{one}的{kind}{does}{hides}"
+
+
+def told(facts: Facts) -> dict[str, Any]:
+  """What captions can tell, by name."""
+  moves = facts.frames > 1
+  pairs = scene_lib.pairs(facts.scene)
+  if facts.empty:
+    pairs.append(("object", "none"))
+  else:
+    seen = facts.colours if moves else facts.colours[:1]
+    pairs += [("colour", c) for c in seen]
+    if moves and facts.kind != "lamp":
+      pairs.append(({"ball": "rolls", "bar": "fills"}[facts.kind],
+                    facts.direction))
+    if facts.kind == "bar":
+      pairs.append(("level", facts.start))
+  if facts.kind != "ball" or not facts.empty:
+    pairs.append(("kind", facts.kind))
+  if moves or facts.kind == "ball":
+    pairs.append(("cover", facts.cover))
+  return lexicon.named(pairs)
+
+
+read = LEXICON.read
+
+
+def counterpart(facts: Facts, law: str) -> Facts:
+  """The lawful clip that `twin(facts, law)` ends as, and begins as facts."""
+  twins.check(facts, law, LAWS)
+  if law == "permanence":
+    return dataclasses.replace(facts, empty=not facts.empty)
+  if law == "immutability":
+    return dataclasses.replace(facts, colours=tuple(
+        twins.PARTNERS[c] for c in facts.colours))
+  return dataclasses.replace(facts, start=1 - facts.start,
+                             colours=facts.colours[::-1])
+
+
+def twin(facts: Facts, law: str) -> Facts:
+  """The same clip, but what comes out from the cover breaches a law.
+
+    progress       it has gone on too far or too little
+    immutability   it is of another colour
+    permanence     it is gone, or something is there where nothing was
+  """
+  return twins.broken(facts, law, LAWS)
