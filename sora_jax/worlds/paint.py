@@ -128,3 +128,41 @@ def _blend(window, share, colour):
   if rgb.ndim == 2:
     rgb = rgb[:, None, None]
   window += share[..., None] * (rgb - window)
+
+
+def trace(video: np.ndarray, points: np.ndarray, times: np.ndarray,
+          when: np.ndarray, radius: float, colour: Colour) -> None:
+  """Blends into a clip what a brush has painted by the time of each frame.
+
+  Args:
+    video: uint8 [T, H, W, 3].
+    points: [n, 2] the corners of the brush's path, in short sides.
+    times: [n] when it is at each of them.
+    when: [T] the times of the frames.
+    radius: of the brush, in short sides.
+    colour: of the paint.
+  """
+  _, height, width, _ = video.shape
+  short = min(height, width)
+  points, radius = points * short, radius * short
+  low = np.maximum(np.floor(points.min(0) - radius - 1), 0).astype(int)
+  high = np.ceil(points.max(0) + radius + 1).astype(int)
+  view = video[:, low[1]:high[1], low[0]:high[0]]
+  x = low[0] + np.arange(view.shape[2], dtype=np.float32) + 0.5
+  y = (low[1] + np.arange(view.shape[1], dtype=np.float32) + 0.5)[:, None]
+  nearest = np.full(view.shape[1:3], np.inf, np.float32)
+  arrives, speed = np.zeros_like(nearest), np.zeros_like(nearest)
+  for a, b, t0, t1 in zip(points, points[1:], times, times[1:]):
+    way = b - a
+    length = max(float(np.hypot(*way)), 1e-6)
+    along = np.clip(((x - a[0]) * way[0] + (y - a[1]) * way[1]) / length**2, 0, 1)
+    away = np.hypot(x - a[0] - along * way[0], y - a[1] - along * way[1])
+    here = away < nearest - 1e-3
+    nearest[here] = away[here]
+    arrives[here] = t0 + (along * (t1 - t0))[here]
+    speed[here] = length / (t1 - t0)  # pixels in the time of the clip
+  done = (when.astype(np.float32)[:, None, None] - arrives) * speed
+  share = np.clip(0.5 + done, 0, 1) * np.clip(0.5 + radius - nearest, 0, 1)
+  mixed = view.astype(np.float32)
+  _blend(mixed, share, colour)
+  view[...] = np.rint(mixed)
