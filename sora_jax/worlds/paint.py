@@ -23,12 +23,13 @@ class Part:
   """A shape over the frames, in short sides; arrays broadcast over [T].
 
   Attributes:
-    shape: "disc", "square", "box", "triangle", "ellipse" or "capsule".
+    shape: "disc", "square", "box", "triangle", "ellipse", "capsule" or
+      "mouth", which is a disc less the wedge between two lips.
     at: the centre (x, y), [2] or [T, 2]; of a capsule where it begins.
     reach: half the width and height, [2] or [T, 2]; of a capsule the way from
-      its beginning to its end.
+      its beginning to its end, of a mouth that from its centre to a lip.
     colour: (r, g, b), or [T, 3].
-    radius: of a capsule.
+    radius: of a capsule, and of a mouth.
   """
 
   shape: str
@@ -46,13 +47,14 @@ def thing(shape: str, at: np.ndarray | tuple[float, float], diameter: float,
 
 
 def draw(video: np.ndarray, parts: Sequence[Part],
-         outline: Colour | None = None) -> None:
+         outline: Colour | None = None, holes: Sequence[Part] = ()) -> None:
   """Blends parts into a clip in place, the first one farthest behind.
 
   Args:
     video: uint8 [T, H, W, 3].
     parts: what is drawn.
     outline: the colour of a line around them all, if there is one.
+    holes: what is cut out of them.
   """
   frames, height, width, _ = video.shape
   if not frames or not parts:
@@ -60,9 +62,10 @@ def draw(video: np.ndarray, parts: Sequence[Part],
   short = min(height, width)
   edge = max(OUTLINE * short, THINNEST) if outline is not None else 0.0
   # What does not move is measured in one frame and drawn into all.
-  still = all(np.ndim(a) < 2 for p in parts for a in (p.at, p.reach))
+  still = all(np.ndim(a) < 2 for p in (*parts, *holes)
+              for a in (p.at, p.reach))
   placed = [_place(p, 1 if still else frames, short) for p in parts]
-  low = np.min([np.minimum(a, a + b if p.shape == "capsule" else a - b) - r
+  low = np.min([np.minimum(a, a + b if p.radius else a - b) - r
                 for p, (a, b, r) in zip(parts, placed)], axis=0) - edge - 1
   high = np.max([np.maximum(a, a + b) + r for a, b, r in placed], axis=0)
   size = np.ceil((high - low).max(0)).astype(int) + int(edge) + 2
@@ -76,6 +79,9 @@ def draw(video: np.ndarray, parts: Sequence[Part],
            for t, (i, j) in enumerate(corners)]
   window = np.stack(views).astype(np.float32)
   far = [distance(p.shape, x, y, *at) for p, at in zip(parts, placed)]
+  for hole in holes:
+    cut = -distance(hole.shape, x, y, *_place(hole, len(x), short))
+    far = [np.maximum(away, cut) for away in far]
   if outline is not None:
     nearest = far[0] if len(far) == 1 else np.minimum.reduce(far)
     _blend(window, np.clip(0.5 + edge - nearest, 0, 1), outline)
@@ -106,6 +112,10 @@ def distance(shape: str, x: np.ndarray, y: np.ndarray, at: np.ndarray,
     along = (x * rx + y * ry) / np.maximum(rx * rx + ry * ry, 1e-6)
     along = np.clip(along, 0, 1)
     return np.hypot(x - along * rx, y - along * ry) - np.float32(radius)
+  if shape == "mouth":
+    lip, wedge = ry / radius, np.abs(rx) / radius
+    gap = np.sign(rx) * x * lip - np.abs(y) * wedge  # above 0 between the lips
+    return np.maximum(np.hypot(x, y) - np.float32(radius), gap)
   if shape == "disc":
     return np.hypot(x, y) - rx
   if shape == "ellipse":
