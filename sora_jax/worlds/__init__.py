@@ -17,11 +17,21 @@ import numpy as np
 
 from sora_jax import contracts
 from sora_jax.worlds import balls
+from sora_jax.worlds import bite
+from sora_jax.worlds import figures
+from sora_jax.worlds import hidden
+from sora_jax.worlds import lookaway
 from sora_jax.worlds import occluder
+from sora_jax.worlds import painter
 
 WORLDS: dict[str, contracts.World] = {
     "balls": balls,
     "occluder": occluder,
+    "lookaway": lookaway,
+    "hidden": hidden,
+    "figures": figures,
+    "painter": painter,
+    "bite": bite,
 }
 # What is evaluated by default: the tiny model knows these, and the scores of
 # other models are compared with its own.

@@ -53,9 +53,10 @@ def parts(figure: Figure, at: np.ndarray, height: float, facing: int,
   found: list[paint.Part] = []
 
   def point(x, y):
-    x, y = np.broadcast_arrays(facing * np.asarray(x, float), -np.asarray(y, float),
-                               phase)[:2]
-    return at + height * np.stack([x, y], -1)
+    placed = at.copy()
+    placed[:, 0] += facing * height * x
+    placed[:, 1] -= height * y
+    return placed
 
   def limb(colour, a, b, radius):
     begin = point(*a)

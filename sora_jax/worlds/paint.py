@@ -8,6 +8,7 @@ window a frame and one outline around all of them.
 
 from collections.abc import Sequence
 import dataclasses
+import functools
 
 import numpy as np
 
@@ -64,31 +65,41 @@ def draw(video: np.ndarray, parts: Sequence[Part],
   # What does not move is measured in one frame and drawn into all.
   still = all(np.ndim(a) < 2 for p in (*parts, *holes)
               for a in (p.at, p.reach))
-  placed = [_place(p, 1 if still else frames, short) for p in parts]
-  low = np.min([np.minimum(a, a + b if p.radius else a - b) - r
-                for p, (a, b, r) in zip(parts, placed)], axis=0) - edge - 1
-  high = np.max([np.maximum(a, a + b) + r for a, b, r in placed], axis=0)
-  size = np.ceil((high - low).max(0)).astype(int) + int(edge) + 2
+  placed = [_place(p, short) for p in parts]
+  lows = [np.minimum(a, a + b if p.radius else a - b) - r - edge - 1
+          for p, (a, b, r) in zip(parts, placed)]
+  highs = [np.maximum(a, a + b) + r + edge + 1 for a, b, r in placed]
+  low = functools.reduce(np.minimum, lows)
+  high = functools.reduce(np.maximum, highs)
+  size = np.ceil((high - low).max(0)).astype(int) + 1
   w, h = min(int(size[0]), width), min(int(size[1]), height)
-  left = np.clip(np.floor(low[:, 0]), 0, width - w).astype(int)
-  top = np.clip(np.floor(low[:, 1]), 0, height - h).astype(int)
-  x = (left[:, None] + np.arange(w) + 0.5).astype(np.float32)[:, None]
-  y = (top[:, None] + np.arange(h) + 0.5).astype(np.float32)[:, :, None]
-  corners = list(zip(left.tolist(), top.tolist()))
+  corner = np.clip(np.floor(low), 0, (width - w, height - h)).astype(int)
+  corner = np.broadcast_to(corner, (1 if still else frames, 2))
   views = [(video if still else video[t])[..., j:j + h, i:i + w, :]
-           for t, (i, j) in enumerate(corners)]
-  window = np.stack(views).astype(np.float32)
-  far = [distance(p.shape, x, y, *at) for p, at in zip(parts, placed)]
-  for hole in holes:
-    cut = -distance(hole.shape, x, y, *_place(hole, len(x), short))
-    far = [np.maximum(away, cut) for away in far]
+           for t, (i, j) in enumerate(corner.tolist())]
+  window = _planes(np.stack(views))
+  x = (corner[:, :1] + np.arange(w) + 0.5).astype(np.float32)[:, None]
+  y = (corner[:, 1:] + np.arange(h) + 0.5).astype(np.float32)[:, :, None]
+  far = []
+  for part, at, least, most in zip(parts, placed, lows, highs):
+    # The part of the window that this one ever comes to.
+    i, j = np.maximum(np.floor((least - corner).min(0)), 0).astype(int)
+    k, l = np.maximum(np.ceil((most - corner).max(0)), 0).astype(int)
+    away = distance(part.shape, x[..., i:k], y[:, j:l], *at)
+    for hole in holes:
+      cut = distance(hole.shape, x[..., i:k], y[:, j:l],
+                     *_place(hole, short))
+      away = np.maximum(away, -cut)
+    far.append((np.s_[..., j:l, i:k], away))
   if outline is not None:
-    nearest = far[0] if len(far) == 1 else np.minimum.reduce(far)
+    nearest = np.full((len(x), h, w), 2 * edge + 1, np.float32)
+    for here, away in far:
+      np.minimum(nearest[here], away, out=nearest[here])
     _blend(window, np.clip(0.5 + edge - nearest, 0, 1), outline)
-  for part, away in zip(parts, far):
-    _blend(window, np.clip(0.5 - away, 0, 1), part.colour)
-  for view, drawn in zip(views, np.rint(window).astype(np.uint8)):
-    view[...] = drawn
+  for part, (here, away) in zip(parts, far):
+    _blend(window[here], np.clip(0.5 - away, 0, 1), part.colour)
+  for view, drawn in zip(views, window):
+    _store(view, drawn)
 
 
 def distance(shape: str, x: np.ndarray, y: np.ndarray, at: np.ndarray,
@@ -106,16 +117,17 @@ def distance(shape: str, x: np.ndarray, y: np.ndarray, at: np.ndarray,
   Returns:
     float32 [T, h, w].
   """
+  radius = np.float32(radius)
   x, y = x - at[:, :1, None], y - at[:, 1:, None]
   rx, ry = reach[:, :1, None], reach[:, 1:, None]
   if shape == "capsule":
     along = (x * rx + y * ry) / np.maximum(rx * rx + ry * ry, 1e-6)
     along = np.clip(along, 0, 1)
-    return np.hypot(x - along * rx, y - along * ry) - np.float32(radius)
+    return np.hypot(x - along * rx, y - along * ry) - radius
   if shape == "mouth":
     lip, wedge = ry / radius, np.abs(rx) / radius
     gap = np.sign(rx) * x * lip - np.abs(y) * wedge  # above 0 between the lips
-    return np.maximum(np.hypot(x, y) - np.float32(radius), gap)
+    return np.maximum(np.hypot(x, y) - radius, gap)
   if shape == "disc":
     return np.hypot(x, y) - rx
   if shape == "ellipse":
@@ -126,18 +138,26 @@ def distance(shape: str, x: np.ndarray, y: np.ndarray, at: np.ndarray,
   return np.maximum(np.abs(x) - rx, np.abs(y) - ry)
 
 
-def _place(part, frames, short):
-  """(at [T, 2], reach [T, 2], radius) in pixels."""
-  at, reach = (np.broadcast_to(np.asarray(a, np.float32) * np.float32(short),
-                               (frames, 2)) for a in (part.at, part.reach))
+def _place(part, short):
+  """(at, reach, radius) in pixels, at and reach [T, 2], or [1, 2] if they rest."""
+  at, reach = (np.asarray(a, np.float32).reshape(-1, 2) * np.float32(short)
+               for a in (part.at, part.reach))
   return at, reach, part.radius * short
 
 
-def _blend(window, share, colour):
-  rgb = np.asarray(colour, np.float32)
-  if rgb.ndim == 2:
-    rgb = rgb[:, None, None]
-  window += share[..., None] * (rgb - window)
+def _planes(pixels):
+  """uint8 [.., h, w, 3] as float32 [.., 3, h, w], in which to blend is faster."""
+  return np.moveaxis(pixels, -1, -3).astype(np.float32, order="C")
+
+
+def _store(view, planes):
+  """Rounds `planes` [.., 3, h, w] into a view [.., h, w, 3] of a clip."""
+  view[...] = np.moveaxis((planes + np.float32(0.5)).astype(np.uint8), -3, -1)
+
+
+def _blend(planes, share, colour):
+  rgb = np.asarray(colour, np.float32)[..., None, None]
+  planes += share[..., None, :, :] * (rgb - planes)
 
 
 def trace(video: np.ndarray, points: np.ndarray, times: np.ndarray,
@@ -173,6 +193,6 @@ def trace(video: np.ndarray, points: np.ndarray, times: np.ndarray,
     speed[here] = length / (t1 - t0)  # pixels in the time of the clip
   done = (when.astype(np.float32)[:, None, None] - arrives) * speed
   share = np.clip(0.5 + done, 0, 1) * np.clip(0.5 + radius - nearest, 0, 1)
-  mixed = view.astype(np.float32)
+  mixed = _planes(view)
   _blend(mixed, share, colour)
-  view[...] = np.rint(mixed)
+  _store(view, mixed)
