@@ -47,9 +47,9 @@ class Blob:
 
 def find(video: np.ndarray) -> list[Blob]:
   """The blobs of a video uint8 [T, H, W, 3], by frame."""
-  video = _shrink(video)
+  video = shrink(video)
   short = min(video.shape[1:3])
-  colour, share = _unmix(video)
+  colour, share = unmix(video)
   where = np.flatnonzero(share > SHARE)
   if not where.size:
     return []
@@ -65,7 +65,7 @@ def find(video: np.ndarray) -> list[Blob]:
   return sorted(blobs, key=lambda b: (b.frame, -b.area))
 
 
-def _shrink(video):
+def shrink(video: np.ndarray) -> np.ndarray:
   """Averages whole blocks of pixels of a large video, as float32."""
   t, h, w, _ = video.shape
   k = max(min(h, w) // SHORT_SIDE, 1)
@@ -77,7 +77,7 @@ def _shrink(video):
       (1, 3), dtype=np.float32) for f in cut]) if t else cut
 
 
-def _unmix(video):
+def unmix(video: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
   """Each pixel's nearest colour (index) and the share of it, [T, H, W]."""
   u, v = (x - np.median(x[::5]) for x in _chroma(video.reshape(-1, 3)))
   some = np.flatnonzero(u * u + v * v > FAINT**2)

@@ -167,18 +167,17 @@ def _draw(facts):
   half = BAR if facts.kind == "bar" else (LAMP / 2, LAMP / 2)
   x = scene_lib.across(where.place, width, half[0] + MARGIN)
   if facts.kind == "bar":
-    parts = [paint.Part("box", (x, facts.y), half, dim)]
+    paint.draw(video, [paint.Part("box", (x, facts.y), half, dim)], ink)
     if not facts.empty:
       reach = level(facts) * (half[0] - 0.03)
       left = x + (half[0] - 0.03 - reach) * (1 if flip else -1)
-      parts.append(paint.Part(
+      paint.draw(video, [paint.Part(
           "box", np.stack([left, np.full_like(left, facts.y)], -1),
-          np.stack([reach, np.full_like(left, half[1] - 0.03)], -1), rgb[0]))
+          np.stack([reach, np.full_like(left, half[1] - 0.03)], -1), rgb[0])], ink)
   else:
     colour = dim if facts.empty else np.stack(rgb)[lit(facts)]
-    parts = [paint.Part("box", (x, facts.y + 0.17), (0.09, 0.05), dim),
-             paint.Part("disc", (x, facts.y), half, colour)]
-  paint.draw(video, parts, ink)
+    paint.draw(video, [paint.Part("box", (x, facts.y + 0.17), (0.09, 0.05), dim),
+                       paint.Part("disc", (x, facts.y), half, colour)], ink)
   if facts.frames > 1:
     # It comes from above, and hides the socket too.
     tall = half[1] + (0.14 if facts.kind == "lamp" else MARGIN)

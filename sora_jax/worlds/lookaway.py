@@ -13,6 +13,7 @@ import numpy as np
 
 from sora_jax.worlds import facts as facts_lib
 from sora_jax.worlds import lexicon
+from sora_jax.worlds import lookaway_seen
 from sora_jax.worlds import paint
 from sora_jax.worlds import scene as scene_lib
 from sora_jax.worlds import things as things_lib
@@ -25,6 +26,7 @@ LAWS = ("permanence", "immutability", "continuity")
 DIRECTIONS = ("right", "left")
 BEYOND = 0.25  # how far the view goes on, in short sides
 MARGIN = 0.06  # of what is out of sight, for its outline
+SLOWEST = 0.1  # short sides a frame
 OFF = 0.15  # the least distance of the first object from the middle height
 EMPTY = 0.1  # the share of clips in which there is nothing
 LEXICON = lexicon.build(scene_lib.WORDS | things_lib.WORDS | {
@@ -56,7 +58,7 @@ class Facts:
     empty: whether the first one is not there at all.
     mover: "camera" or "object".
     direction: where it moves off, in DIRECTIONS.
-    hidden: the number of frames without the first object.
+    hidden: the number of frames in which all that is lost is out of sight.
     size, frames, fps: of the clip.
     broken: one of LAWS, "" if none.
   """
@@ -122,9 +124,12 @@ def way(facts: Facts) -> np.ndarray:
   if facts.frames == 1:
     return np.zeros(1)
   width = facts.size[0] / min(facts.size)
-  out = max(max(t.x, width - t.x) + t.diameter / 2 + MARGIN for t in
-            facts.things[:2 if facts.mover == "camera" else 1])
-  when, where = scene_lib.off_and_back(facts.frames, facts.hidden)
+  camera = facts.mover == "camera"
+  leftward = camera == (facts.direction == "right")  # in the picture
+  out = max((t.x if leftward else width - t.x) + t.diameter / 2 + MARGIN
+            for t in facts.things[:2 if camera else 1])
+  ramp = min(scene_lib.RAMP, max(2, int(out / SLOWEST)))
+  when, where = scene_lib.off_and_back(facts.frames, facts.hidden, ramp)
   turn = (when[1] + when[2]) / 2
   moved = np.interp(
       np.arange(facts.frames), [*when[:2], turn, *when[2:]],
@@ -214,6 +219,8 @@ def told(facts: Facts) -> dict[str, Any]:
 
 
 read = LEXICON.read
+parse = lookaway_seen.parse
+score = lookaway_seen.score
 
 
 def counterpart(facts: Facts, law: str) -> Facts:
@@ -235,3 +242,18 @@ def twin(facts: Facts, law: str) -> Facts:
     continuity     it is elsewhere
   """
   return twins.broken(facts, law, LAWS)
+
+
+def what_if(facts: Facts, key: np.random.Generator) -> Facts:
+  """The same clip with another setting, direction, or colour of an object."""
+  return scene_lib.what_if(facts, key, [
+      lambda f: things_lib.recoloured(f, key),
+      lambda f: dataclasses.replace(
+          f, direction="left" if f.direction == "right" else "right")],
+      is_held_out)
+
+
+def is_held_out(facts: Facts) -> bool:
+  """Whether any object is of a combination kept out of training."""
+  return any(facts_lib.is_held_out(t.colour, t.shape, facts.direction)
+             for t in facts.things) and facts.frames > 1

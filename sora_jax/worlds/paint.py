@@ -161,7 +161,8 @@ def _blend(planes, share, colour):
 
 
 def trace(video: np.ndarray, points: np.ndarray, times: np.ndarray,
-          when: np.ndarray, radius: float, colour: Colour) -> None:
+          when: np.ndarray, radius: float, colour: Colour,
+          outline: Colour | None = None) -> None:
   """Blends into a clip what a brush has painted by the time of each frame.
 
   Args:
@@ -171,12 +172,14 @@ def trace(video: np.ndarray, points: np.ndarray, times: np.ndarray,
     when: [T] the times of the frames.
     radius: of the brush, in short sides.
     colour: of the paint.
+    outline: the colour of a line around it, if there is one.
   """
   _, height, width, _ = video.shape
   short = min(height, width)
   points, radius = points * short, radius * short
-  low = np.maximum(np.floor(points.min(0) - radius - 1), 0).astype(int)
-  high = np.ceil(points.max(0) + radius + 1).astype(int)
+  edge = max(OUTLINE * short, THINNEST) if outline is not None else 0.0
+  low = np.maximum(np.floor(points.min(0) - radius - edge - 1), 0).astype(int)
+  high = np.ceil(points.max(0) + radius + edge + 1).astype(int)
   view = video[:, low[1]:high[1], low[0]:high[0]]
   x = low[0] + np.arange(view.shape[2], dtype=np.float32) + 0.5
   y = (low[1] + np.arange(view.shape[1], dtype=np.float32) + 0.5)[:, None]
@@ -192,7 +195,9 @@ def trace(video: np.ndarray, points: np.ndarray, times: np.ndarray,
     arrives[here] = t0 + (along * (t1 - t0))[here]
     speed[here] = length / (t1 - t0)  # pixels in the time of the clip
   done = (when.astype(np.float32)[:, None, None] - arrives) * speed
-  share = np.clip(0.5 + done, 0, 1) * np.clip(0.5 + radius - nearest, 0, 1)
+  done = np.clip(0.5 + done, 0, 1)
   mixed = _planes(view)
-  _blend(mixed, share, colour)
+  if outline is not None:
+    _blend(mixed, done * np.clip(0.5 + radius + edge - nearest, 0, 1), outline)
+  _blend(mixed, done * np.clip(0.5 + radius - nearest, 0, 1), colour)
   _store(view, mixed)

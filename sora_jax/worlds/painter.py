@@ -168,19 +168,19 @@ def _draw(facts):
   points, times, parts = schedule(facts)
   # An image shows the end, when the brush is gone.
   when = np.linspace(0, 1, facts.frames) if facts.frames > 1 else np.ones(1)
+  ink = scene_lib.ink(where)
   if facts.before:
     paint.trace(video, corners(facts.old), np.linspace(-2, -1, 5), when, RADIUS,
-                facts_lib.COLOURS[facts.old.colour])
+                facts_lib.COLOURS[facts.old.colour], ink)
   for stroke, part in zip(facts.strokes, parts):
     paint.trace(video, points[part], times[part], when, RADIUS,
-                facts_lib.COLOURS[stroke.colour])
+                facts_lib.COLOURS[stroke.colour], ink)
   tip = tips(facts)
   begin, way, radius = HANDLE
   paint.draw(video, [
       paint.Part("capsule", tip + begin, np.broadcast_to(way, tip.shape),
                  facts_lib.COLOURS[WOOD], radius),
-      paint.thing("disc", tip, 2 * RADIUS, scene_lib.dim(where.setting))],
-      scene_lib.ink(where))
+      paint.thing("disc", tip, 2 * RADIUS, scene_lib.dim(where.setting))], ink)
   return scene_lib.finish(where, video)
 
 

@@ -5,7 +5,7 @@ pixels, and an edit of the setting can be scored. Grounds are dull, so that
 saturation alone tells an object from what is around it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 import dataclasses
 from typing import Any
 
@@ -24,6 +24,7 @@ GROUNDS = {
 }
 INKS = ((16, 16, 18), (238, 238, 238))  # on light grounds and on dark ones
 SETTINGS = tuple(GROUNDS)
+DARK = ("jungle", "night")
 STYLES = ("flat", "outlined", "pixelated")
 PLACES = ("centre", "left third", "right third", "left edge", "right edge")
 EDGE = 0.03  # of a subject near an edge: its distance to it, in short sides
@@ -159,11 +160,18 @@ def window(rng: np.random.Generator, frames: int, asked: int | None) -> int:
   return asked or drawn
 
 
-def off_and_back(frames: int, hidden: int) -> tuple[list[float], list[float]]:
-  """Knots (frames, way from 0 to 1) of what goes off, stays away, comes back."""
+def off_and_back(frames: int, hidden: int, ramp: int = RAMP
+                 ) -> tuple[list[float], list[float]]:
+  """Knots (frames, way from 0 to 1) of what goes off, stays away, comes back.
+
+  Args:
+    frames: of the clip.
+    hidden: the frames in which it is away.
+    ramp: the most frames of going off and of coming back.
+  """
   first = (frames - hidden) // 2
   last = first + hidden - 1
-  ramp = min(RAMP, first - 1)
+  ramp = min(ramp, first)
   return [first - ramp, first, last, last + ramp], [0, 1, 1, 0]
 
 
@@ -173,16 +181,16 @@ def pairs(what: Scene) -> list[tuple[str, Any]]:
   return told + ([("place", what.place)] if what.place else [])
 
 
-def ink(what: Scene, setting: str | None = None) -> tuple[int, int, int] | None:
+def ink(what: Scene) -> tuple[int, int, int] | None:
   """The colour of outlines; None of a style without."""
   if what.style != "outlined":
     return None
-  return INKS[(setting or what.setting) in ("jungle", "night")]
+  return INKS[what.setting in DARK]
 
 
 def dim(setting: str) -> tuple[int, int, int]:
   """A dull colour that can be seen in a setting, for what is not an object."""
-  return (206, 206, 210) if setting in ("jungle", "night") else (64, 64, 68)
+  return (172, 172, 176) if setting in DARK else (88, 88, 92)
 
 
 def walls(setting: str) -> list[str]:
@@ -246,14 +254,45 @@ def pixelate(clip: np.ndarray) -> np.ndarray:
   return mean.repeat(k, 1).repeat(k, 2)[:, :height, :width]
 
 
+def what_if(facts: Any, key: np.random.Generator,
+            changes: Sequence[Callable[[Any], Any]],
+            is_held_out: Callable[[Any], bool]) -> Any:
+  """Facts with another setting, or with one of a world's own changes.
+
+  Args:
+    facts: with a scene.
+    key: picks the change.
+    changes: each returns changed facts.
+    is_held_out: whether facts are kept out of training; a clip that may be
+      trained on is changed to another that may be.
+  """
+  while True:
+    change = facts_lib.pick(key, (None, *changes))
+    if change is None:
+      setting = facts_lib.pick(key, [
+          s for s in SETTINGS if s != facts.scene.setting])
+      found = dataclasses.replace(facts, scene=dataclasses.replace(
+          facts.scene, setting=setting))
+    else:
+      found = change(facts)
+    if found != facts and (is_held_out(facts) or not is_held_out(found)):
+      return found
+
+
 def _soft(distance, sharp):
   """A share that rises from 0 to 1 where `distance` passes 0."""
   return np.clip(0.5 + sharp * distance, 0, 1)
 
 
+def _wild(i, j, k):
+  """Numbers from 0 to 1 that look random, by cell."""
+  return np.modf(np.abs(np.sin(i * 12.9898 + j * 78.233 + k) * 43758.5))[0]
+
+
 def _hall(x, y, sharp):
+  dark = _wild(np.floor((x + 0.15) / 0.3), np.floor((y + 0.15) / 0.3), 1.0) > 0.75
   line = np.minimum(np.abs((x + 0.15) % 0.3 - 0.15), np.abs((y + 0.15) % 0.3 - 0.15))
-  return _soft(0.012 - line, 2 * sharp)
+  return np.maximum(_soft(0.012 - line, 2 * sharp), 0.45 * dark)
 
 
 def _jungle(x, y, sharp):
@@ -264,10 +303,10 @@ def _jungle(x, y, sharp):
 def _night(x, y, sharp):
   cell = 0.22
   i, j = np.floor(x / cell), np.floor(y / cell)
-  wild = lambda k: np.modf(np.abs(np.sin(i * 12.9898 + j * 78.233 + k) * 43758.5))[0]
-  dx = x - (i + 0.2 + 0.6 * wild(1.0)) * cell
-  dy = y - (j + 0.2 + 0.6 * wild(2.0)) * cell
-  return _soft(0.004 + 0.010 * wild(3.0) - np.hypot(dx, dy), 2 * sharp)
+  dx = x - (i + 0.2 + 0.6 * _wild(i, j, 1.0)) * cell
+  dy = y - (j + 0.2 + 0.6 * _wild(i, j, 2.0)) * cell
+  return _soft(0.004 + 0.010 * _wild(i, j, 3.0) - np.hypot(dx, dy),
+               2 * sharp)
 
 
 def _snow(x, y, sharp):

@@ -92,3 +92,11 @@ def changed(facts: FactsT, i: int, **change: Any) -> FactsT:
   some = list(facts.things)  # type: ignore[attr-defined]
   some[i] = dataclasses.replace(some[i], **change)
   return dataclasses.replace(facts, things=tuple(some))  # type: ignore[type-var]
+
+
+def recoloured(facts: FactsT, rng: np.random.Generator) -> FactsT:
+  """Facts whose last object has a colour that no other has."""
+  things = facts.things  # type: ignore[attr-defined]
+  used = {c for t in things for c in (t.colour, twins.PARTNERS[t.colour])}
+  return changed(facts, len(things) - 1, colour=facts_lib.pick(
+      rng, [c for c in COLOURS if c not in used]))
