@@ -13,14 +13,15 @@ import numpy as np
 
 from sora_jax.worlds import chinese
 from sora_jax.worlds import facts as facts_lib
+from sora_jax.worlds import hidden_seen
 from sora_jax.worlds import lexicon
 from sora_jax.worlds import paint
 from sora_jax.worlds import scene as scene_lib
 from sora_jax.worlds import things as things_lib
 from sora_jax.worlds import twins
 
-SHORTEST = 1.0  # seconds
-FEWEST = 9  # frames of a video
+SHORTEST = 1.5  # seconds
+FEWEST = 13  # frames of a video
 KINDS = ("ball", "bar", "lamp")
 OPTIONS = scene_lib.OPTIONS | {"kind": KINDS}
 LAWS = ("progress", "immutability", "permanence")
@@ -121,14 +122,15 @@ def roll(facts: Facts) -> tuple[np.ndarray, float]:
 
   It is hidden around the middle of the clip, or a little before or after it.
   """
-  first = (facts.frames - facts.hidden) // 2
-  turn = first + (facts.hidden - 1) / 2
+  # An image is the first frame of a clip.
+  frames, hidden = (17, 4) if facts.frames == 1 else (facts.frames, facts.hidden)
+  turn = (frames - hidden) // 2 + (hidden - 1) / 2
   begin, end = BALL / 2 + 0.06, facts.size[0] / min(facts.size) - BALL / 2
-  ahead = max(facts.hidden // 4, 1)
-  speed = (end - begin) / (facts.frames - 1 - turn + ahead)
+  ahead = min(max(round(0.06 * (frames - 1.6 * hidden)), 1), (hidden - 1) // 2)
+  speed = (end - begin) / (frames - 1 - turn + ahead)
   ahead = ahead if facts.start else -ahead
   x = end - speed * np.abs(np.arange(facts.frames) + ahead - turn)
-  return x, end - speed * (facts.hidden - 1) / 2 - BALL / 2 - 0.04
+  return x, end - speed * (hidden - 1) / 2 - BALL / 2 - 0.02
 
 
 def level(facts: Facts) -> np.ndarray:
@@ -277,6 +279,25 @@ def told(facts: Facts) -> dict[str, Any]:
 
 
 read = LEXICON.read
+parse = hidden_seen.parse
+
+
+def score(facts: Facts, observed: hidden_seen.Observed) -> dict[str, bool]:
+  """Whether each fact was seen.
+
+  Returns:
+    empty, setting and cover; with an object also colour, kind, style and place,
+    of a bar the level at first; of a video also hidden (for how long),
+    direction (of a ball and a bar), progress (what is seen afterwards is as far
+    as it must be) and kept (it has the colours of before).
+  """
+  x, low = roll(facts)
+  if facts.direction == "left":
+    x = facts.size[0] / min(facts.size) - x
+  truth = {"ball": lambda: x, "bar": lambda: level(facts),
+           "lamp": lambda: lit(facts)}[facts.kind]()
+  return hidden_seen.score(facts, observed, truth)
+
 
 
 def counterpart(facts: Facts, law: str) -> Facts:
@@ -299,3 +320,24 @@ def twin(facts: Facts, law: str) -> Facts:
     permanence     it is gone, or something is there where nothing was
   """
   return twins.broken(facts, law, LAWS)
+
+
+def what_if(facts: Facts, key: np.random.Generator) -> Facts:
+  """The same clip with another setting, direction, level or colour."""
+  others = [c for c in things_lib.COLOURS if c not in facts.colours and
+            c not in {twins.PARTNERS[x] for x in facts.colours}]
+  changes = [lambda f: dataclasses.replace(
+      f, colours=(facts_lib.pick(key, others), *f.colours[1:]))]
+  if facts.kind != "lamp":
+    changes.append(lambda f: dataclasses.replace(
+        f, direction="left" if f.direction == "right" else "right"))
+  if facts.kind == "bar":
+    changes.append(lambda f: dataclasses.replace(f, start=1 - f.start))
+  return scene_lib.what_if(facts, key, changes, is_held_out)
+
+
+def is_held_out(facts: Facts) -> bool:
+  """Whether colour, kind and direction are kept out of training together."""
+  return facts.frames > 1 and facts_lib.is_held_out(
+      facts.colours[0], facts_lib.SHAPES[KINDS.index(facts.kind)],
+      facts.direction)
