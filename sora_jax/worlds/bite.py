@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from sora_jax.worlds import bite_seen
 from sora_jax.worlds import chinese
 from sora_jax.worlds import facts as facts_lib
 from sora_jax.worlds import lexicon
@@ -201,6 +202,8 @@ def told(facts: Facts) -> dict[str, Any]:
 
 
 read = LEXICON.read
+parse = bite_seen.parse
+score = bite_seen.score
 
 
 def counterpart(facts: Facts, law: str) -> Facts:
@@ -218,3 +221,25 @@ def twin(facts: Facts, law: str) -> Facts:
     immutability   it is of another colour
   """
   return twins.broken(facts, law, LAWS)
+
+
+def what_if(facts: Facts, key: np.random.Generator) -> Facts:
+  """The same clip with another setting, food, colour or number of bites."""
+  colours = [c for c in things_lib.COLOURS if c not in (
+      facts.mouth, twins.PARTNERS[facts.mouth], facts.colour)]
+  most = min(len(SPOTS), max((facts.frames - 1) // PACE, 1))
+  others = [n for n in range(1, most + 1) if n != facts.bites]
+  changes = [
+      lambda f: dataclasses.replace(f, colour=facts_lib.pick(key, colours)),
+      lambda f: dataclasses.replace(
+          f, food="toast" if f.food == "cookie" else "cookie")]
+  if others and facts.frames > 1:
+    changes.append(lambda f: dataclasses.replace(
+        f, bites=facts_lib.pick(key, others)))
+  return scene_lib.what_if(facts, key, changes, is_held_out)
+
+
+def is_held_out(facts: Facts) -> bool:
+  """Whether colour, food and side are kept out of training together."""
+  return facts.frames > 1 and facts_lib.is_held_out(
+      facts.colour, FOODS[facts.food], facts.side)

@@ -14,6 +14,7 @@ import numpy as np
 from sora_jax.worlds import bodies
 from sora_jax.worlds import chinese
 from sora_jax.worlds import facts as facts_lib
+from sora_jax.worlds import figures_seen
 from sora_jax.worlds import lexicon
 from sora_jax.worlds import paint
 from sora_jax.worlds import scene as scene_lib
@@ -168,8 +169,8 @@ def _shots(rng, first, count):
 
 
 def cuts(facts: Facts) -> list[int]:
-  """The first frame of each shot, and the number of frames."""
-  count = max(len(facts.shots), 1)
+  """The first frame of each shot, and the number of frames; an image is one."""
+  count = max(len(facts.shots), 1) if facts.frames > 1 else 1
   return [facts.frames * i // count for i in range(count + 1)]
 
 
@@ -195,10 +196,11 @@ def _draw(facts):
   face = 1 if facts.direction == "right" else -1
   gone = facts.travel * np.arange(frames) / max(frames - 1, 1)
   clips = []
-  for i, shot in enumerate(facts.shots or (Shot(where.setting, "wide"),)):
-    part = slice(begins[i], begins[i + 1])
+  for i, (begin, end) in enumerate(zip(begins, begins[1:])):
+    shot = facts.shots[i] if facts.shots else Shot(where.setting, "wide")
+    part = slice(begin, end)
     here = dataclasses.replace(where, setting=shot.setting, shift=where.shift + i)
-    video = scene_lib.video(here, facts.size, begins[i + 1] - begins[i])
+    video = scene_lib.video(here, facts.size, end - begin)
     ink = scene_lib.ink(here)
     for figure, start in seen:
       big = CLOSE if shot.view == "close" else 1.0
@@ -295,6 +297,8 @@ def told(facts: Facts) -> dict[str, Any]:
 
 
 read = LEXICON.read
+parse = figures_seen.parse
+score = figures_seen.score
 
 
 def counterpart(facts: Facts, law: str) -> Facts:
@@ -314,3 +318,27 @@ def twin(facts: Facts, law: str) -> Facts:
     immutability   its hat and its body have changed their colours
   """
   return twins.broken(facts, law, LAWS)
+
+
+def what_if(facts: Facts, key: np.random.Generator) -> Facts:
+  """The same clip with another setting, direction, or colour of a figure."""
+  worn = {c for f in facts.figures for c in (f.hat, f.body, f.legs)}
+  part = facts_lib.pick(key, ("hat", "body", "legs"))
+  last = dataclasses.replace(facts.figures[-1], **{
+      part: facts_lib.pick(key, [c for c in COLOURS if c not in worn])})
+  changes = [lambda f: dataclasses.replace(f, figures=(*f.figures[:-1], last))]
+  if not facts.shots:
+    changes.append(lambda f: dataclasses.replace(
+        f, direction="left" if f.direction == "right" else "right"))
+  else:
+    setting = facts_lib.pick(key, [s for s in scene_lib.SETTINGS if s not in {
+        shot.setting for shot in facts.shots}])
+    return scene_lib.what_if(facts, key, [
+        lambda f: dataclasses.replace(f, shots=(*f.shots[:-1], dataclasses.replace(
+            f.shots[-1], setting=setting))), *changes], are_held_out, False)
+  return scene_lib.what_if(facts, key, changes, are_held_out)
+
+
+def are_held_out(facts: Facts) -> bool:
+  """Whether any figure is kept out of training."""
+  return any(map(is_held_out, facts.figures))

@@ -8,7 +8,6 @@ from scipy import ndimage
 
 from sora_jax.worlds import blobs as blobs_lib
 from sora_jax.worlds import marks as marks_lib
-from sora_jax.worlds import scene as scene_lib
 from sora_jax.worlds import tracks as tracks_lib
 
 ALL = "all"  # of the objects

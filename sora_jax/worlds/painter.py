@@ -13,6 +13,7 @@ from sora_jax.worlds import chinese
 from sora_jax.worlds import facts as facts_lib
 from sora_jax.worlds import lexicon
 from sora_jax.worlds import paint
+from sora_jax.worlds import painter_seen
 from sora_jax.worlds import scene as scene_lib
 from sora_jax.worlds import things as things_lib
 from sora_jax.worlds import twins
@@ -237,6 +238,8 @@ def told(facts: Facts) -> dict[str, Any]:
 
 
 read = LEXICON.read
+parse = painter_seen.parse
+score = painter_seen.score
 
 
 def counterpart(facts: Facts, law: str) -> Facts:
@@ -256,3 +259,26 @@ def twin(facts: Facts, law: str) -> Facts:
     immutability   the first one is of another colour
   """
   return twins.broken(facts, law, LAWS)
+
+
+def what_if(facts: Facts, key: np.random.Generator) -> Facts:
+  """The same clip with another setting, or a stroke of another colour or way."""
+  used = {c for s in (*facts.strokes, facts.old)
+          for c in (s.colour, twins.PARTNERS[s.colour])}
+  first, *rest = facts.strokes
+  partner = dataclasses.replace(first, colour=twins.PARTNERS[first.colour])
+  changes = [lambda f: dataclasses.replace(f, strokes=(dataclasses.replace(
+      first, direction="left" if first.direction == "right" else "right"), *rest)),
+             lambda f: dataclasses.replace(f, strokes=(partner, *rest))]
+  free = [c for c in things_lib.COLOURS if c not in used]
+  if free:
+    changes.append(lambda f: dataclasses.replace(f, strokes=(dataclasses.replace(
+        first, colour=facts_lib.pick(key, free)), *rest)))
+  return scene_lib.what_if(facts, key, changes, is_held_out)
+
+
+def is_held_out(facts: Facts) -> bool:
+  """Whether a stroke's colour, form and direction are kept out of training."""
+  return facts.frames > 1 and any(facts_lib.is_held_out(
+      s.colour, facts_lib.SHAPES[FORMS.index(s.form)], s.direction)
+                                  for s in facts.strokes)

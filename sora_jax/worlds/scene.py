@@ -256,7 +256,7 @@ def pixelate(clip: np.ndarray) -> np.ndarray:
 
 def what_if(facts: Any, key: np.random.Generator,
             changes: Sequence[Callable[[Any], Any]],
-            is_held_out: Callable[[Any], bool]) -> Any:
+            is_held_out: Callable[[Any], bool], moves: bool = True) -> Any:
   """Facts with another setting, or with one of a world's own changes.
 
   Args:
@@ -265,9 +265,10 @@ def what_if(facts: Any, key: np.random.Generator,
     changes: each returns changed facts.
     is_held_out: whether facts are kept out of training; a clip that may be
       trained on is changed to another that may be.
+    moves: whether the scene's setting is one of the facts that may change.
   """
   while True:
-    change = facts_lib.pick(key, (None, *changes))
+    change = facts_lib.pick(key, (None,) * moves + tuple(changes))
     if change is None:
       setting = facts_lib.pick(key, [
           s for s in SETTINGS if s != facts.scene.setting])
