@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from sora_jax.worlds import bite_seen
+from sora_jax.worlds import bite_parse
 from sora_jax.worlds import chinese
 from sora_jax.worlds import facts as facts_lib
 from sora_jax.worlds import lexicon
@@ -202,8 +202,8 @@ def told(facts: Facts) -> dict[str, Any]:
 
 
 read = LEXICON.read
-parse = bite_seen.parse
-score = bite_seen.score
+parse = bite_parse.parse
+score = bite_parse.score
 
 
 def counterpart(facts: Facts, law: str) -> Facts:
@@ -236,7 +236,7 @@ def what_if(facts: Facts, key: np.random.Generator) -> Facts:
   if others and facts.frames > 1:
     changes.append(lambda f: dataclasses.replace(
         f, bites=facts_lib.pick(key, others)))
-  return scene_lib.what_if(facts, key, changes, is_held_out)
+  return scene_lib.what_if(facts, key, changes, is_held_out, told)
 
 
 def is_held_out(facts: Facts) -> bool:

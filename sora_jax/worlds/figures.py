@@ -14,7 +14,7 @@ import numpy as np
 from sora_jax.worlds import bodies
 from sora_jax.worlds import chinese
 from sora_jax.worlds import facts as facts_lib
-from sora_jax.worlds import figures_seen
+from sora_jax.worlds import figures_parse
 from sora_jax.worlds import lexicon
 from sora_jax.worlds import paint
 from sora_jax.worlds import scene as scene_lib
@@ -297,8 +297,8 @@ def told(facts: Facts) -> dict[str, Any]:
 
 
 read = LEXICON.read
-parse = figures_seen.parse
-score = figures_seen.score
+parse = figures_parse.parse
+score = figures_parse.score
 
 
 def counterpart(facts: Facts, law: str) -> Facts:
@@ -335,8 +335,9 @@ def what_if(facts: Facts, key: np.random.Generator) -> Facts:
         shot.setting for shot in facts.shots}])
     return scene_lib.what_if(facts, key, [
         lambda f: dataclasses.replace(f, shots=(*f.shots[:-1], dataclasses.replace(
-            f.shots[-1], setting=setting))), *changes], are_held_out, False)
-  return scene_lib.what_if(facts, key, changes, are_held_out)
+            f.shots[-1], setting=setting))), *changes], are_held_out, told, ())
+  return scene_lib.what_if(facts, key, changes, are_held_out, told,
+                           scene_lib.covered(facts.post))
 
 
 def are_held_out(facts: Facts) -> bool:

@@ -13,7 +13,7 @@ import numpy as np
 
 from sora_jax.worlds import chinese
 from sora_jax.worlds import facts as facts_lib
-from sora_jax.worlds import hidden_seen
+from sora_jax.worlds import hidden_parse
 from sora_jax.worlds import lexicon
 from sora_jax.worlds import paint
 from sora_jax.worlds import scene as scene_lib
@@ -279,10 +279,10 @@ def told(facts: Facts) -> dict[str, Any]:
 
 
 read = LEXICON.read
-parse = hidden_seen.parse
+parse = hidden_parse.parse
 
 
-def score(facts: Facts, observed: hidden_seen.Observed) -> dict[str, bool]:
+def score(facts: Facts, observed: hidden_parse.Observed) -> dict[str, bool]:
   """Whether each fact was seen.
 
   Returns:
@@ -296,7 +296,7 @@ def score(facts: Facts, observed: hidden_seen.Observed) -> dict[str, bool]:
     x = facts.size[0] / min(facts.size) - x
   truth = {"ball": lambda: x, "bar": lambda: level(facts),
            "lamp": lambda: lit(facts)}[facts.kind]()
-  return hidden_seen.score(facts, observed, truth)
+  return hidden_parse.score(facts, observed, truth)
 
 
 
@@ -333,7 +333,8 @@ def what_if(facts: Facts, key: np.random.Generator) -> Facts:
         f, direction="left" if f.direction == "right" else "right"))
   if facts.kind == "bar":
     changes.append(lambda f: dataclasses.replace(f, start=1 - f.start))
-  return scene_lib.what_if(facts, key, changes, is_held_out)
+  return scene_lib.what_if(facts, key, changes, is_held_out, told,
+                           scene_lib.covered(facts.cover))
 
 
 def is_held_out(facts: Facts) -> bool:

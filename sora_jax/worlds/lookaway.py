@@ -13,7 +13,7 @@ import numpy as np
 
 from sora_jax.worlds import facts as facts_lib
 from sora_jax.worlds import lexicon
-from sora_jax.worlds import lookaway_seen
+from sora_jax.worlds import lookaway_parse
 from sora_jax.worlds import paint
 from sora_jax.worlds import scene as scene_lib
 from sora_jax.worlds import things as things_lib
@@ -182,8 +182,8 @@ def describe(facts: Facts, key: np.random.Generator,
     if not event:
       text = f"{subject}{place} {setting}"
     elif event[0] == "leaves":
-      stays = f" while {names[1]} stays" if len(names) > 1 else ""
-      text = f"{names[0]}{place} {setting} {say(*event)}{stays}"
+      text = f"{subject}{place} {setting}; the first one {say(*event)}" if (
+          len(names) > 1) else f"{subject}{place} {setting} {say(*event)}"
     else:
       text = pick((f"{subject}{place} {setting}; {say(*event)}",
                    f"{setting}, {say(*event)}; there is {subject}{place}"))
@@ -219,8 +219,8 @@ def told(facts: Facts) -> dict[str, Any]:
 
 
 read = LEXICON.read
-parse = lookaway_seen.parse
-score = lookaway_seen.score
+parse = lookaway_parse.parse
+score = lookaway_parse.score
 
 
 def counterpart(facts: Facts, law: str) -> Facts:
@@ -250,7 +250,7 @@ def what_if(facts: Facts, key: np.random.Generator) -> Facts:
       lambda f: things_lib.recoloured(f, key),
       lambda f: dataclasses.replace(
           f, direction="left" if f.direction == "right" else "right")],
-      is_held_out)
+      is_held_out, told)
 
 
 def is_held_out(facts: Facts) -> bool:

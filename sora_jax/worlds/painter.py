@@ -13,7 +13,7 @@ from sora_jax.worlds import chinese
 from sora_jax.worlds import facts as facts_lib
 from sora_jax.worlds import lexicon
 from sora_jax.worlds import paint
-from sora_jax.worlds import painter_seen
+from sora_jax.worlds import painter_parse
 from sora_jax.worlds import scene as scene_lib
 from sora_jax.worlds import things as things_lib
 from sora_jax.worlds import twins
@@ -238,8 +238,8 @@ def told(facts: Facts) -> dict[str, Any]:
 
 
 read = LEXICON.read
-parse = painter_seen.parse
-score = painter_seen.score
+parse = painter_parse.parse
+score = painter_parse.score
 
 
 def counterpart(facts: Facts, law: str) -> Facts:
@@ -274,7 +274,7 @@ def what_if(facts: Facts, key: np.random.Generator) -> Facts:
   if free:
     changes.append(lambda f: dataclasses.replace(f, strokes=(dataclasses.replace(
         first, colour=facts_lib.pick(key, free)), *rest)))
-  return scene_lib.what_if(facts, key, changes, is_held_out)
+  return scene_lib.what_if(facts, key, changes, is_held_out, told)
 
 
 def is_held_out(facts: Facts) -> bool:

@@ -5,7 +5,7 @@ pixels, and an edit of the setting can be scored. Grounds are dull, so that
 saturation alone tells an object from what is around it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 from typing import Any
 
@@ -256,8 +256,10 @@ def pixelate(clip: np.ndarray) -> np.ndarray:
 
 def what_if(facts: Any, key: np.random.Generator,
             changes: Sequence[Callable[[Any], Any]],
-            is_held_out: Callable[[Any], bool], moves: bool = True) -> Any:
-  """Facts with another setting, or with one of a world's own changes.
+            is_held_out: Callable[[Any], bool],
+            told: Callable[[Any], Mapping[str, Any]],
+            settings: Sequence[str] = SETTINGS) -> Any:
+  """Facts of which something else is told: another setting, or a world's own.
 
   Args:
     facts: with a scene.
@@ -265,19 +267,23 @@ def what_if(facts: Any, key: np.random.Generator,
     changes: each returns changed facts.
     is_held_out: whether facts are kept out of training; a clip that may be
       trained on is changed to another that may be.
-    moves: whether the scene's setting is one of the facts that may change.
+    told: the world's.
+    settings: what the setting may become; () leaves it as it is.
   """
+  others = [s for s in settings if s != facts.scene.setting]
+  moved = lambda f: dataclasses.replace(f, scene=dataclasses.replace(
+      f.scene, setting=facts_lib.pick(key, others)))
   while True:
-    change = facts_lib.pick(key, (None,) * moves + tuple(changes))
-    if change is None:
-      setting = facts_lib.pick(key, [
-          s for s in SETTINGS if s != facts.scene.setting])
-      found = dataclasses.replace(facts, scene=dataclasses.replace(
-          facts.scene, setting=setting))
-    else:
-      found = change(facts)
-    if found != facts and (is_held_out(facts) or not is_held_out(found)):
+    change = facts_lib.pick(key, (moved,) * bool(others) + tuple(changes))
+    found = change(facts)
+    if told(found) != told(facts) and (
+        is_held_out(facts) or not is_held_out(found)):
       return found
+
+
+def covered(wall: str) -> list[str]:
+  """The settings that a dull colour (facts.DULL) stands out from."""
+  return [s for s in SETTINGS if wall in walls(s)]
 
 
 def _soft(distance, sharp):

@@ -20,13 +20,17 @@ def check(facts: Any, law: str, laws: Sequence[str]) -> None:
   """Refuses a law that a clip cannot break.
 
   Raises:
-    ValueError: another law, or an image, which shows none.
+    ValueError: another law, an image, which shows none, or a clip without the
+      object that would break it.
   """
   if law not in laws:
     raise ValueError(f"there is no law {law!r}; there are {', '.join(laws)}")
   if facts.frames < 2:
     raise ValueError(f"frames={facts.frames}: an image breaks no law; use 2 or "
                      "more")
+  if getattr(facts, "empty", False) and law != "permanence":
+    raise ValueError(f"empty=True: without an object only permanence can be "
+                     f"broken, not {law}")
 
 
 def broken(facts: Any, law: str, laws: Sequence[str]) -> Any:
