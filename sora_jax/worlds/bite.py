@@ -165,7 +165,8 @@ def describe(facts: Facts, key: np.random.Generator,
   """The short and the descriptive caption; with "zh" the short is Chinese."""
   lexicon.check(language)
   pick = functools.partial(facts_lib.pick, key)
-  say = lambda name, value, to="en": LEXICON.say(name, value, pick, to)
+  say = functools.partial(LEXICON.say, pick=pick)
+  zh = functools.partial(LEXICON.say, pick=pick, language="zh")
   food = f"{facts.colour} {facts.food}"
   moves, texts = facts.frames > 1, []
   for full in (False, True):
@@ -184,7 +185,6 @@ def describe(facts: Facts, key: np.random.Generator,
     text = pick((f"{what} {setting}", f"{setting}, {what}"))
     texts.append(f"{text}, {say('style', facts.scene.style)}." if full else text)
   if language == "zh":
-    zh = functools.partial(say, to="zh")
     texts[0] = zh("setting", facts.scene.setting) + "，" + (
         f"{zh('mouth', facts.mouth)}{zh('side', facts.side)}"
         f"咬了{zh('food', food)}{zh('bites', facts.bites)}" if moves else

@@ -197,7 +197,8 @@ def describe(facts: Facts, key: np.random.Generator,
   """The short and the descriptive caption; with "zh" the short is Chinese."""
   lexicon.check(language)
   pick = functools.partial(facts_lib.pick, key)
-  say = lambda name, value, to="en": LEXICON.say(name, value, pick, to)
+  say = functools.partial(LEXICON.say, pick=pick)
+  zh = functools.partial(LEXICON.say, pick=pick, language="zh")
   texts = []
   for full in (False, True):
     text = _subject(facts, say, full)
@@ -211,8 +212,7 @@ def describe(facts: Facts, key: np.random.Generator,
                     f" and is hidden by {curtain} for a while"))
     texts.append(f"{text}, {say('style', facts.scene.style)}." if full else text)
   if language == "zh":
-    texts[0] = (say("setting", facts.scene.setting, "zh") + "，" +
-                _chinese(facts, functools.partial(say, to="zh")))
+    texts[0] = f"{zh('setting', facts.scene.setting)}，{_chinese(facts, zh)}"
   return texts[0], texts[1]
 
 

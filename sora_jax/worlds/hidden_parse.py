@@ -11,7 +11,6 @@ from sora_jax.worlds import scene as scene_lib
 
 FLAT = 0.19  # the greatest height of a bar, in short sides
 BIG = 0.27  # the least height of a lamp
-MOVED = 0.06  # the least way of a ball
 INNER = 0.6  # the width of a full bar
 PART = 0.6  # of its greatest area: less is half hidden
 NEAR = {"ball": 0.1, "bar": 0.08}  # the greatest error of place and level
@@ -76,21 +75,22 @@ def parse(video: np.ndarray, fps: float) -> Observed:
   tall = np.nanmax(box[:, 3] - box[:, 1])
   kind = ("bar" if tall < FLAT else "lamp" if len(kept) > 1 or tall > BIG
           else "ball")
-  first = seen.argmax()
-  until = first + (~seen[first:]).argmax() if (~seen[first:]).any() else len(seen)
+  first = int(seen.argmax())
+  gone = np.flatnonzero(~seen[first:])
+  until = first + int(gone[0]) if gone.size else len(seen)
   direction = ""
   if kind != "lamp" and until - first > 1:
     # A ball moves as one; of a bar one end stays where it is.
-    ends = box[[first, until - 1]][:, [0, 2]] if kind == "bar" else x[
-        [first, until - 1], None].repeat(2, 1)
-    left, right = ends[1] - ends[0]
+    moved = box[until - 1] - box[first] if kind == "bar" else np.full(
+        4, x[until - 1] - x[first])
+    left, right = moved[0], moved[2]
     if max(right, -left) > 0.01:
       direction = "right" if right > -left else "left"
   if kind == "bar":
     half = 0.39
     # It fills from one end of its trough.
-    ends = np.nanmin(box[:, 0]), np.nanmax(box[:, 2])
-    middle = ends[0] + INNER / 2 if direction == "right" else ends[1] - INNER / 2
+    middle = float(np.nanmin(box[:, 0]) + INNER / 2 if direction == "right"
+                   else np.nanmax(box[:, 2]) - INNER / 2)
     if marks.frames == 1:
       middle = np.nan
   else:

@@ -169,7 +169,8 @@ def describe(facts: Facts, key: np.random.Generator,
   """The short and the descriptive caption; with "zh" the short is Chinese."""
   lexicon.check(language)
   pick = functools.partial(facts_lib.pick, key)
-  say = lambda name, value, to="en": LEXICON.say(name, value, pick, to)
+  say = functools.partial(LEXICON.say, pick=pick)
+  zh = functools.partial(LEXICON.say, pick=pick, language="zh")
   seen = facts.things[facts.empty:]
   event = _event(facts)
   texts = []
@@ -190,14 +191,14 @@ def describe(facts: Facts, key: np.random.Generator,
     texts.append(f"{text}, {say('style', facts.scene.style)}." if sized else text)
   if language == "zh":
     names = [things_lib.name(t, LEXICON, pick, False, "zh") for t in seen]
-    subject = "和".join(names) or say("object", "none", "zh")
-    setting = say("setting", facts.scene.setting, "zh")
+    subject = "和".join(names) or zh("object", "none")
+    setting = zh("setting", facts.scene.setting)
     if event and event[0] == "leaves":
-      texts[0] = f"{setting}，{names[0]}{say(*event, 'zh')}" + (
+      texts[0] = f"{setting}，{names[0]}{zh(*event)}" + (
           f"，{names[1]}不动" if len(names) > 1 else "")
     else:
       texts[0] = f"{setting}有{subject}" if names else f"{setting}{subject}"
-      texts[0] += f"，{say(*event, 'zh')}" if event else ""
+      texts[0] += f"，{zh(*event)}" if event else ""
   return texts[0], texts[1]
 
 

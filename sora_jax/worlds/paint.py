@@ -117,17 +117,16 @@ def distance(shape: str, x: np.ndarray, y: np.ndarray, at: np.ndarray,
   Returns:
     float32 [T, h, w].
   """
-  radius = np.float32(radius)
   x, y = x - at[:, :1, None], y - at[:, 1:, None]
   rx, ry = reach[:, :1, None], reach[:, 1:, None]
   if shape == "capsule":
     along = (x * rx + y * ry) / np.maximum(rx * rx + ry * ry, 1e-6)
     along = np.clip(along, 0, 1)
-    return np.hypot(x - along * rx, y - along * ry) - radius
+    return np.hypot(x - along * rx, y - along * ry) - np.float32(radius)
   if shape == "mouth":
     lip, wedge = ry / radius, np.abs(rx) / radius
     gap = np.sign(rx) * x * lip - np.abs(y) * wedge  # above 0 between the lips
-    return np.maximum(np.hypot(x, y) - radius, gap)
+    return np.maximum(np.hypot(x, y) - np.float32(radius), gap)
   if shape == "disc":
     return np.hypot(x, y) - rx
   if shape == "ellipse":

@@ -142,7 +142,9 @@ def corners(stroke: Stroke) -> np.ndarray:
 
 def schedule(facts: Facts) -> tuple[np.ndarray, np.ndarray, list[slice]]:
   """The brush's way: corners [n, 2], times [n] of 0 to 1, those of each stroke."""
-  points, times, parts = [], [], []
+  points: list[np.ndarray] = []
+  times: list[float] = []
+  parts: list[slice] = []
   last = 0.84 / len(facts.strokes)  # what is left is for leaving
   for i, stroke in enumerate(facts.strokes):
     path = corners(stroke)
@@ -153,9 +155,9 @@ def schedule(facts: Facts) -> tuple[np.ndarray, np.ndarray, list[slice]]:
     parts.append(slice(begin, len(points)))
   out = (facts.size[0] / min(facts.size) + 0.3, -0.3)
   # A little above the first corner, and out of the frame at the end.
-  points = [points[0] + (0.03, -0.05), *points, out]
+  way = np.array([points[0] + (0.03, -0.05), *points, out])
   moved = [slice(p.start + 1, p.stop + 1) for p in parts]
-  return np.array(points), np.array([0.0, *times, 1.0]), moved
+  return way, np.array([0.0, *times, 1.0]), moved
 
 
 def render(facts: Facts) -> np.ndarray:
@@ -197,7 +199,8 @@ def describe(facts: Facts, key: np.random.Generator,
   """The short and the descriptive caption; with "zh" the short is Chinese."""
   lexicon.check(language)
   pick = functools.partial(facts_lib.pick, key)
-  say = lambda name, value, to="en": LEXICON.say(name, value, pick, to)
+  say = functools.partial(LEXICON.say, pick=pick)
+  zh = functools.partial(LEXICON.say, pick=pick, language="zh")
   moves, texts = facts.frames > 1, []
   for full in (False, True):
     names = []
@@ -212,10 +215,10 @@ def describe(facts: Facts, key: np.random.Generator,
       text += pick(("; ", ", where there is ")) + f"an {say('old', facts.old.colour)}"
     texts.append(f"{text}, {say('style', facts.scene.style)}." if full else text)
   if language == "zh":
-    names = [(say(*_way(s), "zh") if moves else "") + "一条" + say(
-        "colour", s.colour, "zh") + say("form", s.form, "zh") for s in facts.strokes]
-    texts[0] = (say("setting", facts.scene.setting, "zh") + "，" + (
-        say("brush", True, "zh") if moves else "画着") + "和".join(names))
+    names = [(zh(*_way(s)) if moves else "") + "一条" + zh("colour", s.colour) +
+             zh("form", s.form) for s in facts.strokes]
+    texts[0] = (zh("setting", facts.scene.setting) + "，" + (
+        zh("brush", True) if moves else "画着") + "和".join(names))
   return texts[0], texts[1]
 
 

@@ -98,8 +98,9 @@ def read(text: str) -> dict[str, Any]:
         "colour": m[2], "shape": SHAPES[m[3]], "size": sizes.get(m[2]),
         "motion": "collide" if i < meeting else motion,
         "direction": "down" if motion == "fall" else way and (way[1] or way[2])})
-  wall = _WALL.search(text)
-  return _checked(text, things, _background(text), wall and (wall[1] or ""))
+  found_wall = _WALL.search(text)
+  return _checked(text, things, _background(text),
+                  found_wall and (found_wall[1] or ""))
 
 
 def _checked(text, things, ground, wall):

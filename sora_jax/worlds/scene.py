@@ -89,13 +89,13 @@ def draw(rng: np.random.Generator, setting: str | None, style: str | None,
   Raises:
     ValueError: an unknown setting or style.
   """
-  drawn = [facts_lib.pick(rng, SETTINGS), facts_lib.pick(rng, STYLES)]
-  for i, (name, asked) in enumerate((("setting", setting), ("style", style))):
+  ground, way = facts_lib.pick(rng, SETTINGS), facts_lib.pick(rng, STYLES)
+  for name, asked in (("setting", setting), ("style", style)):
     if asked not in (None, *OPTIONS[name]):
       raise ValueError(f"{name}={asked!r}: there are "
                        f"{', '.join(OPTIONS[name])}")
-    drawn[i] = asked or drawn[i]
-  return Scene(*drawn, facts_lib.pick(rng, places), float(rng.uniform(0, 8)))
+  return Scene(setting or ground, style or way, facts_lib.pick(rng, places),
+               float(rng.uniform(0, 8)))
 
 
 def check(size: tuple[int, int], frames: int, fps: float, fewest: int
