@@ -12,6 +12,7 @@ import numpy as np
 from sora_jax.worlds import bite_parse
 from sora_jax.worlds import chinese
 from sora_jax.worlds import facts as facts_lib
+from sora_jax.worlds import grounds
 from sora_jax.worlds import lexicon
 from sora_jax.worlds import paint
 from sora_jax.worlds import scene as scene_lib
@@ -156,7 +157,7 @@ def _draw(facts):
   at = np.stack([x, y], -1)
   paint.draw(video, [
       paint.Part("mouth", at, lip, facts_lib.COLOURS[facts.mouth], MOUTH / 2),
-      paint.thing("disc", at - (0, 0.06), 0.04, scene_lib.INKS[0])], ink)
+      paint.thing("disc", at - (0, 0.06), 0.04, grounds.INKS[0])], ink)
   return scene_lib.finish(where, video)
 
 

@@ -6,16 +6,14 @@ sample, maintaining their appearance throughout the video".
 """
 
 import dataclasses
-import functools
-from typing import Any
 
 import numpy as np
 
 from sora_jax.worlds import bodies
-from sora_jax.worlds import chinese
 from sora_jax.worlds import facts as facts_lib
 from sora_jax.worlds import figures_parse
-from sora_jax.worlds import lexicon
+from sora_jax.worlds import figures_words
+from sora_jax.worlds import grounds
 from sora_jax.worlds import paint
 from sora_jax.worlds import scene as scene_lib
 from sora_jax.worlds import twins
@@ -29,23 +27,6 @@ DIRECTIONS = ("right", "left")
 EMPTY = 0.08  # the share of clips without anybody
 CLOSE = 1.9  # how much larger a figure is in a close shot
 COLOURS = tuple(facts_lib.COLOURS)
-LEXICON = lexicon.build(scene_lib.WORDS | {
-    "kind": {"person": (("person", "walker"), ("人",)), "dog": (("dog",), ("狗",)),
-             "giraffe": (("giraffe",), ("长颈鹿",)),
-             "none": (("nobody",), ("没有谁",))},
-    "hat": {c: ((f"{c} hat",), (f"{chinese.COLOURS[c]}帽子",)) for c in COLOURS},
-    "body": {c: ((f"{c} body", f"{c} coat"), (f"{chinese.COLOURS[c]}身体",))
-             for c in COLOURS},
-    "legs": {c: ((f"{c} legs",), (f"{chinese.COLOURS[c]}腿",)) for c in COLOURS},
-    "walks": {"right": (("to the right",), ("向右走",)),
-              "left": (("to the left",), ("向左走",))},
-    "posts": {1: (("a post", "one post"), ("一根柱子",)),
-              2: (("two posts",), ("两根柱子",))},
-    "view": {"wide": (("a wide shot",), ("远景",)),
-             "close": (("a close shot", "a close-up"), ("近景",))},
-})
-
-
 @dataclasses.dataclass(frozen=True)
 class Shot:
   """A shot: its setting and whether it is "wide" or "close"."""
@@ -128,7 +109,7 @@ def sample(key: np.random.Generator, size: tuple[int, int], frames: int,
     posts = _posts(key, width, room, 2 * max(reach) + 0.04)
   return Facts(where, tuple(figures), tuple(map(float, starts)), float(travel),
                not held_out and key.random() < EMPTY, direction, tuple(posts),
-               facts_lib.pick(key, scene_lib.walls(where.setting)), shots, size,
+               facts_lib.pick(key, grounds.walls(where.setting)), shots, size,
                frames, fps)
 
 
@@ -228,75 +209,9 @@ def _draw(facts):
   return np.concatenate(clips) if len(clips) > 1 else clips[0]
 
 
-def describe(facts: Facts, key: np.random.Generator,
-             language: str = "en") -> tuple[str, str]:
-  """The short and the descriptive caption; with "zh" the short is Chinese."""
-  lexicon.check(language)
-  pick = functools.partial(facts_lib.pick, key)
-  texts = [_english(facts, functools.partial(LEXICON.say, pick=pick), full)
-           for full in (False, True)]
-  if language == "zh":
-    texts[0] = _chinese(facts, functools.partial(LEXICON.say, pick=pick,
-                                                 language="zh"))
-  return texts[0], texts[1]
-
-
-def _shown(facts):
-  """The figures and the shots that can be seen."""
-  return (facts.figures[facts.empty:],
-          facts.shots[:1] if facts.frames == 1 else facts.shots)
-
-
-def _english(facts, say, full):
-  figures, shots = _shown(facts)
-  names = [f"{lexicon.article(say('kind', f.kind))} with a {say('hat', f.hat)}, a "
-           f"{say('body', f.body)} and {say('legs', f.legs)}".replace(
-               " a orange", " an orange") for f in figures]
-  who = ", and ".join(names) or say("kind", "none")
-  if shots:
-    views = [f"{say('view', s.view)} {say('setting', s.setting)}" for s in shots]
-    text = f"{who}: {', then '.join(views)}"
-  elif facts.frames == 1 or not figures:
-    text = (f"{who} {say('setting', facts.scene.setting)} beside "
-            f"{say('posts', len(facts.posts))}")
-  else:
-    goes = "walks" if len(names) == 1 else "walk"
-    text = (f"{who} {goes} {say('walks', facts.direction)} behind "
-            f"{say('posts', len(facts.posts))} {say('setting', facts.scene.setting)}")
-  return f"{text}, {say('style', facts.scene.style)}." if full else text
-
-
-def _chinese(facts, say):
-  figures, shots = _shown(facts)
-  who = "，和".join(f"戴{say('hat', f.hat)}、{say('body', f.body)}、"
-                   f"{say('legs', f.legs)}的{say('kind', f.kind)}"
-                   for f in figures) or say("kind", "none")
-  if shots:
-    views = [say("setting", s.setting) + say("view", s.view) for s in shots]
-    return f"{who}，" + "，然后".join(views)
-  posts = say("posts", len(facts.posts))
-  beside = facts.frames == 1 or not figures
-  does = f"在{posts}旁边" if beside else f"在{posts}后面{say('walks', facts.direction)}"
-  return f"{say('setting', facts.scene.setting)}，{who}{does}"
-
-
-def told(facts: Facts) -> dict[str, Any]:
-  """What captions can tell, by name."""
-  figures, shots = _shown(facts)
-  pairs: list[tuple[str, Any]] = [("style", facts.scene.style)]
-  for figure in figures:
-    pairs += list(dataclasses.asdict(figure).items())
-  pairs += [] if figures else [("kind", "none")]
-  for shot in shots or (Shot(facts.scene.setting, ""),):
-    pairs += [("setting", shot.setting)] + [("view", shot.view)] * bool(shot.view)
-  if not shots:
-    pairs.append(("posts", len(facts.posts)))
-    if facts.frames > 1 and figures:
-      pairs.append(("walks", facts.direction))
-  return lexicon.named(pairs)
-
-
-read = LEXICON.read
+describe = figures_words.describe
+told = figures_words.told
+read = figures_words.LEXICON.read
 parse = figures_parse.parse
 score = figures_parse.score
 
@@ -337,7 +252,7 @@ def what_if(facts: Facts, key: np.random.Generator) -> Facts:
         lambda f: dataclasses.replace(f, shots=(*f.shots[:-1], dataclasses.replace(
             f.shots[-1], setting=setting))), *changes], are_held_out, told, ())
   return scene_lib.what_if(facts, key, changes, are_held_out, told,
-                           scene_lib.covered(facts.post))
+                           grounds.covered(facts.post))
 
 
 def are_held_out(facts: Facts) -> bool:

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from sora_jax.worlds import bodies
+from sora_jax.worlds import grounds
 from sora_jax.worlds import marks as marks_lib
-from sora_jax.worlds import scene as scene_lib
 
 # The greatest widths of figures, in heights.
 SLIM = (("person", 0.5), ("giraffe", 0.84), ("dog", np.inf))
@@ -117,7 +117,7 @@ def _posts(marks, setting, begins):
     return 0
   still = np.median(marks.dull, axis=0)  # [h, w, 3]
   column = np.median(still, axis=0)
-  ground = np.array(scene_lib.GROUNDS[setting][0], np.float32)
+  ground = np.array(grounds.GROUNDS[setting][0], np.float32)
   other = np.abs(column - ground).max(-1) > DEEP
   ends = np.flatnonzero(np.diff(np.concatenate([[0], other, [0]]).astype(int)))
   return int(((ends[1::2] - ends[::2]) > POST * marks.short).sum())

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from sora_jax.worlds import facts as facts_lib
+from sora_jax.worlds import grounds
 from sora_jax.worlds import marks as marks_lib
-from sora_jax.worlds import scene as scene_lib
 
 FLAT = 0.19  # the greatest height of a bar, in short sides
 BIG = 0.27  # the least height of a lamp
@@ -105,10 +105,10 @@ def parse(video: np.ndarray, fps: float) -> Observed:
 
 def _cover(marks, setting, kind):
   """The colour of the wall or curtain."""
-  names = scene_lib.walls(setting) if setting else []
+  names = grounds.walls(setting) if setting else []
   if not names:
     return ""
-  ground = np.array(scene_lib.GROUNDS[setting][0], np.float32)
+  ground = np.array(grounds.GROUNDS[setting][0], np.float32)
   middle = marks.dull[marks.frames // 2]
   if kind == "ball" or marks.frames == 1:
     wide = max(middle.shape[1] // 10, 1)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from sora_jax.worlds import facts as facts_lib
+from sora_jax.worlds import grounds
 from sora_jax.worlds import lexicon
 from sora_jax.worlds import lookaway_parse
 from sora_jax.worlds import paint
@@ -156,7 +157,7 @@ def _draw(facts):
     return scene_lib.finish(where, video)
   pixels = np.rint(moved * short).astype(int)
   first = int(min(pixels.min(), 0))
-  view = scene_lib.ground(where.setting, width + int(np.ptp([*pixels, 0])), height,
+  view = grounds.ground(where.setting, width + int(np.ptp([*pixels, 0])), height,
                           short, where.shift + first / short)
   video = np.stack([view[:, p - first:p - first + width] for p in pixels])
   for thing in seen:

@@ -11,6 +11,7 @@ from scipy import ndimage
 
 from sora_jax.worlds import blobs
 from sora_jax.worlds import facts as facts_lib
+from sora_jax.worlds import grounds
 from sora_jax.worlds import scene as scene_lib
 
 COLOURS = tuple(facts_lib.COLOURS)
@@ -21,7 +22,7 @@ RIMMED = 0.3  # the least share of outline around objects, in an outlined one
 INKY = 48.0  # the greatest distance of an outline's colour from what it is
 NEAR = 70.0  # the greatest distance of a colour from the one that it is
 # What the dull pixels of a clip can be: settings, and walls of other colours.
-_DULL = [(name, rgb) for name, (rgb, _) in scene_lib.GROUNDS.items()] + [
+_DULL = [(name, rgb) for name, (rgb, _) in grounds.GROUNDS.items()] + [
     ("", rgb) for name, rgb in facts_lib.DULL.items() if name != "grey"]
 
 
@@ -110,7 +111,7 @@ def settings(marks: Marks) -> list[str]:
   votes = np.stack([(nearest == i).sum((1, 2)) for i in range(len(
       scene_lib.SETTINGS))], -1)
   # A wall may be as grey as the hall, but it has no tiles.
-  hall, tiles = (np.array(c, np.float32) for c in scene_lib.GROUNDS["hall"])
+  hall, tiles = (np.array(c, np.float32) for c in grounds.GROUNDS["hall"])
   lines = free & (np.abs(rgb - tiles).sum(-1) < np.abs(rgb - hall).sum(-1)) & (
       np.abs(rgb - tiles).sum(-1) < 24)
   votes[lines.sum((1, 2)) < 0.05 * votes[:, 0], 0] = 0
@@ -145,7 +146,7 @@ def style(video: np.ndarray, marks: Marks) -> str:
   for t in some:
     inside = marks.label[t] >= 0
     rim = ndimage.binary_dilation(inside) & ~inside
-    ink = scene_lib.INKS[here[t] in scene_lib.DARK]
+    ink = grounds.INKS[here[t] in grounds.DARK]
     away = np.abs(marks.dull[t][rim] - np.array(ink, np.float32)).max(-1)
     inked, around = inked + int((away < INKY).sum()), around + int(rim.sum())
   return "outlined" if around and inked > RIMMED * around else "flat"
@@ -153,7 +154,7 @@ def style(video: np.ndarray, marks: Marks) -> str:
 
 def _blocks(video):
   """The share of the borders of blocks that are edges, and their inside none."""
-  k = scene_lib.block(video.shape[2:0:-1])
+  k = grounds.block(video.shape[2:0:-1])
   found = []
   for axis in (1, 2):
     steps = np.abs(np.diff(video.astype(np.int16), axis=axis))

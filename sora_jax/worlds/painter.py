@@ -11,6 +11,7 @@ import numpy as np
 
 from sora_jax.worlds import chinese
 from sora_jax.worlds import facts as facts_lib
+from sora_jax.worlds import grounds
 from sora_jax.worlds import lexicon
 from sora_jax.worlds import paint
 from sora_jax.worlds import painter_parse
@@ -183,7 +184,7 @@ def _draw(facts):
   paint.draw(video, [
       paint.Part("capsule", tip + begin, np.broadcast_to(way, tip.shape),
                  facts_lib.COLOURS[WOOD], radius),
-      paint.thing("disc", tip, 2 * RADIUS, scene_lib.dim(where.setting))], ink)
+      paint.thing("disc", tip, 2 * RADIUS, grounds.dim(where.setting))], ink)
   return scene_lib.finish(where, video)
 
 
