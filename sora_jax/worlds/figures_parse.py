@@ -13,6 +13,7 @@ from sora_jax.worlds import marks as marks_lib
 SLIM = (("person", 0.5), ("giraffe", 0.84), ("dog", np.inf))
 CLOSE = 1.4  # the least height of a close shot, in heights of a wide one
 CUT = 10.0  # the least change of a frame at a cut, in grey levels
+SKY = 0.12  # of the frame in short sides, from the top
 POST = 0.07  # the least width of a post, in short sides
 MOVED = 0.05  # the least way of what walks
 DEEP = 40.0  # the least difference of a post from its ground, in grey levels
@@ -115,8 +116,9 @@ def _posts(marks, setting, begins):
   """The number of upright bars of another colour than the ground's."""
   if len(begins) > 1 or not setting:
     return 0
-  still = np.median(marks.dull, axis=0)  # [h, w, 3]
-  column = np.median(still, axis=0)
+  # Above all figures, who stand still in an image.
+  sky = marks.dull[:, :max(int(SKY * marks.short), 4)]
+  column = np.median(np.median(sky, axis=0), axis=0)
   ground = np.array(grounds.GROUNDS[setting][0], np.float32)
   other = np.abs(column - ground).max(-1) > DEEP
   ends = np.flatnonzero(np.diff(np.concatenate([[0], other, [0]]).astype(int)))
