@@ -10,7 +10,7 @@ from sora_jax.worlds import marks as marks_lib
 FOOD = 0.44  # its diameter, in short sides
 BITE = 0.0085  # the area of a bite, in squared short sides
 CLEAR = 0.5  # of a bite: the least that the area must fall or grow
-SQUARE = 0.87  # the least share of its box that toast fills
+SQUARE = 0.895  # the least share of its box that toast fills
 MIDST = 0.05  # how far from the middle height an old bite is looked for
 LACKS = 0.028  # the least depth of an old bite there, in short sides
 LIKE = (0.5, 1.7)  # the least and greatest area of a bite, of the one expected
@@ -77,14 +77,18 @@ def parse(video: np.ndarray, fps: float) -> Observed:
 
 def _bites(area, free):
   """The area of each bite, as shares of the one expected."""
-  runs = np.split(np.arange(len(area)), np.flatnonzero(np.diff(free)) + 1)
-  levels = [float(np.median(area[run])) for run in runs if free[run[0]]]
+  seen = area[free]
+  left = np.maximum.accumulate(seen[::-1])[::-1]  # what will be seen again
   sizes: list[float] = []
-  for before, after in zip(levels, levels[1:]):
-    drop = (before - after) / BITE
-    if drop > CLEAR:
+  level, k = left[0] if left.size else 0.0, 0
+  while k < len(left):
+    if level - left[k] > CLEAR * BITE:
+      k = min(k + 1, len(left) - 1)  # it may take two frames to come off
+      drop = float((level - left[k]) / BITE)
       count = 1 if drop < LIKE[1] else round(drop)
       sizes += [drop / count] * count
+      level = left[k]
+    k += 1
   return tuple(sizes)
 
 
