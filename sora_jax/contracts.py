@@ -164,6 +164,7 @@ class World(Protocol[FactsT]):
 
   A world may also have
 
+    SIZE: (W, H), the one size that it draws; it refuses others.
     counterpart(facts, law) -> facts: the lawful clip that `twin(facts, law)`
       ends as. The twin of the counterpart begins as the counterpart and ends as
       `facts`, so in the four clips every frame is as often lawful as not.

@@ -103,7 +103,7 @@ def draw(count: int, seed: int, sizes: Sequence[tuple[int, int]],
   Args:
     count: how many.
     seed: of everything that is drawn.
-    sizes: (W, H) of the videos.
+    sizes: (W, H) of the videos; a world of one size has its own.
     frames: of every video.
     fps: frames per second that the motion is made for.
     names: which worlds.
@@ -115,7 +115,7 @@ def draw(count: int, seed: int, sizes: Sequence[tuple[int, int]],
   """
   grid = [Cell(name, options, size) for name in names
           for options in _options(worlds.WORLDS[name].OPTIONS, only or {})
-          for size in sizes]
+          for size in _sizes(worlds.WORLDS[name], sizes)]
   if not grid:
     raise ValueError(f"no case of the worlds {', '.join(names)} has {only}")
   made = []
@@ -136,6 +136,11 @@ def draw(count: int, seed: int, sizes: Sequence[tuple[int, int]],
         facts, worlds.key(one, cell.world, "caption"))[i % 2]
     made.append(Case(cell, facts, prompt, one))
   return made
+
+
+def _sizes(world, asked):
+  """The sizes of a world's cases."""
+  return [world.SIZE] if hasattr(world, "SIZE") else asked
 
 
 def _options(known, only):

@@ -18,11 +18,15 @@ import numpy as np
 from sora_jax import contracts
 from sora_jax.worlds import balls
 from sora_jax.worlds import bite
+from sora_jax.worlds import collide
+from sora_jax.worlds import craft
 from sora_jax.worlds import figures
 from sora_jax.worlds import hidden
 from sora_jax.worlds import lookaway
 from sora_jax.worlds import occluder
+from sora_jax.worlds import orbit
 from sora_jax.worlds import painter
+from sora_jax.worlds import shatter
 
 WORLDS: dict[str, contracts.World] = {
     "balls": balls,
@@ -32,6 +36,10 @@ WORLDS: dict[str, contracts.World] = {
     "figures": figures,
     "painter": painter,
     "bite": bite,
+    "orbit": orbit,
+    "collide": collide,
+    "shatter": shatter,
+    "craft": craft,
 }
 # What is evaluated by default: the tiny model knows these, and the scores of
 # other models are compared with its own.

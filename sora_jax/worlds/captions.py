@@ -6,6 +6,9 @@ descriptive caption also gives number, sizes and background. Captions are lower
 case. An image's captions claim no motion.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from sora_jax.worlds import chinese
@@ -48,13 +51,13 @@ def _short(facts, pick):
   names = [_name(o, pick, sized) for o in facts.objects]
   text = _clauses(facts, names, pick)
   if pick((False, False, False, False, True)):
-    text += f" on {_background(facts.background, pick)}"
+    text += f" on {background(facts.background, pick)}"
   return text
 
 
 def _descriptive(facts, pick):
   names = [_name(o, pick, True) for o in facts.objects]
-  where = _background(facts.background, pick)
+  where = background(facts.background, pick)
   clauses = _clauses(facts, names, pick)
   kind = pick(("video", "clip") if facts.seconds else ("image", "picture"))
   count = len(names)
@@ -144,8 +147,9 @@ def _still(facts, names, pick):
   return text
 
 
-def _background(what, pick):
-  """The background with its article."""
+def background(what: facts_lib.Background, pick: Callable[[Any], Any],
+               exact: bool = False) -> str:
+  """The background with its article; `exact` always tells how stripes lie."""
   first, second = what.colours[0], what.colours[-1]
   ground = pick(("background", "background", "backdrop"))
   if what.kind == "plain":
@@ -157,8 +161,9 @@ def _background(what, pick):
   if what.kind == "stripes":
     # Stripes that change along x stand upright.
     lie = "vertical" if what.axis == "x" else "horizontal"
-    return lexicon.article(pick((f"striped {first} and {second} {ground}",
-                          f"{ground} of {lie} {first} and {second} stripes")))
+    whole = f"{ground} of {lie} {first} and {second} stripes"
+    return lexicon.article(whole if exact else pick((
+        f"striped {first} and {second} {ground}", whole)))
   return lexicon.article(pick((f"checked {first} and {second} {ground}",
                         f"{first} and {second} checkerboard {ground}")))
 

@@ -18,7 +18,7 @@ SHAPES = {"disc": ("球", "圆"), "square": ("方块", "正方形"),
           "triangle": ("三角形",)}
 SIZES = {"small": "小", "large": "大"}
 DIRECTIONS = {"right": "右", "left": "左", "up": "上", "down": "下"}
-_NAMES = {word: name for table in (COLOURS, DULL, SIZES, DIRECTIONS)
+NAMES = {word: name for table in (COLOURS, DULL, SIZES, DIRECTIONS)
           for name, word in table.items()}
 _SHAPES = {word: name for name, words in SHAPES.items() for word in words}
 _OBJECT = re.compile(rf"({'|'.join(SIZES.values())})?的?"
@@ -94,8 +94,8 @@ def read(text: str) -> tuple[list[dict[str, Any]], str | None]:
             else "bounce" if "反弹" in after else "straight" if way
             else "still")
     things.append({
-        "colour": _NAMES[colour], "shape": _SHAPES[shape], "motion": kind,
-        "size": size and _NAMES[size],
-        "direction": "down" if kind == "fall" else way and _NAMES[way[1]]})
+        "colour": NAMES[colour], "shape": _SHAPES[shape], "motion": kind,
+        "size": size and NAMES[size],
+        "direction": "down" if kind == "fall" else way and NAMES[way[1]]})
   wall = _WALL.search(text)
-  return things, None if wall is None else _NAMES.get(wall[1], "")
+  return things, None if wall is None else NAMES.get(wall[1], "")

@@ -31,7 +31,8 @@ def render(facts: facts_lib.Facts) -> np.ndarray:
   ground = background(facts.background, facts.size)
   video = np.repeat(ground[None], facts.frames, 0)
   for when, thing, path in laws.seen(facts, centres):
-    _draw(video[when], thing, path, thing.diameter * min(scale))
+    draw(video[when], thing.shape, thing.colour, path,
+         thing.diameter * min(scale))
   if facts.wall:
     _draw_wall(video, facts.wall, scale)
   return video
@@ -80,22 +81,31 @@ def coverage(shape: str, x: np.ndarray, y: np.ndarray,
   return np.clip(np.minimum(side, r - y) + 0.5, 0, 1)
 
 
-def _draw(video, thing, centres, diameter):
-  """Blends an object into `video` in place, one window per frame."""
+def draw(video: np.ndarray, shape: str, colour: str, centres: np.ndarray,
+         diameter: float) -> None:
+  """Blends an object into `video` in place, one window per frame.
+
+  Args:
+    video: uint8 [T, H, W, 3].
+    shape: a name in facts.SHAPES.
+    colour: a name in facts.COLOURS.
+    centres: [T, 2] in pixels.
+    diameter: in pixels.
+  """
   frames, height, width, _ = video.shape
-  colour = np.array(facts_lib.COLOURS[thing.colour], np.float32)
+  rgb = np.array(facts_lib.COLOURS[colour], np.float32)
   side = int(np.ceil(diameter)) + 2
   w, h = min(side, width), min(side, height)
   left = np.clip(np.floor(centres[:, 0] - w / 2), 0, width - w).astype(int)
   top = np.clip(np.floor(centres[:, 1] - h / 2), 0, height - h).astype(int)
   x = left[:, None] + np.arange(w) + 0.5 - centres[:, :1]
   y = top[:, None] + np.arange(h) + 0.5 - centres[:, 1:]
-  share = coverage(thing.shape, x[:, None].astype(np.float32),
+  share = coverage(shape, x[:, None].astype(np.float32),
                    y[:, :, None].astype(np.float32), diameter)[..., None]
   for t in range(frames):
     window = video[t, top[t]:top[t] + h, left[t]:left[t] + w]
     # + 0.5 and the cast round to nearest.
-    window[...] = window + share[t] * (colour - window) + np.float32(0.5)
+    window[...] = window + share[t] * (rgb - window) + np.float32(0.5)
 
 
 def _draw_wall(video, wall, scale):

@@ -28,6 +28,13 @@ def told(facts: facts_lib.Facts) -> dict[str, Any]:
       facts.wall and facts.wall.colour)
 
 
+def told_background(ground: facts_lib.Background) -> dict[str, Any]:
+  """What captions can tell of a background."""
+  return {"background.kind": ground.kind, "background.colours": ground.colours,
+          **({"background.axis": ground.axis} if ground.kind == "stripes"
+             else {})}
+
+
 def _named(things, ground, wall):
   """One flat mapping; what is not told has no name in it."""
   found = {"objects": tuple(sorted(o["colour"] for o in things)),
@@ -99,7 +106,7 @@ def read(text: str) -> dict[str, Any]:
         "motion": "collide" if i < meeting else motion,
         "direction": "down" if motion == "fall" else way and (way[1] or way[2])})
   found_wall = _WALL.search(text)
-  return _checked(text, things, _background(text),
+  return _checked(text, things, background(text),
                   found_wall and (found_wall[1] or ""))
 
 
@@ -109,7 +116,7 @@ def _checked(text, things, ground, wall):
   return _named(things, ground, wall)
 
 
-def _background(text):
+def background(text: str) -> dict[str, Any] | None:
   """The background that a text tells, None if it tells none."""
   for pattern, kind in _BACKGROUNDS.items():
     if found := re.search(pattern, text):

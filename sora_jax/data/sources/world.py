@@ -21,7 +21,7 @@ class WorldOptions:
   Attributes:
     count: clips.
     seed: of everything that is drawn.
-    sizes: ((width, height), weight) ..
+    sizes: ((width, height), weight) ..; a world of one size has its own
     frames: (frames, weight) ..; 1 is an image.
     fps: (frames per second, weight) ..
     objects: (number of objects, weight) ..
@@ -81,6 +81,7 @@ class World:
     name = self.names[rng.integers(len(self.names))]
     world = worlds.WORLDS[name]
     size = _draw(rng, cfg.sizes)
+    size = getattr(world, "SIZE", size)
     pairs = [((n, fps), a * b) for n, a in cfg.frames for fps, b in cfg.fps
              if n == 1 or (n - 1) / fps >= world.SHORTEST]
     if not pairs:
