@@ -32,6 +32,7 @@ GRAVITY = collide_parse.GRAVITY
 BOUNCE = collide_parse.BOUNCE
 SPEEDS = (0.3, 0.7)  # short sides / s
 CLOSING = 0.35  # the least speed with which two meet
+ASIDE = 0.8  # radians by which they may meet aside of the line of their ways
 GAP = 0.03
 PART = 0.3  # seconds in which two that have met touch nothing
 SHOWN = 0.35  # seconds in which a ball touches nothing at first
@@ -142,21 +143,36 @@ def _draw_balls(rng, aspect, seconds, count, gravity):
   speed = rng.uniform(*SPEEDS, count)[:, None] * bool(seconds)
   velocity = speed * (along + rng.uniform(-0.35, 0.35, (count, 1)) *
                       along[:, ::-1])
-  room = np.array(aspect) - d[:, None] - 2 * GAP
-  start = d[:, None] / 2 + GAP + rng.random((count, 2)) * room
-  if seconds:
-    # They touch at `when`; the second stands at `angle` from the first there.
-    when, angle = min(rng.uniform(0.3, 0.55) * seconds, 1.5), rng.uniform(0, 7)
-    apart = (d[0] + d[1]) / 2 * np.array([np.cos(angle), np.sin(angle)])
-    if (velocity[1] - velocity[0]) @ apart > -CLOSING * np.hypot(*apart):
-      return None
-    start[1] = start[0] + apart + (velocity[0] - velocity[1]) * when
-  low, high = d[:, None] / 2 + GAP, np.array(aspect) - d[:, None] / 2 - GAP
-  gap = np.hypot(*(start[:, None] - start).transpose(2, 0, 1))
-  gap -= (d[:, None] + d) / 2 + GAP
-  if (start < low).any() or (start > high).any() or (
-      gap[~np.eye(count, dtype=bool)] < 0).any():
+  # The first two touch at `when`, in about the line of their ways.
+  when = min(rng.uniform(0.3, 0.55) * seconds, 1.5)
+  way = velocity[0] - velocity[1]
+  if seconds and np.hypot(*way) < CLOSING / np.cos(ASIDE):
     return None
+  angle = np.arctan2(way[1], way[0]) + rng.uniform(-ASIDE, ASIDE)
+  apart = (d[0] + d[1]) / 2 * np.array([np.cos(angle), np.sin(angle)])
+  apart = apart + way * when + (0 if seconds else GAP) * np.sign(apart)
+  t = np.linspace(0, when + PART / 2, 9)[:, None, None]
+  fall = np.array([0, gravity / 2]) * t * t * bool(seconds)
+  pair = np.array([[0, 0], apart]) + velocity[:2] * t + fall
+  low = (d[:2, None] / 2 + GAP - pair).max((0, 1))
+  high = (np.array(aspect) - d[:2, None] / 2 - GAP - pair).min((0, 1))
+  if (low > high).any():
+    return None
+  first = rng.uniform(low, high)
+  paths, start = list((first + pair).transpose(1, 0, 2)), [first, first + apart]
+  for i in range(2, count):
+    for _ in range(20):
+      place = [rng.uniform(d[i] / 2 + GAP, a - d[i] / 2 - GAP) for a in aspect]
+      path = place + velocity[i] * t[:, 0] + fall[:, 0]
+      early = t[:, 0, 0] <= min(SHOWN, seconds / 4)
+      gap = np.hypot(*(np.array(paths) - path).transpose(2, 0, 1))
+      if (gap[:, early] > ((d[:i] + d[i]) / 2 + GAP)[:, None]).all() and (
+          (path > d[i] / 2) & (path < aspect - d[i] / 2))[early].all():
+        paths.append(path)
+        start.append(np.array(place))
+        break
+    else:
+      return None
   return tuple(Ball(str(names[i]), sizes[i], directions[i] if seconds else "none",
                     tuple(map(float, start[i])), tuple(map(float, velocity[i])))
                for i in range(count))

@@ -32,14 +32,17 @@ MOVES = {"orbits": {"right": 1, "left": -1}, "dollies": {"in": 1, "out": -1},
          "pans": {"right": 1, "left": -1}}
 SKIES = ("black", "navy", "grey", "beige", "white")
 APART = 0.12  # the least gap between solids
-RANGE = 1.15  # the farthest axis of a solid from the middle of the floor
+RANGE = 0.95  # the farthest axis of a solid from the middle of the floor
 SKY = 0.06  # the least height of the sky in short sides, or none is seen
 EDGE = 0.02  # short sides from the edge of the frame
+DISTANCE, ELEVATION = (4.3, 4.7), (0.28, 0.54)  # of the camera
+CONTRASTS = (("black", "grey"), ("grey", "white"), ("brown", "beige"),
+             ("navy", "beige"))  # floors of unlike squares
 SEEN = 0.5  # the greatest share of a solid that another may cover
 CLEAR = 0.3  # the least share of the frames in which none covers it
-RATES = {"orbits": (0.35, 0.6), "dollies": (0.12, 0.2), "pans": (0.11, 0.17)}
+RATES = {"orbits": (0.35, 0.6), "dollies": (0.1, 0.15), "pans": (0.08, 0.12)}
 # The least and the greatest amount of a move in a clip.
-LIMITS = {"orbits": (0.3, 5.5), "dollies": (0.12, 0.4), "pans": (0.12, 0.34)}
+LIMITS = {"orbits": (0.3, 5.5), "dollies": (0.15, 0.3), "pans": (0.12, 0.24)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,67 +109,76 @@ def sample(key: np.random.Generator, size: tuple[int, int], frames: int,
     raise ValueError(f"background={background!r}: there are plain and textured")
   while True:
     facts = _draw(key, size, frames, fps, seconds, count, background)
-    if is_held_out(facts) == held_out and _all_seen(facts):
+    if facts and is_held_out(facts) == held_out:
       return facts
 
 
 def _draw(rng, size, frames, fps, seconds, count, background):
-  """Facts that may not be seen in full."""
+  """Facts, or None where not all solids are seen well."""
   move = facts_lib.pick(rng, MOVES)
   direction = facts_lib.pick(rng, MOVES[move])
   amount = np.clip(rng.uniform(*RATES[move]) * seconds, *LIMITS[move])
   amount *= MOVES[move][direction] if seconds else 0
-  distance = rng.uniform(3.8, 4.2) * (1 - max(
-      0, -amount if move == "dollies" else 0) / 2)
+  distance = rng.uniform(*DISTANCE) * (1 + amount * (move == "dollies") / 2)
   path = camera.Path(move if seconds else "stands", float(amount),
                      float(rng.uniform(0, 2 * np.pi)),
-                     float(rng.uniform(0.24, 0.46)), float(distance))
+                     float(rng.uniform(*ELEVATION)), float(distance))
+  placed = _draw_solids(rng, path, size, min(frames, 9), count)
+  like = rng.random() < 0.6 if background is None else background == "plain"
+  floor = facts_lib.pick(rng, facts_lib.TEXTURES if like else CONTRASTS)
+  sky = facts_lib.pick(rng, [s for s in SKIES if s not in floor])
+  sky = sky if camera.horizon(path, size) > SKY * min(size) else ""
+  return placed and Facts(placed, path, direction if seconds else "none", floor,
+                          sky, size, frames, fps)
+
+
+def _draw_solids(rng, path, size, frames, count):
+  """Solids that are in the frame in all frames and mostly seen, or None."""
+  view = camera.poses(path, np.arange(frames) / max(frames - 1, 1))
   names = rng.permutation(list(facts_lib.COLOURS))[:count]
-  drawn = []
-  while len(drawn) < count:
+  drawn, spans, covered = [], [], []
+  for _ in range(20 * count):
     r, a = RANGE * np.sqrt(rng.random()), rng.uniform(0, 2 * np.pi)
     new = solids.Solid(
         str(names[len(drawn)]), facts_lib.pick(rng, solids.SHAPES),
         facts_lib.pick(rng, solids.SIZES),
         (round(float(r * np.cos(a)), 3), round(float(r * np.sin(a)), 3)))
-    if all(np.hypot(new.place[0] - s.place[0], new.place[1] - s.place[1]) >
+    if any(np.hypot(new.place[0] - s.place[0], new.place[1] - s.place[1]) <
            new.radius + s.radius + APART for s in drawn):
-      drawn.append(new)
-    elif rng.random() < 0.02:
-      drawn.clear()  # they do not fit
-  like = rng.random() < 0.6 if background is None else background == "plain"
-  pairs = facts_lib.TEXTURES if like else (("black", "grey"), ("grey", "white"),
-                                           ("brown", "beige"), ("navy", "beige"))
-  floor = facts_lib.pick(rng, pairs)
-  sky = facts_lib.pick(rng, [s for s in SKIES if s not in floor])
-  sky = sky if camera.horizon(path, size) > SKY * min(size) else ""
-  return Facts(tuple(drawn), path, direction if seconds else "none", floor, sky,
-               size, frames, fps)
+      continue
+    span = _span(new, view, path, size)
+    if span is None:
+      continue
+    hidden, over = np.zeros(frames), []
+    for other, share in zip(spans, covered):
+      shared = np.maximum(np.minimum(span[1], other[1]) -
+                          np.maximum(span[0], other[0]), 0).prod(-1)
+      nearer = span[2] < other[2]
+      over.append(np.maximum(share, np.where(
+          nearer, shared / (other[1] - other[0]).prod(-1), 0)))
+      hidden = np.maximum(hidden, np.where(
+          nearer, 0, shared / (span[1] - span[0]).prod(-1)))
+    if all((x < SEEN).mean() >= 0.75 and (x == 0).mean() >= CLEAR
+           for x in (*over, hidden)):
+      drawn, spans, covered = drawn + [new], spans + [span], over + [hidden]
+      if len(drawn) == count:
+        return tuple(drawn)
+  return None
 
 
-def _all_seen(facts):
-  """Whether every solid is in the frame in all frames, and most of it seen."""
-  view = poses(dataclasses.replace(facts, frames=min(facts.frames, 9)))
-  margin = EDGE * min(facts.size)
-  spans, depths = [], []
-  for solid in facts.solids:
-    points, depth = camera.project(view, solids.outline(solid), facts.size)
-    if points.min() < margin or (points > np.array(facts.size) - margin).any():
-      return False
-    spans.append((points.min(1), points.max(1)))
-    depths.append(depth.mean(1))
-  for i, (low, high) in enumerate(spans):
-    open_frames, clear = np.ones((2, len(low)), bool)
-    for j, (a, b) in enumerate(spans):
-      if i != j:
-        shared = np.minimum(high, b) - np.maximum(low, a)
-        share = np.maximum(shared, 0).prod(-1) / (high - low).prod(-1)
-        behind = depths[j] > depths[i]
-        open_frames &= behind | (share < SEEN)
-        clear &= behind | (share == 0)
-    if open_frames.mean() < 0.75 or clear.mean() < CLEAR:
-      return False
-  return True
+def _span(solid, view, path, size):
+  """(low [T, 2], high, depth [T]) in pixels of what a solid covers; None where
+  it leaves the frame."""
+  foot = np.array([*solid.place, 0])
+  at, depth = camera.project(view, np.stack([foot, foot + [0, 0, solid.height]]),
+                             size)
+  side = camera.focal(size) * solid.radius / depth[:, 0]
+  lid = side * np.sin(path.elevation)
+  low = np.stack([at[:, 0, 0] - side, at[:, 1, 1] - lid], -1)
+  high = np.stack([at[:, 0, 0] + side, at[:, 0, 1] + lid], -1)
+  margin = EDGE * min(size)
+  inside = low.min() >= margin and (high <= np.array(size) - margin).all()
+  return (low, high, depth[:, 0]) if inside else None
 
 
 def times(facts: Facts) -> np.ndarray:

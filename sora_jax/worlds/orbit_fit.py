@@ -17,11 +17,11 @@ from sora_jax.worlds import solids
 
 # Of the height of a solid, where the centroid of its outline is.
 CENTROID = {"ball": 0.5, "cone": 0.29, "cylinder": 0.5}
-ELEVATION, DISTANCE = (0.35, 0.1), (4.0, 0.15)  # mean and spread, a weak prior
+ELEVATION, DISTANCE = (0.4, 0.1), (4.5, 0.15)  # mean and spread, a weak prior
 WEAK = 0.004  # short sides that a prior of one spread weighs
 AMOUNTS = {"orbits": (-1.2, -0.8, -0.5, -0.3, 0.3, 0.5, 0.8, 1.2),
-           "dollies": (-0.35, -0.18, 0.18, 0.35),
-           "pans": (-0.3, -0.15, 0.15, 0.3)}
+           "dollies": (-0.3, -0.18, 0.18, 0.3),
+           "pans": (-0.22, -0.14, 0.14, 0.22)}
 SLACK = 0.02  # short sides, from where on an error counts less
 
 
@@ -100,7 +100,7 @@ def side(shapes: list[str], elevation: float) -> np.ndarray:
 
 def _distance(move, amount):
   """Where a camera begins; one that moves away begins nearer."""
-  return DISTANCE[0] * (1 - max(0, -amount if move == "dollies" else 0) / 2)
+  return DISTANCE[0] * (1 + amount * (move == "dollies") / 2)
 
 
 def _scaled(p, distance):

@@ -19,7 +19,7 @@ NEAR = np.ones((1, 3, 3), bool)
 MOVING = 0.02  # short sides; what moves less stands still
 RIGID = 0.02  # the greatest error of a rigid scene, in short sides
 PARALLAX = 0.25  # of the truth's, the least that shows anything of depth
-BETWEEN = (0.25 + 0.36) / 2  # radius between small and large
+BETWEEN = (0.22 * 0.32)**0.5  # radius between small and large
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,7 +14,7 @@ from sora_jax.worlds import facts as facts_lib
 from sora_jax.worlds import polygons
 
 SHAPES = ("ball", "cone", "cylinder")
-SIZES = {"small": 0.25, "large": 0.36}  # radius
+SIZES = {"small": 0.22, "large": 0.32}  # radius
 HEIGHT = {"ball": 2.0, "cone": 2.6, "cylinder": 2.0}  # in radii
 LIGHT = np.array([0.55, 0.35, 0.76])  # where it comes from
 DARKEST = 0.62  # the brightness of what the light does not reach
