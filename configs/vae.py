@@ -7,7 +7,8 @@ Variants: tiny (2.7 M parameters, stride 4x8x8, 16 channels; batches for one
 accelerator), tiny_cpu (the same network, batches for two cores), tiny_decoder
 (goes on with the decoder alone from the VAE in --config.init_from, whose latents
 stay valid; batches for two cores), and test, which trains in a minute and serves
-the tests. wan_2_1 (stride 4x8x8, 16 channels) and wan_2_2 (4x16x16, 48 channels)
+the tests. worlds (an encoder lighter than its decoder, 24 channels; batches for two
+cores) is the one for all simulated worlds. wan_2_1 (stride 4x8x8, 16 channels) and wan_2_2 (4x16x16, 48 channels)
 are the open VAEs; --config.init_from=MODEL goes on from their weights.
 
 base and large train from scratch on slices:
@@ -52,6 +53,16 @@ def get_config(variant: str = "tiny") -> ml_collections.ConfigDict:
       cfg.objective.update(decoder_only=True, kl=0.0, edges_start=0)
       cfg.optimizer.update(learning_rate=2e-3, decay=0.9,
                            frozen="/(encoder|quant_conv)/")
+  elif variant == "worlds":
+    cfg.steps = 12_000
+    cfg.vae.update(base=12, decoder_base=16, mults=(1, 4, 4), z=24)
+    cfg.objective.edges_start = 200
+    cfg.optimizer.update(warmup=50, decay=0.5, ema=0.998)
+    cfg.data.buckets = ((1, 48, 48, 20, 0.2), (5, 48, 48, 4, 0.2),
+                        (9, 32, 32, 5, 0.2), (17, 32, 48, 2, 0.2),
+                        (17, 48, 32, 2, 0.2))
+    cfg.data.cache_bytes = 2**31
+    cfg.loop = dict(log_every=20, save_every=200, preview_every=400)
   elif variant == "test":
     cfg.steps = 20
     cfg.vae.update(base=8, mults=(1, 1, 1), z=4, blocks=1)
@@ -70,7 +81,7 @@ def get_config(variant: str = "tiny") -> ml_collections.ConfigDict:
     _pod(cfg, variant == "large")
   elif variant != "tiny":
     raise ValueError(f"configs/vae.py has no variant '{variant}': tiny, "
-                     "tiny_cpu, tiny_decoder, test, wan_2_1, wan_2_2, base, "
+                     "tiny_cpu, tiny_decoder, worlds, test, wan_2_1, wan_2_2, base, "
                      "large")
   return cfg
 
