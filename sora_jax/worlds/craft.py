@@ -9,12 +9,12 @@ Held out of training: by day, games whose goal, direction and count add up to 0
 modulo 5; by night those with 1.
 """
 
-from collections.abc import Sequence
 import dataclasses
 
 import numpy as np
 
 from sora_jax.worlds import craft_game as game
+from sora_jax.worlds import craft_read as reader
 from sora_jax.worlds import craft_screen as screen
 from sora_jax.worlds import craft_words
 from sora_jax.worlds import facts as facts_lib
@@ -22,6 +22,8 @@ from sora_jax.worlds import facts as facts_lib
 describe = craft_words.describe
 told = craft_words.told
 read = craft_words.read
+parse = reader.parse
+score = reader.score
 
 SIZE = screen.SIZE  # the one size that it draws
 SHORTEST = 0.0
@@ -91,40 +93,22 @@ def sample(key: np.random.Generator, size: tuple[int, int], frames: int,
                                direction=direction or "left", time=when)
     if not shown:
       continue
-    count, wins = outcome(goal, shown, actions)
-    if frames > 1 and (
-        is_held_out(goal, direction, count, when) != held_out
-        or not _happened(goal, direction, count, shown)):
+    was = reader.played(shown)
+    if frames > 1 and (was["goal"] != goal or was["direction"] != direction or
+                       not _happened(was, shown) or is_held_out(
+                           goal, direction, was["count"], when) != held_out):
       continue
-    return Facts(goal, direction, count, wins, when, shown, actions,
-                 int(key.integers(2**31)), size, frames, fps)
+    return Facts(goal, direction, was["count"] if frames > 1 else 0, was["wins"],
+                 when, shown, actions, int(key.integers(2**31)), size, frames,
+                 fps)
 
 
-def outcome(goal: str, shown: Sequence[game.Shown],
-            actions: Sequence[int]) -> tuple[int, bool]:
-  """(count, wins) of a game that was played."""
-  first, last = shown[0], shown[-1]
-  wood = game.ITEMS.index("wood")
-  zombies = [sum(m[0] == "zombie" for m in s.mobs) for s in shown]
-  count = {"collects wood": last.items[wood] - first.items[wood],
-           "drinks": sum(a == game.DO for a in actions)}.get(goal, 0)
-  # It falls to a blow, not by walking out of the view.
-  wins = goal == "fights" and any(
-      a == game.DO and n < m for a, m, n in zip(actions, zombies, zombies[1:]))
-  return count, wins
-
-
-def _happened(goal, direction, count, shown):
-  """Whether the goal can be seen."""
-  if goal == "walks":
-    return shown[-1].facing == direction and steps(shown) >= min(
-        len(shown) - 1, 4)
-  return count > 0 if goal != "fights" else True
-
-
-def steps(shown: Sequence[game.Shown]) -> int:
-  """How often the view scrolled, at least: frames whose cells all moved."""
-  return sum(a.cells != b.cells for a, b in zip(shown, shown[1:]))
+def _happened(was, shown):
+  """Whether what the player does can be seen, and all of it by the rules."""
+  moved = sum(a.cells != b.cells for a, b in zip(shown, shown[1:]))
+  enough = {"walks": moved >= min(len(shown) - 1, 4), "fights": True}.get(
+      was["goal"], was["count"] > 0)
+  return enough and reader.steps(shown) == 1
 
 
 def render(facts: Facts) -> np.ndarray:

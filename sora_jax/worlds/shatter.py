@@ -20,24 +20,23 @@ from sora_jax.worlds import pieces as pieces_lib
 from sora_jax.worlds import polygons
 from sora_jax.worlds import raster
 from sora_jax.worlds import rigid
+from sora_jax.worlds import shatter_parse
 from sora_jax.worlds import shatter_words
 
 describe = shatter_words.describe
 told = shatter_words.told
 read = shatter_words.read
+parse = shatter_parse.parse
+score = shatter_parse.score
 
 SHORTEST = 1.5
 OPTIONS = {"background": ("plain", "textured")}
 THINGS = ("pane", "ball")
 SIDES = {"right": 1, "left": -1, "down": 0}  # where the ball goes
-HEIGHTS = {"low": 0.3, "middle": 0.5, "high": 0.7}  # of the hit, in the pane
-DROPS = {"low": 0.2, "middle": 0.35, "high": 0.5}  # of a ball, to the floor
-PANE = (0.2, 0.62)  # width and height
-BALL = 0.16  # diameter of what hits the pane
-WHOLE = 0.34  # diameter of a ball that breaks
+HEIGHTS, DROPS = shatter_parse.HEIGHTS, shatter_parse.DROPS
+PANE, BALL, WHOLE = shatter_parse.PANE, shatter_parse.BALL, shatter_parse.WHOLE
+GRAVITY, FLOOR = shatter_parse.GRAVITY, shatter_parse.FLOOR
 COUNTS = (4, 7)  # the fewest and the most pieces
-GRAVITY = 1.6  # short sides / s^2
-FLOOR = 0.1  # the height of the floor
 SPEED = {True: 0.7, False: 0.35}  # of the ball that hits, if the pane breaks
 WHEN = (0.35, 0.5)  # seconds until the pane is hit
 BOUNCE = 0.6  # elasticity of what does not break

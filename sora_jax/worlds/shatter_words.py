@@ -18,7 +18,6 @@ WHERE = {"low": ("low down", "下部"), "middle": ("in the middle", "中部"),
 FROM = {"low": ("from low down", "从低处"), "middle": ("from middle height",
                                                       "从半高处"),
         "high": ("from high up", "从高处")}
-_PIECES = re.compile(rf"into ({phrases.any_of(phrases.NUMBERS)}) pieces")
 _FLOOR = re.compile(rf"({phrases.any_of(facts_lib.DULL)}) floor")
 _HEIGHT = {phrases.any_of(words): name
            for table in (FROM, WHERE) for name, words in table.items()}
@@ -32,8 +31,6 @@ def told(facts: Any) -> dict[str, Any]:
   if facts.frames > 1:
     found |= {"direction": facts.direction, "height": facts.height,
               "breaks": facts.breaks}
-    if facts.breaks:
-      found["pieces"] = facts.pieces
   return found | reading.told_background(facts.background)
 
 
@@ -44,8 +41,8 @@ def describe(facts: Any, key: np.random.Generator,
   pick = lambda words: facts_lib.pick(key, words)
   where = captions.background(facts.background, pick, exact=True)
   floor = f"the {facts.floor} floor"
-  pieces = (f" into {phrases.NUMBERS[facts.pieces]} pieces "
-            + pick(("that fall and stay there", "that fall to the floor")))
+  pieces = " into pieces " + pick(("that fall and stay there",
+                                   "that fall to the floor"))
   if facts.frames == 1:
     short = _image(facts, "the floor")
     long = f"{_image(facts, floor)}, on {where}."
@@ -102,8 +99,8 @@ def read(text: str) -> dict[str, Any]:
 
   Returns:
     thing, its colour and that of the hitter, direction, height, whether it
-    breaks and into how many pieces, floor, background as in the flat worlds.
-    What is not told is left out.
+    breaks, floor, background as in the flat worlds. What is not told is left
+    out.
 
   Raises:
     ValueError: no pane and no ball is named.
@@ -127,8 +124,6 @@ def read(text: str) -> dict[str, Any]:
                             way and (way[1] or chinese.NAMES[way[2]]))
     told_of["height"] = phrases.first(text, _HEIGHT)
     told_of["breaks"] = bool(re.search("breaks|shatters|碎", text))
-    if m := _PIECES.search(text):
-      told_of["pieces"] = phrases.NUMBERS.index(m[1])
   ground = reading.background(text)
   told_of |= {f"background.{k}": v for k, v in (ground or {}).items()}
   return {k: v for k, v in told_of.items() if v is not None}
