@@ -12,9 +12,11 @@ EXTRAS = {
     "log": ["tensorboardX"],
     "text": ["tokenizers", "ftfy"],
     "hub": ["huggingface_hub"],
+    "worlds": ["craftax", "pymunk"],
     "dev": ["pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "ruff",
             "mypy", "scenedetect-headless", "diffusers", "transformers",
-            "accelerate", "tokenizers", "ftfy", "torch==2.13.0"],
+            "accelerate", "tokenizers", "ftfy", "torch==2.13.0", "craftax",
+            "pymunk"],
 }
 
 setuptools.setup(

@@ -6,10 +6,11 @@
 Variants: tiny (2.7 M parameters, stride 4x8x8, 16 channels; batches for one
 accelerator), tiny_cpu (the same network, batches for two cores), tiny_decoder
 (goes on with the decoder alone from the VAE in --config.init_from, whose latents
-stay valid; batches for two cores), and test, which trains in a minute and serves
-the tests. worlds (an encoder lighter than its decoder, 24 channels; batches for two
-cores) is the one for all simulated worlds. wan_2_1 (stride 4x8x8, 16 channels) and wan_2_2 (4x16x16, 48 channels)
-are the open VAEs; --config.init_from=MODEL goes on from their weights.
+stay valid; batches for two cores), worlds (for clips of all simulated worlds:
+24 channels, an encoder with a third of tiny's operations; batches for two cores),
+and test, which trains in a minute and serves the tests. wan_2_1 (stride 4x8x8,
+16 channels) and wan_2_2 (4x16x16, 48 channels) are the open VAEs;
+--config.init_from=MODEL goes on from their weights.
 
 base and large train from scratch on slices:
 

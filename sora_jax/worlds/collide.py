@@ -18,6 +18,7 @@ from sora_jax.worlds import collide_words
 from sora_jax.worlds import facts as facts_lib
 from sora_jax.worlds import raster
 from sora_jax.worlds import rigid
+from sora_jax.worlds import twins
 
 describe = collide_words.describe
 told = collide_words.told
@@ -26,6 +27,7 @@ parse = collide_parse.parse
 score = collide_parse.score
 
 SHORTEST = 1.0
+LAWS = ("solidity", "immutability", "continuity")
 OPTIONS = {"objects": (2, 3, 4), "background": ("plain", "textured")}
 SIZES = collide_parse.SIZES
 GRAVITY = collide_parse.GRAVITY
@@ -227,6 +229,13 @@ def render(facts: Facts) -> np.ndarray:
   Raises:
     ValueError: pymunk is not installed.
   """
+  when = facts.frames // 2
+  if facts.broken == "solidity":
+    when = int(touches(dataclasses.replace(facts, broken=""))[0] * facts.fps) + 1
+  return twins.render(facts, _draw_clip, counterpart, when)
+
+
+def _draw_clip(facts):
   centres = positions(facts) * min(facts.size)
   ground = raster.background(facts.background, facts.size)
   video = np.repeat(ground[None], facts.frames, 0)
@@ -234,3 +243,63 @@ def render(facts: Facts) -> np.ndarray:
     raster.draw(video, "disc", ball.colour, centres[:, i],
                 ball.diameter * min(facts.size))
   return video
+
+
+def counterpart(facts: Facts, law: str) -> Facts:
+  """The lawful clip that `twin(facts, law)` ends as, and begins as facts."""
+  twins.check(facts, law, LAWS)
+  if law == "continuity":
+    width = facts_lib.frame_aspect(facts.size)[0]
+    other = {"right": "left", "left": "right"}
+    return dataclasses.replace(facts, balls=tuple(dataclasses.replace(
+        b, start=(width - b.start[0], b.start[1]),
+        velocity=(-b.velocity[0], b.velocity[1]),
+        direction=other.get(b.direction, b.direction)) for b in facts.balls))
+  if law == "solidity":
+    a, b = facts.meet
+    swap = {a: b, b: a}
+    balls = tuple(dataclasses.replace(x, colour=swap.get(x.colour, x.colour))
+                  for x in facts.balls)
+    return dataclasses.replace(facts, balls=balls)
+  balls = twins.recoloured(facts.balls)
+  names = {x.colour: y.colour for x, y in zip(facts.balls, balls)}
+  return dataclasses.replace(facts, balls=balls,
+                             meet=tuple(names[c] for c in facts.meet))
+
+
+def twin(facts: Facts, law: str) -> Facts:
+  """The same clip in breach of a law.
+
+    solidity       the two that meet go through each other: each goes on as the
+                   other should
+    immutability   from the middle on a ball is of another colour
+    continuity     from the middle on all is left where it was right
+  """
+  return twins.broken(facts, law, LAWS)
+
+
+def what_if(facts: Facts, key: np.random.Generator) -> Facts:
+  """The same clip with a ball of another colour, another gravity or elasticity,
+  under which the same two meet."""
+  i = int(key.integers(len(facts.balls)))
+  of = facts.balls[i]
+  unused = [c for c in facts_lib.COLOURS
+            if c not in {b.colour for b in facts.balls}]
+  found = [dataclasses.replace(
+      facts, meet=tuple(c if m == of.colour else m for m in facts.meet),
+      balls=(*facts.balls[:i], dataclasses.replace(of, colour=c),
+             *facts.balls[i + 1:])) for c in unused]
+  if facts.frames > 1:
+    found += [dataclasses.replace(facts, gravity=g) for g in GRAVITY
+              if g != facts.gravity]
+    found += [dataclasses.replace(facts, bounce=b) for b in BOUNCE
+              if b != facts.bounce]
+  found = [found[j] for j in key.permutation(len(found))]
+  return next(f for f in found if (is_held_out(facts) or not is_held_out(f))
+              and _meets(f))
+
+
+def _meets(facts):
+  """Whether the two that are told to meet first do."""
+  pair = touches(facts)[1] if facts.frames > 1 else ()
+  return {facts.balls[i].colour for i in pair} == set(facts.meet)

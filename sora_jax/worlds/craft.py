@@ -9,6 +9,7 @@ Held out of training: by day, games whose goal, direction and count add up to 0
 modulo 5; by night those with 1.
 """
 
+from collections.abc import Sequence
 import dataclasses
 
 import numpy as np
@@ -18,6 +19,7 @@ from sora_jax.worlds import craft_read as reader
 from sora_jax.worlds import craft_screen as screen
 from sora_jax.worlds import craft_words
 from sora_jax.worlds import facts as facts_lib
+from sora_jax.worlds import twins
 
 describe = craft_words.describe
 told = craft_words.told
@@ -27,6 +29,7 @@ score = reader.score
 
 SIZE = screen.SIZE  # the one size that it draws
 SHORTEST = 0.0
+LAWS = ("step", "item")
 OPTIONS = {"time": ("day", "night")}
 GOALS = tuple(craft_words.GOALS)
 FEWEST = {"walks": 2, "collects wood": 5, "drinks": 5, "fights": 9}  # frames
@@ -117,4 +120,61 @@ def render(facts: Facts) -> np.ndarray:
   Raises:
     ValueError: craftax is not installed.
   """
-  return screen.draw(facts.shown, facts.seed)
+  return render_many([facts])[0]
+
+
+def render_many(facts: Sequence[Facts]) -> list[np.ndarray]:
+  """Several clips at once; see `render`."""
+  shown = [_screens(f) for f in facts]
+  video = screen.draw([s for one in shown for s in one], [
+      (f.seed, t) for f, one in zip(facts, shown) for t in range(len(one))])
+  ends = np.cumsum([len(one) for one in shown])[:-1]
+  return np.split(video, ends)
+
+
+def _screens(facts):
+  """What is shown in every frame, a law broken if one is."""
+  if not facts.broken:
+    return facts.shown
+  other = counterpart(dataclasses.replace(facts, broken=""), facts.broken)
+  half = facts.frames // 2
+  return (*facts.shown[:half], *other.shown[half:])
+
+
+def counterpart(facts: Facts, law: str) -> Facts:
+  """The lawful clip that `twin(facts, law)` ends as, and begins as facts."""
+  twins.check(facts, law, LAWS)
+  if law == "step":
+    swap = {"left": "right", "right": "left"}
+    return dataclasses.replace(
+        facts, shown=tuple(map(game.mirrored, facts.shown)),
+        actions=tuple({1: 2, 2: 1}.get(a, a) for a in facts.actions),
+        direction=swap.get(facts.direction, facts.direction))
+  iron = game.ITEMS.index("iron")
+  return dataclasses.replace(facts, shown=tuple(dataclasses.replace(
+      s, items=(*s.items[:iron], 1 - s.items[iron], *s.items[iron + 1:]))
+                                                for s in facts.shown))
+
+
+def twin(facts: Facts, law: str) -> Facts:
+  """The same clip, but from its middle on it is in breach of the rules.
+
+    step   all is left where it was right, from one step to the next
+    item   the player has a piece of iron that nobody collected, or has it no more
+  """
+  return twins.broken(facts, law, LAWS)
+
+
+def what_if(facts: Facts, key: np.random.Generator) -> Facts:
+  """The same clip with left and right changed places, or at another time."""
+  other = next(t for t in game.TIMES if t != facts.time)
+  lights = [round(game.light(game.TIMES[other] + t), 3)
+            for t in range(facts.frames)]
+  found = [dataclasses.replace(facts, time=other, shown=tuple(
+      dataclasses.replace(s, light=x) for s, x in zip(facts.shown, lights)))]
+  if facts.goal == "walks" and facts.direction in ("left", "right"):
+    found.append(counterpart(facts, "step"))
+  held = lambda f: is_held_out(f.goal, f.direction, f.count, f.time)
+  allowed = [f for f in found if facts.frames == 1 or held(facts)
+             or not held(f)]
+  return facts_lib.pick(key, allowed or [counterpart(facts, "step")])

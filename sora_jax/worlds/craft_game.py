@@ -263,3 +263,15 @@ def _show(state):
             for k in ("health", "food", "drink", "energy")),
       tuple(int(getattr(state.inventory, k)) for k in ITEMS),
       round(float(state.light_level), 3))
+
+
+def mirrored(shown: Shown) -> Shown:
+  """A screen with left and right changed places."""
+  rows = [shown.cells[i:i + VIEW[1]][::-1]
+          for i in range(0, len(shown.cells), VIEW[1])]
+  swap = {"left": "right", "right": "left", "arrow left": "arrow right",
+          "arrow right": "arrow left"}
+  return dataclasses.replace(
+      shown, cells="".join(rows), facing=swap.get(shown.facing, shown.facing),
+      mobs=tuple((swap.get(kind, kind), r, VIEW[1] - 1 - c)
+                 for kind, r, c in shown.mobs))

@@ -79,8 +79,9 @@ def _slots(made):
   return slots
 
 
-def draw(shown: Sequence[game.Shown], seed: int = 0) -> np.ndarray:
-  """The frames uint8 [T, 144, 144, 3]; `seed` of the noise of the night."""
+def draw(shown: Sequence[game.Shown],
+         seeds: Sequence[tuple[int, int]]) -> np.ndarray:
+  """Frames uint8 [T, 144, 144, 3]; seeds [T] of the noise of the night."""
   look = textures()
   cells = np.array([[game.BLOCKS.index(b) for b in s.cells] for s in shown])
   tiles = look["blocks"][cells.reshape(-1, *game.VIEW)]  # [T, 7, 9, 16, 16, 3]
@@ -95,7 +96,7 @@ def draw(shown: Sequence[game.Shown], seed: int = 0) -> np.ndarray:
   for t, one in enumerate(shown):
     if one.light < 1:
       screen[t] = darken(screen[t], one.light, look["dark"],
-                         np.random.default_rng([seed, t]))
+                         np.random.default_rng(seeds[t]))
   video = np.zeros((len(shown), *SIZE[::-1], 3), np.uint8)
   video[:, :rows * CELL] = screen
   for t, one in enumerate(shown):

@@ -18,6 +18,7 @@ from sora_jax.worlds import facts as facts_lib
 from sora_jax.worlds import orbit_parse
 from sora_jax.worlds import orbit_words
 from sora_jax.worlds import solids
+from sora_jax.worlds import twins
 
 describe = orbit_words.describe
 told = orbit_words.told
@@ -26,6 +27,7 @@ parse = orbit_parse.parse
 score = orbit_parse.score
 
 SHORTEST = 0.0
+LAWS = ("continuity", "immutability", "rigidity")
 OPTIONS = {"objects": (3, 4, 5), "background": ("plain", "textured")}
 # Direction of a move -> sign of its amount.
 MOVES = {"orbits": {"right": 1, "left": -1}, "dollies": {"in": 1, "out": -1},
@@ -193,10 +195,82 @@ def poses(facts: Facts) -> camera.Poses:
 
 def render(facts: Facts) -> np.ndarray:
   """The clip, uint8 [T, H, W, 3]."""
+  if facts.broken == "rigidity":
+    return _draw_clip(facts, _cardboard(facts))
+  return twins.render(facts, _draw_clip, counterpart, facts.frames // 2)
+
+
+def _draw_clip(facts, shift=None):
   view = poses(facts)
   rgb = lambda name: np.array(facts_lib.DULL[name], np.float32)
   floor = np.stack([*map(rgb, facts.floor)])
   video = camera.ground(view, facts.size, floor,
                         rgb(facts.sky) if facts.sky else floor.mean(0))
-  solids.draw(video, view, facts.solids)
+  solids.draw(video, view, facts.solids, shift)
   return video
+
+
+def _cardboard(facts):
+  """[T, solids, 2] by how many pixels solids are off their places: from the
+  middle on each goes its own way, by turns across, up and down the image."""
+  half = facts.frames // 2
+  after = np.maximum(np.arange(facts.frames) - half + 1, 0) / facts.frames
+  ways = np.array([(1, 0), (-1, 0), (0, 0.6), (0.7, -0.5), (-0.7, -0.5)])
+  return 0.35 * min(facts.size) * after[:, None, None] * ways[:len(facts.solids)]
+
+
+def counterpart(facts: Facts, law: str) -> Facts:
+  """The lawful clip that `twin(facts, law)` ends as, and begins as facts.
+
+  Raises:
+    ValueError: an image, another law, or rigidity: no clip ends as cardboard.
+  """
+  twins.check(facts, law, LAWS)
+  if law == "rigidity":
+    raise ValueError("law 'rigidity': no lawful clip ends as its twin does")
+  if law == "immutability":
+    return dataclasses.replace(facts, solids=twins.recoloured(facts.solids))
+  first, second, *rest = facts.solids
+  return dataclasses.replace(facts, solids=(
+      dataclasses.replace(first, place=second.place),
+      dataclasses.replace(second, place=first.place), *rest))
+
+
+def twin(facts: Facts, law: str) -> Facts:
+  """The same clip, but from its middle on it is in breach of a law.
+
+    continuity     two solids stand in each other's places
+    immutability   a solid is of another colour
+    rigidity       each solid goes its own way in the image, like cardboard
+  """
+  return twins.broken(facts, law, LAWS)
+
+
+def what_if(facts: Facts, key: np.random.Generator) -> Facts:
+  """The same clip with another floor, or a solid of another colour or shape, or
+  the camera the other way round."""
+  colours = [c for c in facts_lib.COLOURS
+             if c not in {s.colour for s in facts.solids}]
+  i = int(key.integers(len(facts.solids)))
+  of = facts.solids[i]
+  back = {"right": "left", "left": "right"}.get(facts.direction)
+  shapes = [s for s in solids.SHAPES if s != of.shape]
+  floors = [f for f in (*facts_lib.TEXTURES, *CONTRASTS)
+            if set(f) != set(facts.floor) and facts.sky not in f]
+  change = lambda **k: dataclasses.replace(facts, solids=(
+      *facts.solids[:i], dataclasses.replace(of, **k), *facts.solids[i + 1:]))
+  found = [change(colour=c) for c in colours] + [
+      change(shape=s) for s in shapes] + [
+          dataclasses.replace(facts, floor=f) for f in floors]
+  if back:
+    found.append(dataclasses.replace(facts, direction=back, path=(
+        dataclasses.replace(facts.path, amount=-facts.path.amount))))
+  allowed = [f for f in found if _inside(f) and (
+      is_held_out(facts) or not is_held_out(f))]
+  return facts_lib.pick(key, allowed)
+
+
+def _inside(facts):
+  """Whether every solid stays in the frame."""
+  view = poses(facts)
+  return all(_span(s, view, facts.path, facts.size) for s in facts.solids)

@@ -17,7 +17,7 @@ SKEWED, SQUARE = -0.25, 0.75  # of the outlines of cones and of cylinders
 SHARE = 0.28  # the least share of a pixel that is part of a solid
 NEAR = np.ones((1, 3, 3), bool)
 MOVING = 0.02  # short sides; what moves less stands still
-RIGID = 0.02  # the greatest error of a rigid scene, in short sides
+RIGID = 0.012  # the greatest error of a rigid scene, in short sides
 PARALLAX = 0.25  # of the truth's, the least that shows anything of depth
 BETWEEN = (0.22 * 0.32)**0.5  # radius between small and large
 

@@ -22,6 +22,7 @@ from sora_jax.worlds import raster
 from sora_jax.worlds import rigid
 from sora_jax.worlds import shatter_parse
 from sora_jax.worlds import shatter_words
+from sora_jax.worlds import twins
 
 describe = shatter_words.describe
 told = shatter_words.told
@@ -30,12 +31,14 @@ parse = shatter_parse.parse
 score = shatter_parse.score
 
 SHORTEST = 1.5
+LAWS = ("unbreaking", "immutability", "continuity")
 OPTIONS = {"background": ("plain", "textured")}
 THINGS = ("pane", "ball")
 SIDES = {"right": 1, "left": -1, "down": 0}  # where the ball goes
 HEIGHTS, DROPS = shatter_parse.HEIGHTS, shatter_parse.DROPS
 PANE, BALL, WHOLE = shatter_parse.PANE, shatter_parse.BALL, shatter_parse.WHOLE
 GRAVITY, FLOOR = shatter_parse.GRAVITY, shatter_parse.FLOOR
+PARTNERS = twins.PARTNERS
 COUNTS = (4, 7)  # the fewest and the most pieces
 SPEED = {True: 0.7, False: 0.35}  # of the ball that hits, if the pane breaks
 WHEN = (0.35, 0.5)  # seconds until the pane is hit
@@ -70,7 +73,7 @@ class Facts:
     direction: of the ball, a name in SIDES.
     height: where it hits, or from where it drops, a name in HEIGHTS.
     breaks: whether the thing breaks.
-    pieces: their number; 1 if it does not break.
+    pieces: their number, if it breaks.
     floor: the colour of the floor, a name in facts.DULL.
     background: what is behind them.
     place: x of the thing's middle, in short sides.
@@ -127,7 +130,8 @@ def sample(key: np.random.Generator, size: tuple[int, int], frames: int,
   while True:
     thing = facts_lib.pick(key, THINGS)
     drops = thing == "ball"
-    names = key.permutation(list(facts_lib.COLOURS))[:2]
+    # Orange has no partner to change its colour with.
+    names = key.permutation(list(PARTNERS))[:2]
     breaks = bool(key.random() < 0.75)
     direction = "down" if drops else facts_lib.pick(key, ("right", "left"))
     height = facts_lib.pick(key, HEIGHTS)
@@ -139,7 +143,7 @@ def sample(key: np.random.Generator, size: tuple[int, int], frames: int,
     place = width - place if direction == "left" else place
     facts = Facts(
         thing, str(names[0]), "" if drops else str(names[1]), direction, height,
-        breaks, int(key.integers(COUNTS[0], COUNTS[1] + 1)) if breaks else 1,
+        breaks, int(key.integers(COUNTS[0], COUNTS[1] + 1)),
         floor, ground, float(place), float(when), int(key.integers(2**31)), size,
         frames, fps)
     if is_held_out(facts) == held_out:
@@ -229,6 +233,13 @@ def render(facts: Facts) -> np.ndarray:
   Raises:
     ValueError: pymunk is not installed.
   """
+  # Between the hit and the end.
+  hits = int(facts.when * facts.fps) + 1
+  when = (hits + facts.frames) // 2 if facts.broken == "unbreaking" else hits // 2
+  return twins.render(facts, _draw_clip, counterpart, when)
+
+
+def _draw_clip(facts):
   scale = min(facts.size)
   ground = raster.background(facts.background, facts.size)
   video = np.repeat(ground[None], facts.frames, 0)
@@ -254,3 +265,44 @@ def corners(part: Part) -> np.ndarray:
   c, s = np.cos(part.path[:, 2]), np.sin(part.path[:, 2])
   turn = np.stack([np.stack([c, -s], -1), np.stack([s, c], -1)], -2)
   return np.einsum("tij,nj->tni", turn, part.outline) + part.path[:, None, :2]
+
+
+def counterpart(facts: Facts, law: str) -> Facts:
+  """The lawful clip that `twin(facts, law)` ends as, and begins as facts."""
+  twins.check(facts, law, LAWS)
+  if law == "unbreaking":
+    return dataclasses.replace(facts, breaks=not facts.breaks)
+  if law == "continuity":
+    width = facts_lib.frame_aspect(facts.size)[0]
+    other = {"right": "left", "left": "right", "down": "down"}
+    return dataclasses.replace(facts, place=width - facts.place,
+                               direction=other[facts.direction])
+  other = PARTNERS[facts.colour]
+  hitter = facts.colour if facts.hitter == other else facts.hitter
+  return dataclasses.replace(facts, colour=other, hitter=hitter)
+
+
+def twin(facts: Facts, law: str) -> Facts:
+  """The same clip in breach of a law.
+
+    unbreaking     what lies in pieces is whole again, or what is whole lies in
+                   pieces that nothing has hit
+    immutability   before the hit, the thing changes its colour
+    continuity     before the hit, all is left where it was right
+  """
+  return twins.broken(facts, law, LAWS)
+
+
+def what_if(facts: Facts, key: np.random.Generator) -> Facts:
+  """The same clip with another colour, another height, or another outcome."""
+  unused = [c for c in PARTNERS if c not in (facts.colour, facts.hitter)]
+  found = [dataclasses.replace(facts, colour=c) for c in unused]
+  if facts.hitter:
+    found += [dataclasses.replace(facts, hitter=c) for c in unused]
+  if facts.frames > 1:
+    found.append(dataclasses.replace(facts, breaks=not facts.breaks))
+  if facts.frames > 1 and facts.hitter:
+    found += [dataclasses.replace(facts, height=h) for h in HEIGHTS
+              if h != facts.height]
+  return facts_lib.pick(key, [f for f in found if is_held_out(facts)
+                              or not is_held_out(f)])

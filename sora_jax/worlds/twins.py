@@ -54,3 +54,16 @@ def render(facts: Any, draw: Callable[[Any], np.ndarray],
   lawful = dataclasses.replace(facts, broken="")
   other = counterpart(lawful, facts.broken)
   return np.concatenate([draw(lawful)[:when], draw(other)[when:]])
+
+
+def recoloured(things: Sequence[Any]) -> tuple[Any, ...]:
+  """Things whose first one has the colour of its partner.
+
+  A thing that had that colour takes its own; orange has no partner. Twice gives
+  the things back.
+  """
+  first = next(t.colour for t in things if t.colour in PARTNERS)
+  other = PARTNERS[first]
+  swap = {first: other, other: first}
+  return tuple(dataclasses.replace(t, colour=swap.get(t.colour, t.colour))
+               for t in things)
