@@ -4,6 +4,7 @@ Counts over thousands of clips are in experiments/emergence.
 """
 
 import dataclasses
+import functools
 import sys
 
 import numpy as np
@@ -46,7 +47,7 @@ def test_captions_tell_the_facts_in_two_languages(name):
     facts = draw(name, seed, 1 if seed % 5 == 0 else 17)
     told = world.told(facts)
     for i in range(3):
-      key = lambda: worlds.key(5 * seed + i, name, "caption")
+      key = functools.partial(worlds.key, 5 * seed + i, name, "caption")
       short, long = world.describe(facts, key())
       chinese, same = world.describe(facts, key(), "zh")
       assert same == long == long.lower()

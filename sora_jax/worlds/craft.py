@@ -92,8 +92,8 @@ def sample(key: np.random.Generator, size: tuple[int, int], frames: int,
     direction = facts_lib.pick(key, game.FACINGS) if goal == "walks" else ""
     when = facts_lib.pick(key, OPTIONS["time"]) if time is None else time
     aim = int(key.integers(1, min(MOST, max(frames // 5, 1)) + 1))
-    shown, actions = game.play(key, goal, frames - 1, count=aim,
-                               direction=direction or "left", time=when)
+    shown, actions, _ = game.play(key, goal, frames - 1, count=aim,
+                                  direction=direction or "left", time=when)
     if not shown:
       continue
     was = reader.played(shown)

@@ -89,7 +89,8 @@ def _rules() -> tuple[Any, Any, Any]:
 
 
 def play(rng: np.random.Generator, goal: str, steps: int, *, direction: str,
-         count: int, time: str) -> tuple[tuple[Shown, ...], tuple[int, ...]]:
+         count: int, time: str
+         ) -> tuple[tuple[Shown, ...], tuple[int, ...], list[Any]]:
   """Plays one game.
 
   Args:
@@ -101,8 +102,8 @@ def play(rng: np.random.Generator, goal: str, steps: int, *, direction: str,
     time: a name in TIMES.
 
   Returns:
-    (what is shown at first and after each step, the actions); empty if the world
-    has no place to begin at.
+    (what is shown at first and after each step, the actions, the game's states);
+    empty if the world has no place to begin at.
 
   Raises:
     ValueError: the package is not installed.
@@ -113,15 +114,15 @@ def play(rng: np.random.Generator, goal: str, steps: int, *, direction: str,
     state = world(int(rng.integers(2**31)))
     state = _begin(rng, state, goal, steps, direction, count, time)
     if state is None:
-      return (), ()
-    shown, actions, done = [_show(state)], [], 0
+      return (), (), []
+    states, actions, done = [state], [], 0
     for _ in range(steps):
       action = _policy(state, goal, direction, done < count)
       done += action == DO
       state = step(state, action)
       actions.append(action)
-      shown.append(_show(state))
-  return tuple(shown), tuple(actions)
+      states.append(state)
+  return tuple(map(_show, states)), tuple(actions), states
 
 
 def _begin(rng, state, goal, steps, direction, count, time):
