@@ -168,6 +168,7 @@ class World(Protocol[FactsT]):
     counterpart(facts, law) -> facts: the lawful clip that `twin(facts, law)`
       ends as. The twin of the counterpart begins as the counterpart and ends as
       `facts`, so in the four clips every frame is as often lawful as not.
+    UNPAIRED: the laws of which `counterpart` refuses to tell one.
     render_many(facts) -> clips: several clips at once, where that is faster;
       each equals what `render` draws.
 

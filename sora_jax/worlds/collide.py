@@ -18,6 +18,7 @@ from sora_jax.worlds import collide_words
 from sora_jax.worlds import facts as facts_lib
 from sora_jax.worlds import raster
 from sora_jax.worlds import rigid
+from sora_jax.worlds import scene
 from sora_jax.worlds import twins
 
 describe = collide_words.describe
@@ -27,7 +28,7 @@ parse = collide_parse.parse
 score = collide_parse.score
 
 SHORTEST = 1.0
-LAWS = ("solidity", "immutability", "continuity")
+LAWS = ("solidity", "immutability")
 OPTIONS = {"objects": (2, 3, 4), "background": ("plain", "textured")}
 SIZES = collide_parse.SIZES
 GRAVITY = collide_parse.GRAVITY
@@ -107,7 +108,7 @@ def sample(key: np.random.Generator, size: tuple[int, int], frames: int,
     ValueError: a size, duration or number of balls that cannot be drawn, or
       pymunk is not installed.
   """
-  aspect = facts_lib.frame_aspect(size)
+  aspect = scene.check(size, frames, fps, 1)
   seconds = facts_lib.duration(frames, fps, held_out)
   if seconds and seconds < SHORTEST:
     raise ValueError(f"seconds={seconds}: to meet and to part takes {SHORTEST} "
@@ -248,13 +249,6 @@ def _draw_clip(facts):
 def counterpart(facts: Facts, law: str) -> Facts:
   """The lawful clip that `twin(facts, law)` ends as, and begins as facts."""
   twins.check(facts, law, LAWS)
-  if law == "continuity":
-    width = facts_lib.frame_aspect(facts.size)[0]
-    other = {"right": "left", "left": "right"}
-    return dataclasses.replace(facts, balls=tuple(dataclasses.replace(
-        b, start=(width - b.start[0], b.start[1]),
-        velocity=(-b.velocity[0], b.velocity[1]),
-        direction=other.get(b.direction, b.direction)) for b in facts.balls))
   if law == "solidity":
     a, b = facts.meet
     swap = {a: b, b: a}
@@ -273,7 +267,6 @@ def twin(facts: Facts, law: str) -> Facts:
     solidity       the two that meet go through each other: each goes on as the
                    other should
     immutability   from the middle on a ball is of another colour
-    continuity     from the middle on all is left where it was right
   """
   return twins.broken(facts, law, LAWS)
 

@@ -17,6 +17,7 @@ from sora_jax.worlds import camera
 from sora_jax.worlds import facts as facts_lib
 from sora_jax.worlds import orbit_parse
 from sora_jax.worlds import orbit_words
+from sora_jax.worlds import scene
 from sora_jax.worlds import solids
 from sora_jax.worlds import twins
 
@@ -28,6 +29,7 @@ score = orbit_parse.score
 
 SHORTEST = 0.0
 LAWS = ("continuity", "immutability", "rigidity")
+UNPAIRED = ("rigidity",)  # no lawful clip ends as its twin does
 OPTIONS = {"objects": (3, 4, 5), "background": ("plain", "textured")}
 # Direction of a move -> sign of its amount.
 MOVES = {"orbits": {"right": 1, "left": -1}, "dollies": {"in": 1, "out": -1},
@@ -73,12 +75,6 @@ class Facts:
   fps: float
   broken: str = ""
 
-  def __post_init__(self):
-    facts_lib.frame_aspect(self.size)
-    if min(self.size) < 48:
-      raise ValueError(f"size {self.size[0]}x{self.size[1]}: {len(self.solids)} "
-                       "solids need a short side of 48 pixels or more")
-
 
 def is_held_out(facts: Facts) -> bool:
   """Whether a clip is kept out of training, by the rule above."""
@@ -103,6 +99,7 @@ def sample(key: np.random.Generator, size: tuple[int, int], frames: int,
   Raises:
     ValueError: a size, duration or number of solids that cannot be drawn.
   """
+  scene.check(size, frames, fps, 1)
   seconds = facts_lib.duration(frames, fps, held_out)
   count = objects or int(key.integers(3, 6))
   if count not in OPTIONS["objects"]:
@@ -226,8 +223,8 @@ def counterpart(facts: Facts, law: str) -> Facts:
     ValueError: an image, another law, or rigidity: no clip ends as cardboard.
   """
   twins.check(facts, law, LAWS)
-  if law == "rigidity":
-    raise ValueError("law 'rigidity': no lawful clip ends as its twin does")
+  if law in UNPAIRED:
+    raise ValueError(f"law {law!r}: no lawful clip ends as its twin does")
   if law == "immutability":
     return dataclasses.replace(facts, solids=twins.recoloured(facts.solids))
   first, second, *rest = facts.solids

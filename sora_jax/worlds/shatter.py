@@ -20,6 +20,7 @@ from sora_jax.worlds import pieces as pieces_lib
 from sora_jax.worlds import polygons
 from sora_jax.worlds import raster
 from sora_jax.worlds import rigid
+from sora_jax.worlds import scene
 from sora_jax.worlds import shatter_parse
 from sora_jax.worlds import shatter_words
 from sora_jax.worlds import twins
@@ -31,7 +32,7 @@ parse = shatter_parse.parse
 score = shatter_parse.score
 
 SHORTEST = 1.5
-LAWS = ("unbreaking", "immutability", "continuity")
+LAWS = ("unbreaking", "immutability")
 OPTIONS = {"background": ("plain", "textured")}
 THINGS = ("pane", "ball")
 SIDES = {"right": 1, "left": -1, "down": 0}  # where the ball goes
@@ -119,7 +120,7 @@ def sample(key: np.random.Generator, size: tuple[int, int], frames: int,
   Raises:
     ValueError: a size or duration that cannot be drawn.
   """
-  width, _ = facts_lib.frame_aspect(size)
+  width, _ = scene.check(size, frames, fps, 1)
   seconds = facts_lib.duration(frames, fps, held_out)
   if seconds and seconds < SHORTEST:
     raise ValueError(f"seconds={seconds}: to break and to fall takes {SHORTEST} "
@@ -272,11 +273,6 @@ def counterpart(facts: Facts, law: str) -> Facts:
   twins.check(facts, law, LAWS)
   if law == "unbreaking":
     return dataclasses.replace(facts, breaks=not facts.breaks)
-  if law == "continuity":
-    width = facts_lib.frame_aspect(facts.size)[0]
-    other = {"right": "left", "left": "right", "down": "down"}
-    return dataclasses.replace(facts, place=width - facts.place,
-                               direction=other[facts.direction])
   other = PARTNERS[facts.colour]
   hitter = facts.colour if facts.hitter == other else facts.hitter
   return dataclasses.replace(facts, colour=other, hitter=hitter)
@@ -288,7 +284,6 @@ def twin(facts: Facts, law: str) -> Facts:
     unbreaking     what lies in pieces is whole again, or what is whole lies in
                    pieces that nothing has hit
     immutability   before the hit, the thing changes its colour
-    continuity     before the hit, all is left where it was right
   """
   return twins.broken(facts, law, LAWS)
 
