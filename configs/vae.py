@@ -59,9 +59,8 @@ def get_config(variant: str = "tiny") -> ml_collections.ConfigDict:
     cfg.vae.update(base=12, decoder_base=16, mults=(1, 4, 4), z=24)
     cfg.objective.edges_start = 200
     cfg.optimizer.update(warmup=50, decay=0.5, ema=0.998)
-    cfg.data.buckets = ((1, 48, 48, 20, 0.2), (5, 48, 48, 4, 0.2),
-                        (9, 32, 32, 5, 0.2), (17, 32, 48, 2, 0.2),
-                        (17, 48, 32, 2, 0.2))
+    cfg.data.buckets = ((1, 48, 48, 48, 0.2), (5, 48, 48, 10, 0.2),
+                        (9, 48, 48, 5, 0.2), (17, 48, 48, 3, 0.4))
     cfg.data.cache_bytes = 2**31
     cfg.loop = dict(log_every=20, save_every=200, preview_every=400)
   elif variant == "test":
