@@ -125,14 +125,14 @@ def ground(view: Poses, size: tuple[int, int], colours: np.ndarray,
   # What a pixel covers, in squares, is averaged.
   blur = np.maximum(reach / (f * np.maximum(sink, 1e-3) * CELL), 1e-3)
   blur = np.minimum(blur, 1e3)[..., None].astype(np.float32)
-  mean = np.float32(1)
+  mean = np.ones((), np.float32)
   for axis in (0, 1):
     start = place[:, axis] + reach * (forward[:, axis] + v * down[:, axis])
     at = (start[..., None] + (reach[..., None] * right[:, axis, :, None] * u)
           ) / CELL  # [T, H, W]
     mean = mean * (_steps(at + blur / 2) - _steps(at - blur / 2)) / blur
   # Squares much smaller than a pixel are one colour.
-  mean = (0.5 + 0.5 * mean * np.clip(2 - blur, 0, 1))[..., None]
+  mean = np.asarray(0.5 + 0.5 * mean * np.clip(2 - blur, 0, 1))[..., None]
   seen = colours[0] + mean * (colours[1] - colours[0])
   horizon = np.clip(sink * f + 0.5, 0, 1)[..., None, None].astype(np.float32)
   return (sky + horizon * (seen - sky) + np.float32(0.5)).astype(np.uint8)

@@ -56,12 +56,12 @@ def coverage(points: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
   length = np.maximum(np.hypot(edge[..., 0], edge[..., 1]), 1e-6)
   turn = np.where(area < 0, 1, -1)[:, None, None] / length[..., None]
   normal = np.stack([-edge[..., 1], edge[..., 0]], -1) * turn  # outward
-  inside = None
+  inside = np.full((), np.inf, np.float32)
   for i in range(points.shape[1]):
     nx, ny = normal[:, i, :1, None], normal[:, i, 1:, None]
     far = (normal[:, i] * points[:, i]).sum(-1)[:, None, None]
     depth = (far - nx * x) - ny * y
-    inside = depth if inside is None else np.minimum(inside, depth, out=inside)
+    inside = np.minimum(inside, depth)
   return np.clip(inside + np.float32(0.5), 0, 1)
 
 

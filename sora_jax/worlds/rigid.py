@@ -10,6 +10,7 @@ import importlib
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 TICKS = 240
 INSTALL = "pip install 'sora_jax[worlds]'"
@@ -51,21 +52,21 @@ def add_walls(where: Any, box: tuple[float, float, float, float],
     where.add(wall)
 
 
-def add_disc(where: Any, place: Sequence[float], velocity: Sequence[float],
+def add_disc(where: Any, place: npt.ArrayLike, velocity: npt.ArrayLike,
              radius: float, elasticity: float, friction: float = 0.0) -> Any:
   """A disc; a pymunk.Body."""
   lib, mass = pymunk(), np.pi * radius**2
   # Without friction a disc never turns.
   body = lib.Body(mass, lib.moment_for_circle(mass, 0, radius)
                   if friction else float("inf"))
-  body.position, body.velocity = tuple(place), tuple(velocity)
+  body.position, body.velocity = _pair(place), _pair(velocity)
   shape = lib.Circle(body, radius)
   shape.elasticity, shape.friction = elasticity, friction
   where.add(body, shape)
   return body
 
 
-def add_piece(where: Any, corners: np.ndarray, velocity: Sequence[float],
+def add_piece(where: Any, corners: np.ndarray, velocity: npt.ArrayLike,
               elasticity: float, friction: float) -> Any:
   """A convex piece with corners [N, 2]; a pymunk.Body at its centroid."""
   lib = pymunk()
@@ -73,7 +74,7 @@ def add_piece(where: Any, corners: np.ndarray, velocity: Sequence[float],
   local = [tuple(c) for c in corners - centre]
   mass = area(corners)
   body = lib.Body(mass, lib.moment_for_poly(mass, local))
-  body.position, body.velocity = tuple(centre), tuple(velocity)
+  body.position, body.velocity = _pair(centre), _pair(velocity)
   shape = lib.Poly(body, local)
   shape.elasticity, shape.friction = elasticity, friction
   where.add(body, shape)
@@ -110,6 +111,11 @@ def run(where: Any, ends: np.ndarray, bodies: Sequence[Any]) -> np.ndarray:
     state = _state(bodies)
     found.append(state + (state - before) * (end - tick))
   return np.stack(found) if found else np.zeros((0, len(bodies), 3))
+
+
+def _pair(vector):
+  x, y = np.asarray(vector)
+  return float(x), float(y)
 
 
 def _state(bodies):

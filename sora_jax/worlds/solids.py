@@ -77,7 +77,8 @@ def draw(video: np.ndarray, view: camera.Poses, solids: Sequence[Solid],
           for i, s in enumerate(solids)]
   for t in range(len(video)):
     for i in np.argsort(-depth[t], kind="stable"):
-      polygons.blend(video, *made[i], frames=(t,))
+      at, share, colour = made[i]
+      polygons.blend(video, at, share, colour, (t,))
 
 
 def _look(solid, view, size, shift):
