@@ -116,7 +116,7 @@ def ground(view: Poses, size: tuple[int, int], colours: np.ndarray,
   u = ((np.arange(width) + 0.5 - width / 2) / f).astype(np.float32)
   v = ((np.arange(height) + 0.5 - height / 2) / f).astype(np.float32)
   # No camera is tilted sideways: a row looks down by one angle.
-  axes = [np.float32(x)[:, :, None] for x in (
+  axes = [x.astype(np.float32)[:, :, None] for x in (
       view.right, view.down, view.forward, view.place)]
   right, down, forward, place = axes
   sink = -(forward[:, 2] + v * down[:, 2])  # [T, H]
