@@ -25,7 +25,7 @@ def clips():
   """Facts of games of every kind."""
   return [craft.sample(worlds.key(seed, "craft"), craft.SIZE,
                        1 if seed == 9 else 17, 8.0, seed % 3 == 0 and seed != 9)
-          for seed in range(12)]
+          for seed in range(14)]
 
 
 @pytest.mark.slow

@@ -33,6 +33,7 @@ LAWS = ("step", "item")
 OPTIONS = {"time": ("day", "night")}
 GOALS = tuple(craft_words.GOALS)
 FEWEST = {"walks": 2, "collects wood": 5, "drinks": 5, "fights": 9}  # frames
+TRIES = 30  # games, after which another goal is drawn
 MOST = 3  # pieces of wood or times of drinking
 
 
@@ -87,31 +88,31 @@ def sample(key: np.random.Generator, size: tuple[int, int], frames: int,
   facts_lib.duration(frames, fps, held_out)
   if time not in (None, *OPTIONS["time"]):
     raise ValueError(f"time={time!r}: there are day and night")
+  goals = [g for g in GOALS if frames >= FEWEST[g]] or list(GOALS[:1])
   while True:
-    goal = facts_lib.pick(key, [g for g in GOALS if frames >= FEWEST[g]] or GOALS)
+    goal = facts_lib.pick(key, goals)
     direction = facts_lib.pick(key, game.FACINGS) if goal == "walks" else ""
     when = facts_lib.pick(key, OPTIONS["time"]) if time is None else time
     aim = int(key.integers(1, min(MOST, max(frames // 5, 1)) + 1))
-    shown, actions, _ = game.play(key, goal, frames - 1, count=aim,
-                                  direction=direction or "left", time=when)
-    if not shown:
+    due = aim if goal in ("collects wood", "drinks") and frames > 1 else 0
+    if frames > 1 and is_held_out(goal, direction, due, when) != held_out:
       continue
-    was = reader.played(shown)
-    if frames > 1 and (was["goal"] != goal or was["direction"] != direction or
-                       not _happened(was, shown) or is_held_out(
-                           goal, direction, was["count"], when) != held_out):
-      continue
-    return Facts(goal, direction, was["count"] if frames > 1 else 0, was["wins"],
-                 when, shown, actions, int(key.integers(2**31)), size, frames,
-                 fps)
+    for _ in range(TRIES):
+      shown, actions, _ = game.play(key, goal, frames - 1, count=aim,
+                                    direction=direction or "left", time=when)
+      if shown and (frames == 1 or _happened(goal, direction, due, shown)):
+        wins = reader.played(shown)["wins"]
+        return Facts(goal, direction if frames > 1 else "", due, wins, when,
+                     shown, actions, int(key.integers(2**31)), size, frames, fps)
 
 
-def _happened(was, shown):
-  """Whether what the player does can be seen, and all of it by the rules."""
+def _happened(goal, direction, count, shown):
+  """Whether what is to happen can be seen, and all of it is by the rules."""
+  was = reader.played(shown)
   moved = sum(a.cells != b.cells for a, b in zip(shown, shown[1:]))
-  enough = {"walks": moved >= min(len(shown) - 1, 4), "fights": True}.get(
-      was["goal"], was["count"] > 0)
-  return enough and reader.steps(shown) == 1
+  return (was["goal"], was["direction"], was["count"]) == (
+      goal, direction, count) and reader.steps(shown) == 1 and (
+          goal != "walks" or moved >= min(len(shown) - 1, 4))
 
 
 def render(facts: Facts) -> np.ndarray:

@@ -132,7 +132,8 @@ def darken(pixels: Any, light: float, dark: np.ndarray,
   night = pixels
   if light < 0.5:
     share = (2 * (0.5 - light) * dark)[..., None]
-    noise = (rng.random(dark.shape)[..., None] if rng else 0.5) * 95 + 32
+    noise = 95 * (rng.random(dark.shape, np.float32)[..., None]
+                  if rng else 0.5) + 32
     night = (1 - share) * pixels + share * noise
   night = night * 0.4 + 0.6 * (night @ GREY)[..., None]
   return light * pixels + (1 - light) * (0.5 * night + 0.5 * NIGHT)
