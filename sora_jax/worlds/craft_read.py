@@ -133,7 +133,7 @@ def lawful(a: game.Shown, b: game.Shown) -> bool:
   allowed[wood] = int(taken and gains[wood] == 1)
   if (gains > allowed).any() or (gains < 0).any():
     return False
-  drank = before[faced] == "W" and a.facing == b.facing
+  drank = before[faced] == "w" and a.facing == b.facing
   change = np.array(b.stats) - np.array(a.stats)
   # Blows take 2 of health, arrows too; needs take one of each now and then.
   if (change < [-7, -1, -1, -1]).any() or (

@@ -16,7 +16,7 @@ from sora_jax.worlds import phrases
 
 NAME = "craftax, a minecraft-like game"
 CHINESE_NAME = "craftax，一款类似minecraft的游戏"
-SIGHTS = {"W": ("water", "水"), "S": ("stone", "石头"), "t": ("trees", "树"),
+SIGHTS = {"w": ("water", "水"), "S": ("stone", "石头"), "t": ("trees", "树"),
           "s": ("sand", "沙地")}
 TIMES = {"day": ("by day", "白天"), "night": ("at night", "夜里")}
 GOALS = {"walks": "走", "collects wood": "砍", "drinks": "喝", "fights": "打"}
