@@ -16,6 +16,7 @@ from sora_jax.worlds import camera
 from sora_jax.worlds import orbit_fit
 from sora_jax.worlds import orbit_parse
 from sora_jax.worlds import rigid
+from sora_jax.worlds import solids
 
 NAMES = ("orbit", "collide", "shatter")
 SIZES = ((64, 64), (112, 48), (48, 112), (96, 96))
@@ -43,7 +44,7 @@ def test_facts_are_read_from_pixels(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_captions_tell_the_facts_in_two_languages(name):
   world = worlds.WORLDS[name]
-  for seed in range(30):
+  for seed in range(12):
     facts = draw(name, seed, 1 if seed % 5 == 0 else 17)
     told = world.told(facts)
     for i in range(3):
@@ -81,7 +82,7 @@ def test_a_clip_is_the_same_at_every_rate(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_what_is_held_out_is_never_trained_on(name):
   world = worlds.WORLDS[name]
-  for seed in range(6):
+  for seed in range(3):
     for held in (False, True):
       facts = draw(name, seed, held_out=held)
       assert world.is_held_out(facts) == held
@@ -130,36 +131,22 @@ def test_cardboard_is_no_rigid_scene():
     assert not world.score(facts, world.parse(still, 8.0))["rigid"]
 
 
-def test_nearer_solids_cover_farther_ones():
-  world, covered = worlds.WORLDS["orbit"], 0
-  for seed in range(12):
-    facts = draw("orbit", seed, 5, size=(96, 96))
-    depth = _depths(facts)
-    alone = {s.colour: world.render(dataclasses.replace(facts, solids=(s,)))
-             for s in facts.solids}
-    nothing = world.render(dataclasses.replace(facts, solids=()))
-    mask = {c: np.abs(v.astype(int) - nothing).max(-1) > 60
-            for c, v in alone.items()}
-    video = world.render(facts)
-    for i, a in enumerate(facts.solids):
-      for j, b in enumerate(facts.solids):
-        for t in range(facts.frames):
-          both = ndimage.binary_erosion(mask[a.colour][t]) & mask[b.colour][t]
-          third = np.any([mask[c.colour][t] for c in facts.solids
-                          if c not in (a, b)], axis=0)
-          inner = both & ~third
-          if i != j and depth[t, i] < depth[t, j] and inner.sum() > 3:
-            covered += 1
-            error = np.abs(video[t][inner].astype(int) -
-                           alone[a.colour][t][inner])
-            assert np.median(error) <= 2
-  assert covered > 5
-
-
-def _depths(facts):
-  view = worlds.WORLDS["orbit"].poses(facts)
-  feet = np.array([[*s.place, 0] for s in facts.solids])
-  return camera.project(view, feet, facts.size)[1]
+@pytest.mark.parametrize("azimuth,nearest", [(0.0, "red"), (np.pi, "blue")])
+def test_nearer_solids_cover_farther_ones(azimuth, nearest):
+  facts = dataclasses.replace(
+      draw("orbit", 0, 1, size=(96, 96)),
+      path=camera.Path("stands", 0.0, azimuth, 0.3, 4.0),
+      solids=(solids.Solid("red", "ball", "large", (0.4, 0.0)),
+              solids.Solid("blue", "cylinder", "large", (-0.4, 0.0))))
+  draws = lambda *some: worlds.WORLDS["orbit"].render(
+      dataclasses.replace(facts, solids=some)).astype(int)
+  nothing, both = draws(), draws(*facts.solids)
+  alone = {s.colour: draws(s) for s in facts.solids}
+  masks = [ndimage.binary_erosion(np.abs(v - nothing).max(-1)[0] > 60)
+           for v in alone.values()]
+  shared = masks[0] & masks[1]
+  assert shared.sum() > 20
+  np.testing.assert_allclose(both[0][shared], alone[nearest][0][shared], atol=1)
 
 
 def test_a_fit_finds_the_camera():
