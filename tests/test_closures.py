@@ -133,7 +133,12 @@ def test_training_reaches_nothing_of_other_rooms(name):
 def test_workers_of_prepare_reach_no_jax():
   reached = closure([*room("data.prepare"), *room("data.sources")])
   assert {"numpy", "av"} <= reached
-  assert not {"jax", "flax", "optax"} & reached
+  users = {m: [{name.split(".")[0] for name in names} & {"jax", "flax", "optax"}
+               for names in imports(m)] for m in reached & FILES.keys()}
+  # The game of craft is a program in jax, which is loaded when it is played.
+  assert {m: u for m, u in users.items() if any(u)} == {
+      "sora_jax.worlds.craft_game": [set(), {"jax"}],
+      "sora_jax.worlds.craft_screen": [set(), {"jax"}]}
 
 
 def test_an_import_in_a_function_is_counted(monkeypatch, tmp_path):

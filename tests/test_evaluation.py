@@ -211,7 +211,7 @@ def test_real_clips_are_read_from_a_folder(tmp_path):
     (["--model=tiny"], "--out=DIR is needed"),
     (["--out=x", "--sizes=64"], "give WxH"),
     (["--out=x", "--worlds=marbles"], "'marbles' cannot be evaluated"),
-    (["--out=x", "--objects=4"], "'4' cannot be evaluated"),
+    (["--out=x", "--objects=9"], "'9' cannot be evaluated"),
     (["--out=x", "--backgrounds=pink"], "'pink' cannot be evaluated"),
     (["--out=x", "--modes=dance"], "'dance' cannot be evaluated"),
     (["--out=x", "--objects="], "--objects= names none"),

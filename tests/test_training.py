@@ -14,8 +14,6 @@ from sora_jax.training import optimizer
 from sora_jax.training.objectives import shared
 import toy_run
 
-pytestmark = pytest.mark.quick_compile
-
 
 @pytest.mark.parametrize("shape", ["linear", "cosine"])
 def test_the_schedule_rises_holds_and_falls(shape):

@@ -20,8 +20,8 @@ from sora_jax.worlds import twins
 
 SHORTEST = 1.0  # seconds
 FEWEST = 9  # frames of a video
-MODES = ("walk", "shots")
-OPTIONS = scene_lib.OPTIONS | {"mode": MODES}
+FILMS = ("walk", "shots")
+OPTIONS = scene_lib.OPTIONS | {"film": FILMS}
 LAWS = ("permanence", "immutability")
 DIRECTIONS = ("right", "left")
 EMPTY = 0.08  # the share of clips without anybody
@@ -76,23 +76,23 @@ def is_held_out(figure: bodies.Figure) -> bool:
 
 def sample(key: np.random.Generator, size: tuple[int, int], frames: int,
            fps: float, held_out: bool = False, *, setting: str | None = None,
-           style: str | None = None, mode: str | None = None) -> Facts:
+           style: str | None = None, film: str | None = None) -> Facts:
   """Draws the facts of a clip; arguments and errors as in `lookaway.sample`.
 
-  Held out are hats, bodies and kinds by `is_held_out`, also in images; `mode`
-  asks for one of MODES.
+  Held out are hats, bodies and kinds by `is_held_out`, also in images; `film`
+  asks for one of FILMS.
   """
   width, _ = scene_lib.check(size, frames, fps, FEWEST)
-  drawn = facts_lib.pick(key, MODES)
-  if mode not in (None, *MODES):
-    raise ValueError(f"mode={mode!r}: there are {', '.join(MODES)}")
+  drawn = facts_lib.pick(key, FILMS)
+  if film not in (None, *FILMS):
+    raise ValueError(f"film={film!r}: there are {', '.join(FILMS)}")
   where = scene_lib.draw(key, setting, style)
   figures = [_figure(key, held_out, set())]
   direction = facts_lib.pick(key, DIRECTIONS)
   shots: tuple[Shot, ...] = ()
   posts: list[tuple[float, float]] = []
   reach = [_half(figures[0]) + scene_lib.EDGE]
-  if (mode or drawn) == "shots":
+  if (film or drawn) == "shots":
     shots = _shots(key, where.setting, 3 if frames > 16 and key.random() < 0.4 else 2)
     starts, travel = [width / 2 - 0.04], 0.08
   else:
