@@ -10,17 +10,18 @@ wan_1_3b, wan_14b (Wan 2.1) and wan_5b (Wan 2.2 TI2V) go on from the open
 weights in --config.init_from=MODEL, whose text encoder stays frozen; their
 latents are those of the VAE of the same folder.
 
-s, b, l and xl (sizes and heads of the DiT paper, arXiv:2212.09748), 3b and 14b
-train from scratch on pods. Each states the slice it is laid out for, and `plan`
+s, b, l and xl (depths and widths of the DiT paper, arXiv:2212.09748; its heads of
+64 and 72 are 128 here, which a TPU would pad them to), 3b and 14b train from
+scratch on pods. Each states the slice it is laid out for, and `plan`
 tells without one what it needs there and whether it fits:
 
   sora-jax plan --config=configs/dit.py:14b
 
   variant  layers  width  heads  parameters  slice      mesh       tokens a step
-  s            12    384      6      0.03 B  v5e:4x4    data=16          262,144
-  b            12    768     12      0.12 B  v5e:4x8    data=32          524,288
-  l            24   1024     16      0.41 B  v5p:4x4x4  data=64        1,048,576
-  xl           28   1152     16      0.61 B  v5p:4x4x4  data=4         2,097,152
+  s            12    384      3      0.03 B  v5e:4x4    data=16          262,144
+  b            12    768      6      0.12 B  v5e:4x8    data=32          524,288
+  l            24   1024      8      0.41 B  v5p:4x4x4  data=64        1,048,576
+  xl           28   1152      9      0.61 B  v5p:4x4x4  data=4         2,097,152
                                                         fsdp=16
   3b           24   3072     24      3.10 B  v5p:4x4x4  data=4         2,097,152
                                                         fsdp=16
@@ -40,13 +41,13 @@ WAN = {"wan_1_3b": dict(layers=30, heads=12, ffn=8960),
 # Sizes for pods: the transformer, the text encoder trained with it, and where
 # it runs. All rows of a step have one length, (rows, length).
 PODS = {
-    "s": dict(layers=12, heads=6, head_size=64, ffn=1536, text=(384, 6),
+    "s": dict(layers=12, heads=3, head_size=128, ffn=1536, text=(384, 6),
               topology="v5e:4x4", mesh=dict(data=16), shape=(16, 16_384)),
-    "b": dict(layers=12, heads=12, head_size=64, ffn=3072, text=(512, 6),
+    "b": dict(layers=12, heads=6, head_size=128, ffn=3072, text=(512, 6),
               topology="v5e:4x8", mesh=dict(data=32), shape=(32, 16_384)),
-    "l": dict(layers=24, heads=16, head_size=64, ffn=4096, text=(768, 8),
+    "l": dict(layers=24, heads=8, head_size=128, ffn=4096, text=(768, 8),
               topology="v5p:4x4x4", mesh=dict(data=64), shape=(64, 16_384)),
-    "xl": dict(layers=28, heads=16, head_size=72, ffn=4608, text=(768, 8),
+    "xl": dict(layers=28, heads=9, head_size=128, ffn=4608, text=(768, 8),
                topology="v5p:4x4x4", mesh=dict(data=4, fsdp=16), shape=(64, 32_768)),
     "3b": dict(layers=24, heads=24, head_size=128, ffn=8192, text=(1024, 12),
                topology="v5p:4x4x4", mesh=dict(data=4, fsdp=16), shape=(64, 32_768)),
@@ -71,7 +72,8 @@ def get_config(variant: str = "tiny") -> ml_collections.ConfigDict:
   cfg.process = dict(prediction="x0", mean=0.6, std=1.2, uniform=0.1,
                      base_tokens=80, max_shift=3.0)
   cfg.optimizer = dict(name="muon", learning_rate=3e-3, warmup=300, decay=0.35,
-                       clip=1.0, ema=0.9995, weight_decay=0.01)
+                       clip=1.0, ema=0.9995, weight_decay=0.01,
+                       moments="float32", offload=False)
   # Shapes are (rows, length) with the same tokens in all; max_segments the most
   # clips of a row. f_ref is the frame rate at which latents are one position
   # apart. images is the share of the clips that are images (below 0, the data
@@ -86,7 +88,8 @@ def get_config(variant: str = "tiny") -> ml_collections.ConfigDict:
                       method="ancestral", guidance=3.0,
                       guidance_interval=(0.1, 1.0), window=49,
                       max_tokens=40_000)
-  cfg.loop = dict(log_every=50, save_every=1000, preview_every=5000)
+  cfg.loop = dict(log_every=50, save_every=1000, save_minutes=0.0,
+                  preview_every=5000)
   cfg.preview = dict(
       seed=0, size=(64, 64), frames=17,
       prompts=("a red ball moves to the right", "a blue square moves up",
@@ -103,7 +106,7 @@ def get_config(variant: str = "tiny") -> ml_collections.ConfigDict:
     cfg.optimizer.warmup = 5
     cfg.data.update(shapes=((4, 64), (2, 128)))
     cfg.sampling.steps = 4
-    cfg.loop = dict(log_every=1, save_every=10, preview_every=20)
+    cfg.loop.update(log_every=1, save_every=10, preview_every=20)
     cfg.preview.prompts = ("a red ball moves to the right",)
   elif variant in WAN:
     _wan(cfg, variant)
@@ -128,7 +131,8 @@ def _wan(cfg, variant: str) -> None:
   cfg.process = dict(prediction="velocity", base_tokens=int(length / shift**2),
                      max_shift=shift)
   cfg.optimizer = dict(name="adamw", learning_rate=1e-5, warmup=200, decay=0.2,
-                       clip=1.0, ema=0.999, weight_decay=0.01)
+                       clip=1.0, ema=0.999, weight_decay=0.01,
+                       moments="float32", offload=False)
   # Examples that begin at an interior latent are not drawn: the open models
   # have no <continues>.
   cfg.data = dict(shapes=((1, length),), text_length=2048, text_limit=512,
@@ -138,7 +142,8 @@ def _wan(cfg, variant: str) -> None:
                       method="folder", guidance=5.0,
                       guidance_interval=(0.0, 1.0), window=121 if new else 81,
                       max_tokens=100_000, flow_shift=shift)
-  cfg.loop = dict(log_every=10, save_every=500, preview_every=1000)
+  cfg.loop = dict(log_every=10, save_every=500, save_minutes=10.0,
+                  preview_every=1000)
   cfg.preview = dict(seed=0, size=(832, 480), frames=81, prompts=(
       "A cat and a dog bake a cake together in a kitchen.",))
 
@@ -161,13 +166,14 @@ def _pod(cfg, layers, heads, head_size, ffn, text, topology, mesh,
                      base_tokens=1024, max_shift=6.0)
   cfg.optimizer = dict(name="adamw", learning_rate=1e-4 if layers < 40 else 6e-5,
                        warmup=2000, decay=0.2, clip=1.0, ema=0.9999,
-                       weight_decay=0.01)
+                       weight_decay=0.01, moments="float32", offload=False)
   cfg.data = dict(shapes=((rows, length),), text_length=2048, text_limit=256,
                   max_segments=64, f_ref=24.0, dropout=0.1, images=0.2,
                   shards=rows)
   cfg.sampling = dict(size=(480, 272), frames=49, fps=24.0, steps=30,
                       method="ab2", guidance=5.0, guidance_interval=(0.1, 1.0),
                       window=121, max_tokens=4_000_000)
-  cfg.loop = dict(log_every=10, save_every=1000, preview_every=5000)
+  cfg.loop = dict(log_every=10, save_every=1000, save_minutes=10.0,
+                  preview_every=5000)
   cfg.preview = dict(seed=0, size=(480, 272), frames=49, prompts=(
       "A ship sails through a storm at night, lit by lightning.",))

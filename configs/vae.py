@@ -43,7 +43,8 @@ def get_config(variant: str = "tiny") -> ml_collections.ConfigDict:
   cfg.data = dict(buckets=((1, 48, 48, 128, 0.2), (5, 32, 32, 96, 0.3),
                            (17, 48, 48, 16, 0.5)),
                   candidates=4, cache_bytes=2**32)
-  cfg.loop = dict(log_every=20, save_every=500, preview_every=500)
+  cfg.loop = dict(log_every=20, save_every=500, save_minutes=0.0,
+                  preview_every=500)
 
   if variant in ("tiny_cpu", "tiny_decoder"):
     cfg.data.buckets = ((1, 32, 32, 48, 0.25), (5, 32, 32, 10, 0.25),
@@ -68,7 +69,7 @@ def get_config(variant: str = "tiny") -> ml_collections.ConfigDict:
     cfg.vae.update(base=8, mults=(1, 1, 1), z=4, blocks=1)
     cfg.data.buckets = ((1, 16, 16, 10, 0.5), (5, 16, 16, 2, 0.5))
     cfg.optimizer.warmup = 5
-    cfg.loop = dict(log_every=1, save_every=10, preview_every=20)
+    cfg.loop.update(log_every=1, save_every=10, preview_every=20)
   elif variant in ("wan_2_1", "wan_2_2"):
     new = variant == "wan_2_2"
     cfg.vae = dict(base=160 if new else 96, decoder_base=256 if new else 0,
@@ -104,4 +105,5 @@ def _pod(cfg, large: bool) -> None:
                        clip=1.0, ema=0.999, weight_decay=1e-4)
   cfg.data = dict(buckets=((1, 256, 256, 17 * chips, 0.2),
                            (17, 256, 256, chips, 0.8)), candidates=1)
-  cfg.loop = dict(log_every=10, save_every=1000, preview_every=5000)
+  cfg.loop = dict(log_every=10, save_every=1000, save_minutes=10.0,
+                  preview_every=5000)

@@ -78,7 +78,16 @@ def main(argv: list[str]) -> int:
 
 def run() -> None:
   """The entry point of the command `sora-jax`."""
-  sys.exit(main(sys.argv[1:]))
+  code = main(sys.argv[1:])
+  stopping = sys.modules.get("sora_jax.training.stopping")
+  if stopping and stopping.compiles():
+    # A run that has stopped does not wait for a program that nobody will call.
+    multihost = sys.modules["sora_jax.mesh.multihost"]
+    multihost.leave()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+  sys.exit(code)
 
 
 if __name__ == "__main__":

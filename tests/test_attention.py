@@ -116,7 +116,7 @@ def test_keys_outside_the_window_are_skipped(small_blocks):
 
 def test_the_block_mask_of_splash(monkeypatch):
   """It has every pair of a segment, few others, and what comes next."""
-  monkeypatch.setattr(splash, "BLOCK", 128)
+  monkeypatch.setattr(splash, "SMALL", splash.Blocks(128, 128, 128))
   lengths = (300, 90, 500, 60)
   q_seg = np.repeat(np.arange(1, 5), lengths)
   q_seg = np.pad(q_seg, (0, 40))[None].astype(np.int32)  # 990 tokens, 8 blocks
@@ -142,7 +142,7 @@ def test_the_block_mask_of_splash(monkeypatch):
 
 
 def test_a_long_row_has_no_block_mask(monkeypatch):
-  monkeypatch.setattr(splash, "BLOCK", 128)
+  monkeypatch.setattr(splash, "SMALL", splash.Blocks(128, 128, 128))
   monkeypatch.setattr(splash, "MASK_BLOCKS", 9)
   seg = np.ones((1, 512), np.int32)
   assert splash.make_block_mask(seg, seg, True) == splash.BlockMask()

@@ -20,6 +20,8 @@ from sora_jax.data.store import records
 from sora_jax.encoding import batches
 from sora_jax.encoding import dataset
 from sora_jax.encoding import decode_batches
+from sora_jax.encoding import encoder
+from sora_jax.encoding import statistics
 from sora_jax.formats import pretrained
 from sora_jax.geometry import frames as frames_lib
 from sora_jax.geometry import sizes as sizes_lib
@@ -90,12 +92,54 @@ def test_clips_are_decoded_some_at_a_time(data, model, encoded, tmp_path,
   monkeypatch.setattr(decode_batches, "split",
                       functools.partial(decode_batches.split, most=1))
   dataset.encode(model, data, tmp_path / "out", report=lambda *n: told.append(n))
-  assert told == [(i + 1, 12) for i in range(12)]
+  assert told[0] == (0, 12) and told == sorted(told)  # before any is decoded
+  assert [n for n in told if n[0] % 1 == 0][1::2] == [
+      (i + 1, 12) for i in range(12)]
+  assert any(0 < n < 1 for n, _ in told)  # and while one is encoded
   again = manifest_lib.open_manifest(tmp_path / "out")
   assert np.array_equal(again.entries, encoded.entries)
   for i in range(12):
     assert _close(latents.decode(again.record(i)).z,
                   latents.decode(encoded.record(i)).z)
+
+
+def test_few_programs_serve_a_small_data_set(model, monkeypatch):
+  """A size of its own for each costs more to compile than to pad."""
+  sizes = {(32, 32): 90, (32, 48): 30, (16, 80): 3}
+  assert batches.covering_shapes(sizes) == [(32, 80)]
+  many = {size: 10**6 * n for size, n in sizes.items()}
+  assert batches.covering_shapes(many) == sorted(sizes)
+  assert len(batches.covering_shapes(
+      {(16 * i, 16): 10**9 for i in range(1, 30)})) == batches.MAX_SHAPES
+  masks = []
+  encode = encoder.encode
+  monkeypatch.setattr(encoder, "encode", lambda vae, video, size: (
+      masks.append(size is not None), encode(vae, video, size))[1])
+  videos = [np.full((1, h, w, 3), 9 * w, np.uint8) for h, w in
+            ((32, 32), (16, 32), (32, 32))]
+  both = batches.batches_for(model, {(32, 32): 2, (16, 32): 1}, 2)
+  found = both.encode(videos)
+  assert masks == [True, True] and found[1].shape[1] == 2
+  one = batches.batches_for(model, {(32, 32): 2}, 2)  # no video is smaller
+  again = one.encode(videos[:1])
+  assert masks == [True, True, False] and _close(again[0], found[0])
+
+
+def test_statistics_are_those_of_each_clip_alone(data, model):
+  pixels, told = manifest_lib.open_manifest(data), []
+  part = model.vae
+  mean, std = statistics.statistics(part.module, part.params, pixels,
+                                    report=lambda *n: told.append(n))
+  alone = []
+  for i in range(len(pixels)):
+    video = video_io.read(records.read(pixels, i).data)[0]
+    t, h, w = sizes_lib.padded_size(video.shape[:3], STRIDE, PATCH)
+    z = encoder.encode(part, sizes_lib.pad_to(video, (t, h, w))[None])
+    alone.append(z.reshape(-1, 4))
+  alone = np.concatenate(alone)
+  np.testing.assert_allclose(mean, alone.mean(0), rtol=1e-5, atol=1e-6)
+  np.testing.assert_allclose(std, alone.std(0), rtol=1e-5, atol=1e-6)
+  assert told[0] == (0, 12) and told[-1] == (12, 12)
 
 
 def test_without_regions_no_example_is_around_one(data, model, tmp_path):
@@ -153,7 +197,8 @@ def test_regions_leave_something_outside():
 
 def _encode(model, video):
   """The latents of one video, alone."""
-  return batches.batches_for(model, [video.shape[1:3]], 1).encode([video])[0]
+  return batches.batches_for(model, {video.shape[1:3]: len(video)}, 1).encode(
+      [video])[0]
 
 
 def _close(a, b):

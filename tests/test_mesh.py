@@ -117,8 +117,9 @@ def train(axes):
 
 def attend(axes, heads, split, backend, length):
   """Attention of packed rows and its gradients; for queries a text is missing."""
-  splash.BLOCK = splash.LANES
-  splash.FUSED = 10**6 if backend == "fused" else 0
+  splash.SMALL = splash.Blocks(*3 * (splash.LANES,))
+  splash.LONG = 10**6 if backend == "fused" else 0  # else by groups of keys
+  splash.GROUP = 2
   backend, rows = backend.replace("fused", "splash"), 2
   third = length // 3
   q_seg = packed((third + 9, third - 1, third - 14), length - 3 * third + 6,

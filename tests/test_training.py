@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from sora_jax.training import clock
 from sora_jax.training import loop
 from sora_jax.training import optimizer
 from sora_jax.training.objectives import shared
@@ -129,7 +130,9 @@ def test_hooks_progress_and_the_order_of_the_data(tmp_path, capsys):
            (tmp_path / "metrics.jsonl").read_text().splitlines()]
   assert [line["step"] for line in lines] == [4, 8]
   assert set(lines[0]["timing"]) == {
-      "seconds", "steps_per_s", "clips_per_s", "data_share", "eta"}
+      "seconds", "steps_per_s", "clips_per_s", "clips_per_s_per_chip",
+      "data_share", "eta", "tflops_per_s_per_chip", "mfu", "goodput",
+      "step_seconds", *(f"{phase}_seconds" for phase in clock.PHASES)}
   short = lambda start: ((n, toy_run.batch_at(n)) for n in range(start, 12))
   kw = {"steps": 20, "workdir": tmp_path, "config": toy_run.CONFIG,
         "key": toy_run.KEY}
@@ -207,3 +210,29 @@ def test_muon_makes_the_update_of_every_kernel_orthogonal():
     # Newton and Schulz leave singular values near 1, scaled to an RMS of .2.
     np.testing.assert_allclose(values / (.2 * size**.5), 1, atol=.45)
   assert np.ptp(np.abs(conv["bias"])) < 1e-4  # Adam's first step is a sign
+
+
+@pytest.mark.parametrize("name", ["adamw", "muon"])
+def test_moments_in_half_the_memory_nearly_give_the_same_run(name):
+  states = []
+  for moments in ("float32", "bfloat16"):
+    program = toy_run.program(name=name, moments=moments)
+    state = program.create()
+    for n in range(20):
+      state, metrics = program.step(state, toy_run.batch_at(n), toy_run.KEY)
+    states.append((state, float(metrics["loss"])))
+  sizes = [sum(x.nbytes for x in jax.tree.leaves(s.opt_state) if x.ndim)
+           for s, _ in states]
+  assert sizes[1] == sizes[0] / 2
+  start = toy_run.values(toy_run.program(name=name).create().params)
+  a, b = (toy_run.values(s.params)["model/kernel"] - start["model/kernel"]
+          for s, _ in states)
+  assert 0 < np.linalg.norm(a - b) < .02 * np.linalg.norm(a)
+  np.testing.assert_allclose(states[1][1], states[0][1], rtol=.01)
+
+
+def test_a_slow_moment_is_not_kept_in_half_the_memory():
+  with pytest.raises(ValueError, match="b2 of at most 0.99, it is 0.999"):
+    optimizer.Optimizer(moments="bfloat16", b2=.999)
+  with pytest.raises(ValueError, match="'float16' is neither"):
+    optimizer.Optimizer(moments="float16")

@@ -19,6 +19,8 @@ WIDTH = 48
 CONFIG = {"model": {"width": WIDTH}, "optimizer": {"learning_rate": 0.01},
           "data": {"seed": 0}, "steps": 10, "loop": {"log_every": 1}}
 KEY = jax.random.key(7)
+RATES = loop.Rates("clips", lambda batch: len(batch["x"]), lambda batch: 3e12,
+                   chips=2, peak=1e12)
 
 
 def objective(params, batch, key, step):
@@ -66,8 +68,7 @@ def batches(spoiled=None):
 
 
 def train(workdir, steps, prog=None, config=None, spoiled=None, **kw):
-  kw = {"log_every": 1, "save_every": 5, "count": lambda b: len(b["x"]),
-        "unit": "clips", **kw}
+  kw = {"log_every": 1, "save_every": 5, "rates": RATES, **kw}
   return loop.train(prog or program(), batches(spoiled), steps=steps,
                     workdir=workdir, config=config or CONFIG, key=KEY, **kw)
 

@@ -56,11 +56,11 @@ def measure(clips: int, even: bool, length: int, count: int) -> dict:
   visited = np.concatenate([
       np.asarray(make(segs[i:i + CHUNK]) > 0).sum((1, 2))
       for i in range(0, len(segs), CHUNK)])
-  planned = [statistics.visited(n, length, splash.BLOCK) for n in lengths]
+  planned = [statistics.visited(n, length, splash.SMALL.kv) for n in lengths]
   needed = sum(float((n.astype(float)**2).sum()) for n in lengths)
   return {"rows": len(segs), "fill": float((segs > 0).mean()),
           "segments": float(np.mean([len(n) for n in lengths])),
-          "over": float(visited.sum() * splash.BLOCK**2 / needed),
+          "over": float(visited.sum() * splash.SMALL.kv**2 / needed),
           "square": float(len(segs) * length**2 / needed),
           "agrees": bool(np.all(visited == planned))}
 

@@ -43,7 +43,7 @@ def run(argv: list[str]) -> int:
 
     def report(done, total):
       bar.total = total
-      bar.update(done - bar.n)
+      bar.update(int(done) - bar.n)
 
     info = dataset.encode(model, f.data, f.out, seed=f.seed,
                           extras=latents.Extras(f.suffixes, f.keyframes,

@@ -16,6 +16,7 @@ from sora_jax.cli import errors
 from sora_jax.cli import options
 from sora_jax.mesh import multihost
 from sora_jax.tasks import train
+from sora_jax.training import profile
 
 
 def run(argv: list[str]) -> int:
@@ -27,11 +28,13 @@ def run(argv: list[str]) -> int:
        "for the transformer.")
   text("workdir", None, "The folder of the run: checkpoints, metrics, previews.")
   text("vae", None, "The model whose VAE made the latents; for the transformer.")
-  flags.DEFINE_float("max_seconds", 0, "Save and stop after so many seconds; the "
-                     "same command goes on. 0 is no limit.", lower_bound=0,
-                     flag_values=f)
+  flags.DEFINE_float("max_seconds", 0, "Save and stop so early that the run ends "
+                     "within so many seconds; the same command goes on. 0 is no "
+                     "limit.", lower_bound=0, flag_values=f)
   flags.DEFINE_bool("tensorboard", False, "Also write TensorBoard events (needs "
                     "the extra log).", flag_values=f)
+  text("profile", "", "FROM:TO, steps to trace into profile/ of the work folder, "
+       "such as 10:12; xprof shows them.")
   text("processes", "", "For a run on several hosts: auto on TPU slices, GKE, "
        "SLURM and Open MPI; elsewhere INDEX/COUNT@HOST:PORT, the address of "
        "process 0.")
@@ -39,9 +42,10 @@ def run(argv: list[str]) -> int:
   for name in ("data", "workdir"):
     if not f[name].value:
       raise ValueError(f"--{name}=DIR is needed")
+  steps = profile.parse(f.profile)
   return together(f.processes, lambda: train.train(
       f.config, f.data, f.workdir, f.vae, max_seconds=f.max_seconds,
-      tensorboard=f.tensorboard))
+      tensorboard=f.tensorboard, profile=steps))
 
 
 def together(where: str, work: Callable[[], object]) -> int:

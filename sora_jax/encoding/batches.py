@@ -1,10 +1,11 @@
 """Encodes videos of any size together, by few programs.
 
-Videos are padded to at most MAX_SHAPES heights and widths, and what is beyond a
-video is masked in the network.
+Videos are padded to a few heights and widths, and what is beyond a video is
+masked in the network. A program takes seconds to compile, so small data sets take
+fewer shapes than large ones.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 import dataclasses
 
 import numpy as np
@@ -15,6 +16,9 @@ from sora_jax.geometry import sizes as sizes_lib
 from sora_jax.models.vae import vae as vae_lib
 
 MAX_SHAPES = 8
+# Pixels that are encoded in about the time that a shape takes to compile.
+PROGRAM = 4_000_000
+Size = tuple[int, int]  # (height, width)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -23,24 +27,29 @@ class Batches:
 
   Attributes:
     model: the VAE and its latent statistics.
-    shapes: the padded (height, width) in use.
+    shapes: the padded sizes in use, and whether videos may be smaller.
     rows: videos of a program.
   """
 
   model: pretrained.Model
-  shapes: list[tuple[int, int]]
+  shapes: dict[Size, bool]
   rows: int
 
-  def encode(self, videos: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Normalised latents [t, h, w, C] of each video uint8 [T, H, W, 3]."""
+  def encode(self, videos: Sequence[np.ndarray],
+             report: Callable[[int], None] = lambda done: None
+             ) -> list[np.ndarray]:
+    """Normalised latents [t, h, w, C] of each video uint8 [T, H, W, 3].
+
+    Args:
+      videos: of any sizes that the shapes hold.
+      report: called with how many are done, after each program.
+    """
     stride = vae_lib.stride(self.model.vae.module)
     sizes = [sizes_lib.padded_size(v.shape[:3], stride, self.model.patch)
              for v in videos]
-    members: dict[tuple[int, int], list[int]] = {}
-    for i, (_, h, w) in enumerate(sizes):
-      shape = min((s for s in self.shapes if s[0] >= h and s[1] >= w),
-                  key=lambda s: s[0] * s[1])
-      members.setdefault(shape, []).append(i)
+    members: dict[Size, list[int]] = {}
+    for i, size in enumerate(sizes):
+      members.setdefault(_shape_of(size[1:], self.shapes), []).append(i)
     found: dict[int, np.ndarray] = {}
     for shape, indices in members.items():
       indices.sort(key=lambda i: sizes[i][0])
@@ -48,6 +57,7 @@ class Batches:
         some = indices[at:at + self.rows]
         found.update(zip(some, self._encode_rows(
             shape, [videos[i] for i in some], [sizes[i] for i in some])))
+        report(len(found))
     return [found[i] for i in range(len(videos))]
 
   def _encode_rows(self, shape, videos, sizes) -> list[np.ndarray]:
@@ -60,10 +70,9 @@ class Batches:
       pixels[row, :, :size[1], :size[2]] = sizes_lib.pad_to(
           video, (frames, *size[1:]))
       valid[row] = size[1:]
-    whole = all(size[1:] == shape for size in sizes)
+    # Rows that are no video meet none that is: they need no mask.
     z = encoder.normalise(self.model, encoder.encode(
-        self.model.vae, pixels,
-        None if whole and len(videos) == self.rows else valid))
+        self.model.vae, pixels, valid if self.shapes[shape] else None))
     found = []
     for row, size in enumerate(sizes):
       t, h, w = sizes_lib.latent_size(size, stride, self.model.patch)
@@ -71,26 +80,61 @@ class Batches:
     return found
 
 
-def batches_for(model: pretrained.Model, sizes: Iterable[tuple[int, int]],
+def batches_for(model: pretrained.Model, frames: Mapping[Size, int],
                 rows: int) -> Batches:
-  """The batches of videos of some (height, width), `rows` at once."""
-  stride = vae_lib.stride(model.vae.module)
-  return Batches(model, covering_shapes(
-      {sizes_lib.padded_size((1, *s), stride, model.patch)[1:] for s in sizes}),
-                 rows)
+  """The batches of videos, `rows` at once.
 
-
-def covering_shapes(sizes: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-  """At most MAX_SHAPES (height, width) that hold all `sizes`.
-
-  The two shapes whose union adds the least area are merged until few are left.
+  Args:
+    model: the VAE and its latent statistics.
+    frames: (height, width) of the videos -> frames of all of that size.
+    rows: videos of a program.
   """
-  found = sorted(set(sizes))
+  stride = vae_lib.stride(model.vae.module)
+  padded: dict[Size, int] = {}
+  for size, count in frames.items():
+    _, h, w = sizes_lib.padded_size((1, *size), stride, model.patch)
+    padded[h, w] = padded.get((h, w), 0) + count
+  shapes = covering_shapes(padded)
+  smaller = {_shape_of(size, shapes) for size in padded if size not in shapes}
+  return Batches(model, {shape: shape in smaller for shape in shapes}, rows)
+
+
+def frames_by_size(sizes: np.ndarray) -> dict[Size, int]:
+  """(height, width) -> frames of all videos of that size.
+
+  Args:
+    sizes: [N, 3] of (T, H, W).
+  """
+  found, which = np.unique(sizes[:, 1:], axis=0, return_inverse=True)
+  counts = np.bincount(which.ravel(), sizes[:, 0]).astype(int)
+  return dict(zip(map(tuple, found.tolist()), counts.tolist()))
+
+
+def covering_shapes(frames: Mapping[Size, int]) -> list[Size]:
+  """At most MAX_SHAPES shapes that hold all sizes.
+
+  The two shapes whose union adds the fewest pixels are merged as long as there
+  are too many, or the pixels take less time than a program of their own.
+
+  Args:
+    frames: size -> the frames that have it.
+  """
+  found = dict(frames)
   area = lambda s: s[0] * s[1]
   union = lambda a, b: (max(a[0], b[0]), max(a[1], b[1]))
-  while len(found) > MAX_SHAPES:
-    pairs = [(2 * area(union(a, b)) - area(a) - area(b), a, b)
-             for i, a in enumerate(found) for b in found[:i]]
-    _, a, b = min(pairs)
-    found = sorted(set(found) - {a, b} | {union(a, b)})
-  return found
+  while len(found) > 1:
+    pairs = [(area(union(a, b)) * (found[a] + found[b]) - area(a) * found[a]
+              - area(b) * found[b], a, b)
+             for i, a in enumerate(sorted(found)) for b in sorted(found)[:i]]
+    extra, a, b = min(pairs)
+    if extra > PROGRAM and len(found) <= MAX_SHAPES:
+      break
+    both = found.pop(a) + found.pop(b)
+    found[union(a, b)] = found.get(union(a, b), 0) + both
+  return sorted(found)
+
+
+def _shape_of(size: Size, shapes: Iterable[Size]) -> Size:
+  """The smallest of the shapes that holds a size."""
+  return min((s for s in shapes if s[0] >= size[0] and s[1] >= size[1]),
+             key=lambda s: s[0] * s[1])

@@ -7,6 +7,7 @@ what is stored of each is chosen (parts) and encoded together (batches).
 from collections.abc import Callable, Iterator
 from concurrent import futures
 import dataclasses
+import functools
 import os
 
 import numpy as np
@@ -31,7 +32,8 @@ def encode(model: pretrained.Model, data: str | os.PathLike,
            extras: latents.Extras | None = None, batch: int = 16,
            policy: sizes_lib.ResizePolicy | None = None,
            part: tuple[int, int] | None = None,
-           report: Callable[[int, int], None] | None = None) -> dict | None:
+           report: Callable[[float, int], None] = lambda done, total: None
+           ) -> dict | None:
   """Writes the latents of every split of a prepared data set.
 
   Goes on where it was stopped: a shard is the unit of work.
@@ -46,7 +48,8 @@ def encode(model: pretrained.Model, data: str | os.PathLike,
     policy: the sizes that clips are encoded at; their own by default.
     part: (i, n): only every n-th shard from the i-th on, 0 <= i < n, for n
       processes side by side; a call without it finishes the data set.
-    report: called with (clips done, clips in all).
+    report: called with (clips done, clips in all), at once and after every
+      program that has run; the first may be a fraction.
 
   Returns:
     dataset.json of the latents; None for a part.
@@ -67,9 +70,8 @@ def encode(model: pretrained.Model, data: str | os.PathLike,
       **sizes_lib.resize_report(sizes, policy, stride, model.patch)}
   if (done := latents.start(out, data, info)) is not None:
     return done
-  sizes = sizes_lib.resized_all(sizes, policy, stride, model.patch)[:, 1:]
-  batches = batches_lib.batches_for(
-      model, map(tuple, np.unique(sizes, axis=0).tolist()), batch)
+  batches = batches_lib.batches_for(model, batches_lib.frames_by_size(
+      sizes_lib.resized_all(sizes, policy, stride, model.patch)), batch)
   tokenizer = tokenizer_lib.of(manifests["train"])
   todo = [(split, shard) for split, m in manifests.items()
           for shard in range(m.info["shards"][split])]
@@ -81,19 +83,25 @@ def encode(model: pretrained.Model, data: str | os.PathLike,
                           for _, times in clips[shard])
   total = size(todo)
   count = total - size(missing)
+  report(count, total)
   with futures.ThreadPoolExecutor() as pool:
     decoded = decode_batches.decode(
         pool, [(manifests[shard[0]], *found) for shard in missing
                for found in clips[shard]], policy, stride, model.patch)
 
+    def part_done(before: int, here: int, share: float) -> None:
+      report(before + share * here, total)
+
     def records(shard: Shard, rejects: list[stations.Rejected]) -> Iterator:
       nonlocal count
       for (_, times), found in zip(clips[shard], decoded):
-        for record, times_of in _records(batches, found, seed, extras, rejects):
+        here = int(times.sum())
+        share = functools.partial(part_done, count, here)
+        for record, times_of in _records(batches, found, seed, extras, rejects,
+                                         share):
           yield latents.encode(record), latents.entry(record, tokenizer), times_of
-        count += int(times.sum())
-        if report:
-          report(count, total)
+        count += here
+        report(count, total)
 
     for shard in missing:
       rejects: list[stations.Rejected] = []
@@ -107,14 +115,19 @@ def encode(model: pretrained.Model, data: str | os.PathLike,
 
 def _records(batches: batches_lib.Batches,
              found: list[decode_batches.DecodedClip | stations.Rejected],
-             seed: int, extras: latents.Extras, rejects: list
+             seed: int, extras: latents.Extras, rejects: list,
+             report: Callable[[float], None]
              ) -> Iterator[tuple[latents.Record, int]]:
-  """Yields the records of decoded clips, and how often each is listed."""
+  """Yields the records of decoded clips, and how often each is listed.
+
+  `report` is called with the share of the clips that is encoded.
+  """
   model = batches.model
   stride = vae_lib.stride(model.vae.module)
   rejects += [clip for clip in found if isinstance(clip, stations.Rejected)]
   parts = [parts_lib.of_clip(clip, seed, extras, stride, model.patch)
            for clip in found if not isinstance(clip, stations.Rejected)]
-  z = iter(batches.encode([v for part in parts for v in part.videos]))
+  videos = [v for part in parts for v in part.videos]
+  z = iter(batches.encode(videos, lambda done: report(done / len(videos))))
   for part in parts:
     yield part.record([next(z) for _ in part.videos]), part.clip.times

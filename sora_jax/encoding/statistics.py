@@ -1,6 +1,8 @@
 """Mean and standard deviation of the latents of a data set."""
 
+from collections.abc import Callable
 from concurrent import futures
+import functools
 from typing import Any
 
 import numpy as np
@@ -17,7 +19,9 @@ ROWS = 16  # clips encoded at once
 
 
 def statistics(module: vae_lib.VAE, params: Any, manifest: manifest_lib.Manifest,
-               clips: int = 256) -> tuple[np.ndarray, np.ndarray]:
+               clips: int = 256,
+               report: Callable[[int, int], None] = lambda done, total: None
+               ) -> tuple[np.ndarray, np.ndarray]:
   """Mean and standard deviation [C] of raw latents, of some clips.
 
   Args:
@@ -25,6 +29,8 @@ def statistics(module: vae_lib.VAE, params: Any, manifest: manifest_lib.Manifest
     params: its parameters.
     manifest: of a prepared data set.
     clips: how many, drawn by a fixed seed.
+    report: called with (clips done, clips in all), at once and after every
+      program that has run.
 
   Raises:
     ValueError: no clip can be read.
@@ -32,17 +38,22 @@ def statistics(module: vae_lib.VAE, params: Any, manifest: manifest_lib.Manifest
   model = pretrained.Model(pretrained.Component(module, params),
                            np.zeros(module.z), np.ones(module.z))
   some = np.sort(np.random.default_rng(0).permutation(len(manifest))[:clips])
-  sizes = manifest_lib.sizes(manifest.entries[some])[:, 1:]
-  batches = batches_lib.batches_for(model, map(tuple, sizes.tolist()), ROWS)
-  count, sums = 0, np.zeros((2, module.z))  # of the latents and their squares
+  sizes = manifest_lib.sizes(manifest.entries[some])
+  batches = batches_lib.batches_for(
+      model, batches_lib.frames_by_size(sizes), min(ROWS, len(some)))
+  tell = lambda before, done: report(before + done, len(some))
+  seen, count, sums = 0, 0, np.zeros((2, module.z))  # of z and of z z
+  tell(0, 0)
   with futures.ThreadPoolExecutor() as pool:
     for found in decode_batches.decode(
         pool, [(manifest, *b) for b in decode_batches.split(manifest, some)],
         sizes_lib.ResizePolicy(), vae_lib.stride(module), model.patch):
-      for z in batches.encode([clip.video for clip in found if not isinstance(
-          clip, stations.Rejected)]):
+      videos = [clip.video for clip in found
+                if not isinstance(clip, stations.Rejected)]
+      for z in batches.encode(videos, functools.partial(tell, seen)):
         z = z.reshape(-1, module.z).astype(np.float64)
         count, sums = count + len(z), sums + np.stack([z, z * z]).sum(1)
+      seen += len(found)
   if not count:
     raise ValueError(f"no clip of {manifest.root} can be read")
   mean, square = sums / count

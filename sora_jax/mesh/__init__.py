@@ -14,6 +14,7 @@ without a mesh: the same code runs on one device.
 
 from sora_jax.mesh.activations import constrain
 from sora_jax.mesh.activations import current
+from sora_jax.mesh.activations import generation
 from sora_jax.mesh.activations import halo
 from sora_jax.mesh.activations import on
 from sora_jax.mesh.activations import platform

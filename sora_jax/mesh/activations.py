@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from sora_jax.mesh import axes as axes_lib
+from sora_jax.mesh import chips
 
 Axis = str | tuple[str, ...] | None  # of one dimension
 
@@ -47,6 +48,13 @@ def platform() -> str:
   """"cpu", "gpu" or "tpu": where the program will run, if not here."""
   mesh = _mesh.get()
   return mesh.devices.flat[0].platform if mesh else jax.default_backend()
+
+
+def generation() -> str:
+  """"v5p" and the like of the TPUs where the program will run; "" elsewhere."""
+  mesh = _mesh.get()
+  device = mesh.devices.flat[0] if mesh else jax.devices()[0]
+  return chips.generation(device.device_kind)
 
 
 def size(axes: Axis) -> int:

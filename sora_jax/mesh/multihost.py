@@ -9,6 +9,8 @@ A process that ended is noticed within HEARTBEAT seconds, one that lives but
 does not reach the next step within PATIENCE.
 """
 
+import collections
+from collections.abc import Iterator
 import ctypes
 import itertools
 import os
@@ -36,7 +38,8 @@ PATIENCE = 600
 # What jax's collectives and its service say of a process that is gone.
 _GONE = re.compile("gloo|nccl|coordination|heartbeat|barrier|socket closed",
                    re.IGNORECASE)
-_rounds = itertools.count()
+# The rounds of every channel; threads that exchange have channels of their own.
+_rounds: dict[str, Iterator[int]] = collections.defaultdict(itertools.count)
 _kept: list[Any] = []  # what must live as long as the process
 
 
@@ -85,6 +88,12 @@ def init(where: str) -> None:
   report[0] = gone()
 
 
+def leave() -> None:
+  """Waits for the others at the end of a run, and parts from them."""
+  if _client():
+    jax.distributed.shutdown()
+
+
 def check_joined() -> None:
   """Raises ValueError if devices belong to processes that have not joined."""
   if jax.process_count() != count():
@@ -119,10 +128,11 @@ def first() -> bool:
   return not _client() or _state.process_id == 0
 
 
-def exchange(text: str = "") -> list[str]:
+def exchange(text: str = "", channel: str = "") -> list[str]:
   """What all processes say, in their order, without those that say "".
 
-  Every process must make the same calls in the same order.
+  Every process must make the same calls in the same order. A thread beside the
+  main one exchanges in a channel of its own.
 
   Raises:
     RuntimeError: a process is gone, or late by more than PATIENCE.
@@ -130,12 +140,13 @@ def exchange(text: str = "") -> list[str]:
   client = _client()
   if not client:
     return [text] if text else []
-  turn, index = next(_rounds), _state.process_id
-  folder = lambda n: f"sora_jax/{n}/"
+  turn, index = next(_rounds[channel]), _state.process_id
+  name = f"sora_jax{channel and '-'}{channel}"
+  folder = lambda n: f"{name}/{n}/"
   if text:
     client.key_value_set(f"{folder(turn)}{index:06d}", text)
   try:
-    client.wait_at_barrier("sora_jax", PATIENCE * 1000)
+    client.wait_at_barrier(name, PATIENCE * 1000)
     found = sorted(client.key_value_dir_get(folder(turn)))
   except jax.errors.JaxRuntimeError as e:
     if "DEADLINE_EXCEEDED" in str(e):

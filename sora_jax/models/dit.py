@@ -41,10 +41,10 @@ POLICIES = {
     "dots": jax.checkpoint_policies.save_only_these_names("dense", "attention"),
     # Keep only the input of each block and its attention.
     "full": jax.checkpoint_policies.save_only_these_names("attention"),
-    # The same, with the inputs in the host's memory.
+    # The same, in the host's memory.
     "offload": jax.checkpoint_policies.save_and_offload_only_these_names(
-        names_which_can_be_saved=["attention"],
-        names_which_can_be_offloaded=["layer"],
+        names_which_can_be_saved=[],
+        names_which_can_be_offloaded=["layer", "attention"],
         offload_src="device", offload_dst="pinned_host"),
 }
 

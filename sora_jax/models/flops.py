@@ -12,10 +12,13 @@ counted, as is usual for model FLOPs utilisation (Chowdhery et al. 2022, arXiv
 from collections.abc import Sequence
 import dataclasses
 
+import numpy as np
+
 from sora_jax.models import dit as dit_lib
 from sora_jax.models.text import encoder as encoder_lib
 
 TRAIN = 3  # a training step in forward passes
+Segments = Sequence[tuple[int, int]] | np.ndarray
 LANES = 128  # of a TPU's vector and matrix units: the last axis is padded to it
 
 
@@ -48,28 +51,28 @@ def dit_params(dit: dit_lib.DiT) -> int:
   return dit.layers * block + time + text + ends
 
 
-def dit_flops(dit: dit_lib.DiT, segments: Sequence[tuple[int, int]],
+def dit_flops(dit: dit_lib.DiT, segments: Segments,
               times: int | None = None) -> int:
   """Operations of a forward pass.
 
   Args:
     dit: the module.
-    segments: (tokens, text tokens) of every clip; padding is not counted.
+    segments: (tokens, text tokens) of every clip, a sequence or an array
+      [clips, 2]; padding is not counted.
     times: distinct times that are embedded; one for each clip if None.
   """
   d = dit.heads * dit.head_size
-  total = attention_flops(dit, segments)
-  for tokens, text in segments:
-    block = tokens * (2 * 6 * d * d + 4 * d * dit.ffn)  # projections and MLP
-    block += 2 * text * 2 * d * d  # keys and values of the text
-    total += dit.layers * block
-    total += 2 * tokens * d * (dit.patch_channels + dit.out_channels)
-    total += 2 * text * d * (dit.text_width + d)
-  times = len(segments) if times is None else times
+  tokens, text, count = _totals(segments)
+  block = tokens * (2 * 6 * d * d + 4 * d * dit.ffn)  # projections and MLP
+  block += 2 * text * 2 * d * d  # keys and values of the text
+  total = attention_flops(dit, segments) + dit.layers * block
+  total += 2 * tokens * d * (dit.patch_channels + dit.out_channels)
+  total += 2 * text * d * (dit.text_width + d)
+  times = count if times is None else times
   return total + 2 * times * d * (dit.freq_dim + 7 * d)
 
 
-def attention_flops(dit: dit_lib.DiT, segments: Sequence[tuple[int, int]],
+def attention_flops(dit: dit_lib.DiT, segments: Segments,
                     lanes: int = 1) -> int:
   """The part of `dit_flops` that is scores and their sums.
 
@@ -80,7 +83,8 @@ def attention_flops(dit: dit_lib.DiT, segments: Sequence[tuple[int, int]],
       does: LANES on a TPU.
   """
   d = dit.heads * -(-dit.head_size // lanes) * lanes
-  return dit.layers * sum(4 * n * (n + text) * d for n, text in segments)
+  n, text = _columns(segments)
+  return dit.layers * 4 * d * int(np.sum(n * (n + text)))
 
 
 def paper_macs(dit: dit_lib.DiT, tokens: int = 256) -> int:
@@ -109,9 +113,36 @@ def paper_params(dit: dit_lib.DiT) -> dict[str, int]:
           "shared": (dit.layers - 1) * 6 * (d * d + d)}
 
 
-def text_flops(encoder: encoder_lib.TextEncoder, lengths: Sequence[int]) -> int:
+def text_flops(encoder: encoder_lib.TextEncoder,
+               lengths: Sequence[int] | np.ndarray) -> int:
   """Operations of a forward pass over prompts of `lengths`."""
-  d = encoder.width
-  return encoder.layers * sum(
-      n * (2 * 4 * d * d + 4 * d * encoder.ffn) + 4 * n * n * d
-      for n in lengths)
+  d, n = encoder.width, np.asarray(lengths, np.int64)
+  return encoder.layers * (
+      int(n.sum()) * (2 * 4 * d * d + 4 * d * encoder.ffn)
+      + 4 * d * int(np.sum(n * n)))
+
+
+def packed_segments(seg: np.ndarray, text_seg: np.ndarray) -> np.ndarray:
+  """(tokens, text tokens) [clips, 2] of every clip of packed rows.
+
+  Args:
+    seg, text_seg: [B, L] and [B, S] int32 segments; 0 is padding.
+  """
+  most = 1 + max(int(seg.max(initial=0)), int(text_seg.max(initial=0)))
+  count = lambda x: np.bincount(
+      (x + most * np.arange(len(x))[:, None]).ravel(),
+      minlength=most * len(x)).reshape(len(x), most)[:, 1:].ravel()
+  found = np.stack([count(seg), count(text_seg)], 1)
+  return found[found[:, 0] > 0]
+
+
+def _columns(segments: Segments) -> tuple[np.ndarray, np.ndarray]:
+  """Tokens and text tokens, int64 [clips] each."""
+  found = np.asarray(segments, np.int64).reshape(-1, 2)
+  return found[:, 0], found[:, 1]
+
+
+def _totals(segments: Segments) -> tuple[int, int, int]:
+  """Tokens, text tokens and clips."""
+  tokens, text = _columns(segments)
+  return int(tokens.sum()), int(text.sum()), len(tokens)

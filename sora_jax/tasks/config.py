@@ -27,6 +27,9 @@ RENAMED_KEYS = {
     "objective.critic_limit": "objective.discriminator_limit",
 }
 
+# Key that a config did not always have -> what runs did before it was there.
+ADDED_KEYS = {"optimizer.moments": "float32", "optimizer.offload": False}
+
 
 def load(name: str) -> config_dict.ConfigDict:
   """The config FILE:VARIANT, such as configs/dit.py:tiny.
@@ -104,13 +107,18 @@ def to_json(cfg: config_dict.ConfigDict) -> dict:
 
 
 def with_new_names(saved: dict) -> dict:
-  """The config that a run has saved, under the names of today."""
+  """The config that a run has saved, with the keys of today."""
   found = json.loads(json.dumps(saved))
   for old, new in RENAMED_KEYS.items():
     (*path, last), (*new_path, new_last) = old.split("."), new.split(".")
     at, to = _at(found, path), _at(found, new_path)
     if isinstance(at, dict) and isinstance(to, dict) and last in at:
       to.setdefault(new_last, at.pop(last))
+  for name, value in ADDED_KEYS.items():
+    *path, last = name.split(".")
+    at = _at(found, path)
+    if isinstance(at, dict):
+      at.setdefault(last, value)
   data = found.get("data")
   if isinstance(data, dict) and data.get("conditioning"):
     data["conditioning"] = conditioning.with_new_names(data["conditioning"])

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from sora_jax import mesh as mesh_lib
+from sora_jax import types
 from sora_jax.data.loading import plan as plan_lib
 from sora_jax.data.loading import token_config
 from sora_jax.data.store import manifest as manifest_lib
@@ -15,6 +16,7 @@ from sora_jax.formats import find
 from sora_jax.formats import pretrained
 from sora_jax.mesh import multihost
 from sora_jax.models import dit
+from sora_jax.models import flops as flops_lib
 from sora_jax.tasks import build
 from sora_jax.tasks import config
 from sora_jax.tasks import dit_data
@@ -60,7 +62,20 @@ def recipe(run: task.Run) -> task.Recipe:
       {"transformer": mesh_lib.DIT_RULES, "text_encoder": mesh_lib.TEXT_RULES},
       functools.partial(_preview, cfg, vae, prompts), "tokens",
       lambda batch: int(np.sum(batch.tokens.seg > 0)),
-      params_of_init_from if cfg.init_from else dict, prompts.prepare)
+      params_of_init_from if cfg.init_from else dict, prompts.prepare,
+      functools.partial(_flops, network, build.text_encoder_of(cfg)
+                        if "text_encoder" in cfg else None))
+
+
+def _flops(network: dit.DiT, encoder: Any, batch: types.Batch) -> float:
+  """Model FLOPs of a training step with the clips of a batch.
+
+  A text encoder that stays frozen trains nothing and counts not.
+  """
+  segments = flops_lib.packed_segments(np.asarray(batch.tokens.seg),
+                                       np.asarray(batch.text.seg))
+  text = flops_lib.text_flops(encoder, segments[:, 1]) if encoder else 0
+  return flops_lib.TRAIN * (flops_lib.dit_flops(network, segments) + text)
 
 
 def _vae_of_latents(run: task.Run) -> pretrained.Model:

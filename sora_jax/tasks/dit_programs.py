@@ -128,11 +128,9 @@ def training_work(network: dit.DiT, encoder: encoder_lib.TextEncoder | None,
   one = [(length, prompt)]
   flops = flops_lib.dit_flops(network, one) * rows
   attention = flops_lib.attention_flops(network, one) * rows
-  own, both = (flops_lib.attention_flops(network, seen, flops_lib.LANES) * rows
-               for seen in ([(length, 0)], one))
   # A forward pass is two products.
-  products = (own * splash.products(length)
-              + (both - own) * splash.products(prompt)) / 2
+  products = (flops_lib.attention_flops(network, one, flops_lib.LANES) * rows
+              * splash.PRODUCTS / 2)
   text = flops_lib.text_flops(encoder, [prompt]) * rows if encoder else 0
   # What is kept is the attention, so that only the products run again.
   again = 1 if network.remat == "full" else 0

@@ -65,6 +65,8 @@ class Recipe:
     count: batch of this host -> the units in it.
     pretrained: () -> models of params that replace those of `init` in a new run.
     prepare: batch on the mesh -> the batch of the objective.
+    flops: batch of this host -> the model FLOPs of a step with it, forward and
+      backward; 0 where nobody has counted them.
   """
 
   objective: Callable[..., tuple[Any, dict[str, jax.Array]]]
@@ -75,6 +77,7 @@ class Recipe:
   count: Callable[[Any], int] = lambda batch: 0
   pretrained: Callable[[], dict[str, Any]] = dict
   prepare: Callable[[Any], Any] = lambda batch: batch
+  flops: Callable[[Any], float] = lambda batch: 0
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Trains a config of any kind on a data set: the recipe around the loop."""
 
 import os
+import time
 
 import jax
 from ml_collections import config_dict
@@ -8,12 +9,14 @@ from ml_collections import config_dict
 from sora_jax import mesh as mesh_lib
 from sora_jax.data.loading import pipeline
 from sora_jax.data.store import manifest as manifest_lib
+from sora_jax.mesh import chips
 from sora_jax.mesh import multihost
 from sora_jax.tasks import build
 from sora_jax.tasks import config as config_lib
 from sora_jax.tasks import task as task_lib
 from sora_jax.training import checkpoint
 from sora_jax.training import loop
+from sora_jax.training import progress
 from sora_jax.training import state as state_lib
 
 # What a config of every kind has.
@@ -25,7 +28,8 @@ FREE = (*checkpoint.FREE, "mesh", "sampling", "sources", "init_from",
 
 def train(config: str | dict | config_dict.ConfigDict, data: str | os.PathLike,
           workdir: str | os.PathLike, vae: str | os.PathLike | None = None, *,
-          max_seconds: float = 0, tensorboard: bool = False) -> loop.Outcome:
+          max_seconds: float = 0, tensorboard: bool = False,
+          profile: tuple[int, int] | None = None) -> loop.Outcome:
   """Trains to config.steps, from the newest checkpoint in `workdir`.
 
   The same call goes on where a run was stopped; what it then makes equals what
@@ -38,8 +42,10 @@ def train(config: str | dict | config_dict.ConfigDict, data: str | os.PathLike,
     workdir: the folder of the run, made if it is not there: checkpoints/,
       metrics.jsonl and previews/.
     vae: of the transformer: the model whose VAE made the latents.
-    max_seconds: save and stop after so long; 0 is no limit.
+    max_seconds: save and stop so early that the call ends within so long; 0 is
+      no limit. One step is always done, and previews are left out for it.
     tensorboard: also write TensorBoard events (needs the extra `log`).
+    profile: (first, last) of the steps to trace into profile/ of `workdir`.
 
   Returns:
     The state of the run, and why it ended.
@@ -49,6 +55,7 @@ def train(config: str | dict | config_dict.ConfigDict, data: str | os.PathLike,
     OSError: a checkpoint could not be saved.
     FloatingPointError: too many steps in a row had no usable gradient.
   """
+  start = time.monotonic()
   cfg = config_lib.load(config) if isinstance(config, str) else (
       config_dict.ConfigDict(config) if isinstance(config, dict) else config)
   config_lib.refuse_unknown(cfg)
@@ -67,7 +74,7 @@ def train(config: str | dict | config_dict.ConfigDict, data: str | os.PathLike,
   program = state_lib.program(
       recipe.objective, recipe.init, build.optimizer_of(cfg), mesh,
       dict(recipe.rules), key, recipe.pretrained)
-  record = config_lib.to_json(cfg) | {
+  record = config_lib.with_new_names(config_lib.to_json(cfg)) | {
       "plan": plan.digest,
       "sources": {"data": os.path.abspath(data),
                   # The name of a model stays one.
@@ -77,11 +84,15 @@ def train(config: str | dict | config_dict.ConfigDict, data: str | os.PathLike,
       step, state, workdir))] if recipe.preview else []
   share = mesh_lib.host(mesh)
   threads = max(1, min(8, (os.cpu_count() or 1) // 2))
+  kind = mesh.devices.flat[0].device_kind
+  if not (peak := chips.peak_flops(kind)):
+    progress.log(f"unknown chip {kind}: its peak is not known, so no MFU is told")
   return loop.train(
       program, lambda start: pipeline.batches(plan, start, share, threads),
       steps=cfg.steps, workdir=workdir, config=record, key=key, hooks=hooks,
       place=lambda batch: recipe.prepare(mesh_lib.to_global(mesh, batch)),
-      count=recipe.count, unit=recipe.unit, log_every=cfg.loop.log_every,
-      save_every=cfg.loop.save_every, free=FREE,
+      rates=loop.Rates(recipe.unit, recipe.count, recipe.flops, mesh.size, peak),
+      log_every=cfg.loop.log_every, save_every=cfg.loop.save_every,
+      save_minutes=cfg.loop.get("save_minutes", 0), free=FREE,
       with_new_names=config_lib.with_new_names, max_seconds=max_seconds,
-      tensorboard=tensorboard)
+      tensorboard=tensorboard, profile=profile, start=start)

@@ -16,11 +16,14 @@ from sora_jax.formats import pretrained
 from sora_jax.media import sheets
 from sora_jax.media import video_io
 from sora_jax.mesh import multihost
+from sora_jax.models import flops as flops_lib
+from sora_jax.models import traced_flops
 from sora_jax.models.vae import vae
 from sora_jax.tasks import build
 from sora_jax.tasks import config
 from sora_jax.tasks import task
 from sora_jax.tasks import vae_programs
+from sora_jax.training import progress
 from sora_jax.training.objectives import vae as objective_lib
 
 PREVIEW_FRAMES = 17
@@ -56,7 +59,22 @@ def recipe(run: task.Run) -> task.Recipe:
       {"vae": mesh_lib.VAE_RULES}, preview, "pixels",
       lambda batch: int(np.prod(batch.video.shape[:4])),
       lambda: {"vae": build.pretrained_params(cfg, "vae", module, run.mesh)}
-      if cfg.init_from else {})
+      if cfg.init_from else {},
+      flops=lambda batch: len(batch.video) * _flops(
+          module, batch.video.shape[1:4], loss.decoder_only))
+
+
+@functools.cache
+def _flops(module: vae.VAE, size: tuple[int, int, int],
+           decoder_only: bool) -> int:
+  """Model FLOPs of a training step with one clip of (T, H, W).
+
+  A discriminator is not counted.
+  """
+  encode, decode = (count(module, size) for count in (
+      traced_flops.encode_flops, traced_flops.decode_flops))
+  return (1 if decoder_only else flops_lib.TRAIN) * encode + (
+      flops_lib.TRAIN * decode)
 
 
 def held_out(manifest: manifest_lib.Manifest,
@@ -93,8 +111,12 @@ def export(cfg: dict, params: dict, data: str,
     first = pretrained.load(find.find(cfg["init_from"]), components=("vae",))
     mean, std = first.latent_mean, first.latent_std
   else:
-    mean, std = statistics.statistics(module, params["vae"],
-                                      manifest_lib.open_manifest(data))
+    manifest = manifest_lib.open_manifest(data)
+    progress.log("encoding clips for the mean and deviation of the latents")
+    mean, std = statistics.statistics(
+        module, params["vae"], manifest, report=lambda done, total: progress.live(
+            f"{done} of {total} clips"))
+    progress.live("")
   return pretrained.Model(pretrained.Component(module, params["vae"]), mean, std)
 
 

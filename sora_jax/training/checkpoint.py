@@ -3,8 +3,10 @@
 A step holds three items: `state` (all but the average), `ema` (what export
 reads) and `meta` (JSON: step, config, and the digest and dtype of every leaf).
 Orbax restores a flipped byte as a wrong value and casts dtypes, both silently.
-So every leaf is digested on the device before it is saved and after it is
-restored, and the newest step that verifies is used. Old steps are renamed
+So every leaf is copied and digested before it is saved and digested after it is
+restored, and the newest step that verifies is used. The digests of a save are
+made by a thread while the run goes on, and are part of the step: without them
+it does not get its name. Old steps are renamed
 before they are deleted: deletion in place leaves half a step behind when it is
 killed. Each process writes and reads what it holds, and the first does the rest;
 they agree whether a step is whole. A checkpoint with older names (OLD_NAMES) is
@@ -66,7 +68,8 @@ class Checkpoints:
     self.check(wait=True)
     if step in self.manager.all_steps():
       return
-    meta = {"step": step, "config": self.config, "leaves": digest.describe(state)}
+    copied = digest.snapshot(state)  # the next step takes over the buffers
+    meta = {"step": step, "config": self.config, "leaves": copied}
     items = ocp.args.Composite(
         state=ocp.args.StandardSave(_without_ema(state)),
         ema=ocp.args.StandardSave(state.ema), meta=ocp.args.JsonSave(meta))
@@ -78,8 +81,12 @@ class Checkpoints:
     if wait:
       self.check(wait=True)
 
-  def check(self, wait: bool = False) -> None:
-    """Raises OSError if the save under way has failed; `wait` ends it first."""
+  def check(self, wait: bool = False) -> bool:
+    """Whether no save is under way; `wait` ends it first.
+
+    Raises:
+      OSError: a save has failed.
+    """
     try:
       if wait:
         self.manager.wait_until_finished()
@@ -89,6 +96,7 @@ class Checkpoints:
                     "some space and run the same command again") from e
     if wait and multihost.first():
       shutil.rmtree(self.folder / TRASH, ignore_errors=True)
+    return not self.manager.is_saving_in_progress()
 
   def restore(self, abstract: Any) -> Any:
     """The newest state that verifies, or None where there is no checkpoint.
@@ -173,6 +181,19 @@ class Checkpoints:
     self.manager.close()
 
 
+class _MetaHandler(ocp.JsonCheckpointHandler):
+  """Writes meta once the digests of its leaves are made, in Orbax's thread."""
+
+  async def async_save(self, directory, item=None, args=None):
+    return [ocp.future.CommitFutureAwaitingContractedSignals(
+        self._write(directory / "metadata", args.item), name="meta")]
+
+  async def _write(self, path, meta):
+    leaves = digest.describe_leaves(meta["leaves"], "digests")
+    if multihost.first():
+      path.write_text(json.dumps(meta | {"leaves": leaves}))
+
+
 def open_checkpoints(workdir: str | os.PathLike, config: dict,
                      free: tuple[str, ...] = FREE, keep: int = 2,
                      with_new_names: Callable[[dict], dict] = dict
@@ -239,7 +260,7 @@ def _manager(folder: pathlib.Path, **options) -> ocp.CheckpointManager:
       folder, options=ocp.CheckpointManagerOptions(**options),
       item_handlers={"state": ocp.StandardCheckpointHandler(),
                      "ema": ocp.StandardCheckpointHandler(),
-                     "meta": ocp.JsonCheckpointHandler()})
+                     "meta": _MetaHandler()})
 
 
 def _reader(folder: pathlib.Path) -> ocp.CheckpointManager:

@@ -11,17 +11,19 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import dataclasses
 import os
 import pathlib
-import signal
-import threading
 import time
 from typing import Any
 
 import jax
 
-from sora_jax.mesh import multihost
 from sora_jax.training import checkpoint
+from sora_jax.training import clock as clock_lib
+from sora_jax.training import grace
 from sora_jax.training import metrics as metrics_lib
+from sora_jax.training import profile as profile_lib
+from sora_jax.training import progress
 from sora_jax.training import state as state_lib
+from sora_jax.training import stopping
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,15 +48,36 @@ class Outcome:
   reason: str
 
 
+@dataclasses.dataclass(frozen=True)
+class Rates:
+  """What the speed of a run is measured by.
+
+  Attributes:
+    unit: what is counted, such as "tokens".
+    count: batch of this host -> the units in it.
+    flops: batch of this host -> the model FLOPs of a step with it, forward and
+      backward; 0 if they are not known.
+    chips: that the run uses.
+    peak: operations a second of a chip; 0 if it is not known.
+  """
+
+  unit: str = "tokens"
+  count: Callable[[Any], float] = lambda batch: 0
+  flops: Callable[[Any], float] = lambda batch: 0
+  chips: int = 1
+  peak: float = 0.0
+
+
 def train(program: state_lib.Program,
           batches: Callable[[int], Iterable[tuple[int, Any]]], *, steps: int,
           workdir: str | os.PathLike, config: dict, key: jax.Array,
           hooks: Sequence[Hook] = (),
           place: Callable[[Any], Any] = lambda batch: batch,
-          count: Callable[[Any], int] = lambda batch: 0, unit: str = "tokens",
-          log_every: int = 10, save_every: int = 1000, keep: int = 2,
+          rates: Rates = Rates(), log_every: int = 10, save_every: int = 1000,
+          save_minutes: float = 0, keep: int = 2,
           free: tuple[str, ...] = checkpoint.FREE, max_seconds: float = 0,
           skip_limit: int = 20, tensorboard: bool = False,
+          profile: tuple[int, int] | None = None, start: float | None = None,
           with_new_names: Callable[[dict], dict] = dict) -> Outcome:
   """Trains to `steps`, from the newest checkpoint in `workdir` if there is one.
 
@@ -67,17 +90,19 @@ def train(program: state_lib.Program,
     key: the run's key.
     hooks: called between steps.
     place: puts a host's batch on the mesh.
-    count: units in a batch, for the rate.
-    unit: their name.
+    rates: what speed is measured by.
     log_every: steps between lines of metrics.jsonl; a skipped step always has
       one.
     save_every: steps between checkpoints; the last step is always saved.
+    save_minutes: minutes after which a checkpoint is saved as well; 0 is never.
     keep: checkpoints kept.
     free: config keys that may differ from the checkpoint's.
-    max_seconds: save and stop after so long, to go on by the same command; 0
-      is no limit.
+    max_seconds: save and stop so early that the run ends within so long, to go
+      on by the same command; 0 is no limit. One step is always done.
     skip_limit: stop after so many skipped steps in a row.
     tensorboard: also write TensorBoard events.
+    profile: (first, last) of the steps that are traced into profile/.
+    start: when the run began, of time.monotonic(); now if None.
     with_new_names: the config of an older checkpoint -> the same under the names
       that `config` uses.
 
@@ -91,36 +116,53 @@ def train(program: state_lib.Program,
     FloatingPointError: too many steps in a row were skipped.
     RuntimeError: another process of the run is gone, or too late.
   """
-  start = time.monotonic()
+  start = time.monotonic() if start is None else start
+  clock = clock_lib.Clock(rates.unit, steps, rates.chips, rates.peak, start)
 
   # ----------------------------------------------------- act 1: where we are
+  begun = time.monotonic()
+  clock.add("init", begun - start)
   saves = checkpoint.open_checkpoints(workdir, config, free, keep,
                                       with_new_names)
   state = saves.restore(program.abstract)
   if state is None:
-    metrics_lib.log(f"a new run in {pathlib.Path(workdir)}")
+    progress.log(f"a new run in {pathlib.Path(workdir)}")
     state = program.create()
+    clock.add("init", time.monotonic() - begun)
   else:
-    metrics_lib.log(f"going on from step {int(state.step)} in {pathlib.Path(workdir)}")
-  step = int(state.step)
+    progress.log(f"going on from step {int(state.step)} in "
+                 f"{pathlib.Path(workdir)}")
+    clock.add("restart", time.monotonic() - begun)
+  first = step = int(state.step)
   writer = metrics_lib.open_writer(workdir, step, tensorboard)
-  clock = metrics_lib.Clock(unit, steps)
-  stop, undo = _signals()
+  clock.lose(writer.lost)
+  stop = stopping.watch(start, max_seconds)
+  saving = grace.Saving(saves, state, save_every, save_minutes)
+  tracer = profile_lib.Tracer(workdir, profile)
   shapes, skips, consecutive, reason = set(), [], 0, "done"
+  ending, hooks_take, shown = False, 0.0, time.monotonic()
 
   def write(last):
     """Writes the metrics of the last step; returns its consecutive skips."""
+    nonlocal shown
     n, values = last
     values = {k: float(v) for k, v in jax.device_get(values).items()}
     consecutive = int(values.pop("consecutive_skips"))
     if consecutive:
       skips.append(n)
-      metrics_lib.log(f"step {n} skipped: loss {values['loss']:.4g}, gradient norm "
-          f"{values['grad_norm']:.4g}")
+      progress.log(f"step {n} skipped: loss {values['loss']:.4g}, gradient norm "
+                   f"{values['grad_norm']:.4g}")
     if n % log_every == 0 or consecutive:
       timing = clock.timing(n)
       writer.write(n, values, timing)
-      metrics_lib.log_progress(n, steps, values, timing, unit)
+      progress.log(progress.metrics_line(n, steps, values, timing, rates.unit))
+      shown = time.monotonic()
+    else:
+      line = progress.step_line(n, steps, values, clock.seconds_a_step())
+      progress.live(line)
+      if time.monotonic() - shown > progress.QUIET and not progress.terminal():
+        progress.log(line)
+        shown = time.monotonic()
     return consecutive
 
   try:
@@ -129,63 +171,94 @@ def train(program: state_lib.Program,
     source = iter(batches(step)) if step < steps else iter(())
     while step < steps:
       asked = time.monotonic()
-      batch = _next(source, step)
-      units = count(batch)
-      batch = place(batch)
+      local = _next(source, step)
+      batch = place(local)
+      # What is counted is of this host's rows; all are as many times as much.
+      share = _rows(batch) / max(_rows(local), 1)
+      units, flops = share * rates.count(local), share * rates.flops(local)
       got = time.monotonic()
+      clock.add("data", got - asked)
       shape = tuple((x.shape, str(x.dtype)) for x in jax.tree.leaves(batch))
+      if shape not in shapes:
+        shapes.add(shape)
+        what = f"step {step + 1}: compiling for the shape {shape[0][0]}"
+        progress.log(what)
+        with clock.phase("compile"):
+          reason = stopping.compile_step(program.step, (state, batch, key),
+                                         what, stop) or "done"
+        if reason != "done":
+          break
+        progress.log(f"step {step + 1}: compiled in "
+                     f"{time.monotonic() - got:.1f} s")
+      tracer.before(step + 1)
       state, metrics = program.step(state, batch, key)
       if last is not None:
         consecutive = write(last)
       step += 1
       last = (step, metrics)
-      clock.tick(units, got - asked)
-      if shape not in shapes:
-        shapes.add(shape)
-        jax.block_until_ready(metrics)
-        clock.leave_out(time.monotonic() - got)
-        metrics_lib.log(f"step {step}: first of shape {shape[0][0]}, "
-            f"{time.monotonic() - got:.1f} s with compilation")
+      clock.tick(units, flops)
+      tracer.after(step, metrics)
 
       # ------------------------------------------- act 3: saves and previews
-      wish = ("signal" if stop.is_set() else "time" if max_seconds and
-              time.monotonic() - start > max_seconds else "")
-      reason = next(iter(multihost.exchange(wish)), "done")
+      due = [h for h in hooks if h.every and (
+          step % h.every == 0 or step == steps)]
+      reserve = saving.seconds + clock.seconds_a_step()
+      wishes = stopping.agree(
+          stop.wish(reserve), saving.wish(step),
+          stopping.LATE if due and not stop.fits(hooks_take + reserve) else "")
+      reason = stopping.reason_of(wishes) or "done"
       if consecutive >= skip_limit:
         reason, bad = "skips", skips[-skip_limit:]
       ending = reason != "done" or step == steps
-      due = [h for h in hooks if h.every and (
-          step % h.every == 0 or step == steps)]
-      if ending or step % save_every == 0 or due:
+      if stopping.LATE in wishes:
+        due = []
+      save = ending or stopping.SAVE in wishes
+      if save or due:
         consecutive, last = write(last), None
-      paused = time.monotonic()
-      if ending or step % save_every == 0:
-        saves.save(state, wait=ending)
-      if reason == "done":
+      if save:
+        with clock.phase("save"):
+          saving.save(state, wait=ending)
+      if reason == "done" and due:
+        begun = time.monotonic()
         for hook in due:
           hook.run(step, state)
-      clock.leave_out(time.monotonic() - paused)
-      saves.check()
+        hooks_take = time.monotonic() - begun
+        clock.add("evaluation", hooks_take)
+      saving.check(clock.seconds_a_step())
       if ending:
         break
 
     # --------------------------------------------------------- act 4: the end
+    if not ending and step > first:  # stopped while a shape was compiled
+      if last is not None:
+        write(last)
+      with clock.phase("save"):
+        saving.save(state, wait=True)
+    progress.log(progress.totals_line(clock.totals()))
     if reason == "skips":
       raise FloatingPointError(
           f"{skip_limit} steps in a row had no usable gradient (steps "
           f"{', '.join(map(str, bad))}): the parameters are as they were before "
           "them; look at the data of these steps or lower the learning rate")
     if reason == "done":
-      metrics_lib.log(f"done: {step} steps, {int(state.clips):,} clips, "
-                      f"{int(state.skipped)} skipped")
+      progress.log(f"done: {step} steps, {int(state.clips):,} clips, "
+                   f"{int(state.skipped)} skipped")
     else:
-      metrics_lib.log(f"stopped at step {step} ({reason}), saved; the same "
-                      "command goes on")
+      progress.log(f"stopped at step {step} ({reason}), "
+                   + ("saved; " if step > first else "where it began; ")
+                   + "the same command goes on")
     return Outcome(state, reason)
   finally:
-    undo()
+    stop.undo()
+    tracer.close()
     writer.close()
     saves.close()
+
+
+def _rows(batch: Any) -> int:
+  """The rows of a batch."""
+  leaves = jax.tree.leaves(batch)
+  return leaves[0].shape[0] if leaves and leaves[0].ndim else 1
 
 
 def _next(source: Iterator, step: int):
@@ -197,22 +270,3 @@ def _next(source: Iterator, step: int):
   if found != step:
     raise ValueError(f"the data is at step {found} and the run at {step}")
   return batch
-
-
-def _signals():
-  """(event set by SIGTERM or SIGINT, function that puts the handlers back)."""
-  stop = threading.Event()
-  if threading.current_thread() is not threading.main_thread():
-    return stop, lambda: None
-  before = {s: signal.getsignal(s) for s in (signal.SIGTERM, signal.SIGINT)}
-  stderr = multihost.stderr()
-
-  def handle(number, _):
-    stop.set()
-    os.write(stderr, b"\nstopping after this step\n")
-    if number == signal.SIGINT:
-      signal.signal(signal.SIGINT, signal.default_int_handler)
-
-  for s in before:
-    signal.signal(s, handle)
-  return stop, lambda: [signal.signal(s, h) for s, h in before.items()]

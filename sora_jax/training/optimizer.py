@@ -48,6 +48,9 @@ class Optimizer:
     accumulate: parts that a batch is cut into, whose gradients are summed one
       after the other: the memory of activations is that of a part.
     offload: keep the state of the optimiser in the memory of the host.
+    moments: the dtype that the state of the optimiser is kept in, "float32" or
+      "bfloat16", which is half the memory and needs b2 of at most 0.99: a
+      second moment that moves by less than its last bit stands still.
     frozen: a regular expression that the paths of parameters match that stay as
       they are, bit for bit; "" is none. Their objective should give them no
       gradient either, as that counts in the norm.
@@ -70,6 +73,7 @@ class Optimizer:
   spike_warm: int = 200
   accumulate: int = 1
   offload: bool = False
+  moments: str = "float32"
   frozen: str = ""
 
   def __post_init__(self):
@@ -78,6 +82,12 @@ class Optimizer:
     if self.decay_shape not in ("linear", "cosine"):
       raise ValueError(f"decay_shape {self.decay_shape!r} is neither linear "
                        "nor cosine")
+    if self.moments not in ("float32", "bfloat16"):
+      raise ValueError(f"optimizer.moments {self.moments!r} is neither float32 "
+                       "nor bfloat16")
+    if self.moments == "bfloat16" and self.b2 > 0.99:
+      raise ValueError(f"optimizer.moments bfloat16 needs b2 of at most 0.99, it "
+                       f"is {self.b2}: a slower moment stands still")
     if self.accumulate < 1:
       raise ValueError(f"accumulate {self.accumulate} must be at least 1")
     if self.steps < 1 or not 0 <= self.decay <= 1 or self.warmup < 0:
@@ -113,11 +123,28 @@ def transformation(cfg: Optimizer) -> optax.GradientTransformation:
   else:
     update = optax.adamw(schedule(cfg), cfg.b1, cfg.b2, cfg.eps,
                          weight_decay=cfg.weight_decay, mask=_decay_mask)
+  if cfg.moments != "float32":
+    update = _kept_in(update, jnp.dtype(cfg.moments))
   chain = [optax.masked(optax.clip_by_global_norm(cfg.clip), _model_mask),
            optax.masked(optax.clip_by_global_norm(cfg.clip), _side_mask), update]
   if cfg.frozen:
     chain.append(optax.masked(optax.set_to_zero(), _frozen_mask(cfg.frozen)))
   return optax.chain(*chain)
+
+
+def _kept_in(update: optax.GradientTransformation,
+             dtype: Any) -> optax.GradientTransformation:
+  """`update`, whose moments are kept in `dtype` and computed in float32."""
+  moment = lambda x, of: x.dtype == of and x.ndim > 0
+  cast = lambda tree, of, to: jax.tree.map(
+      lambda x: x.astype(to) if moment(x, of) else x, tree)
+
+  def run(grads, state, params=None):
+    updates, state = update.update(grads, cast(state, dtype, jnp.float32), params)
+    return updates, cast(state, jnp.float32, dtype)
+
+  return optax.GradientTransformation(
+      lambda params: cast(update.init(params), jnp.float32, dtype), run)
 
 
 def norm(grads: dict[str, Any]) -> jax.Array:

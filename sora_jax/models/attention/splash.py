@@ -7,10 +7,19 @@ of segments meets its own. The ids mask what a visited block holds of other
 segments. The block mask is a function of the segments alone, so that
 `make_block_mask` serves all layers at once.
 
+One kernel makes all gradients. It keeps a part of dq for each block of keys, ten
+times the memory at 32k keys, so long rows run it for one group of blocks after
+the other and add the dq up: 7 products of scores a step in all, where a kernel
+for dq and one for dk and dv do 9.
+
 On platforms other than TPU the kernel runs in the interpreter, for tests.
 """
 
+import dataclasses
+import functools
 import math
+import os
+import re
 from typing import NamedTuple
 
 import jax
@@ -19,12 +28,37 @@ import jax.numpy as jnp
 from sora_jax import mesh as mesh_lib
 from sora_jax.models.attention import splash_library as lib
 
-BLOCK = 1024  # tokens of a block at most; see experiments/pods/blocks.py
-COMPUTE = 512  # columns of a block that the kernel computes at a time
+
+@dataclasses.dataclass(frozen=True)
+class Blocks:
+  """How the kernel divides its work, in tokens.
+
+  Attributes:
+    q, kv: of a block of queries and of keys at most.
+    compute: columns of a block of keys that are computed at a time.
+    vmem: KiB of fast memory that this takes; a compiler that is not allowed so
+      much (--xla_tpu_scoped_vmem_limit_kib) gets SMALL.
+  """
+
+  q: int
+  kv: int
+  compute: int
+  vmem: int = 0
+
+
+SMALL = Blocks(1024, 1024, 512)  # see experiments/pods/blocks.py
+# By generation of the TPU. MaxDiffusion trains Wan at 3024 x 2048 on v5p.
+LARGE = {"v5p": Blocks(3072, 2048, 1024, 65_472),
+         "v6e": Blocks(2048, 2048, 1024, 98_304)}
+# Matrix products over all pairs of attention and its gradients: two forward, and
+# five in the one backward kernel, the scores computed again.
+PRODUCTS = 7
 LANES = 128  # a block is a multiple of this
-# From so many keys on the gradients take two kernels. One kernel for all keeps
-# a dq for each block of keys: ten times the memory at 32k, little below.
-FUSED = 16_384
+# Keys from which on the gradients are made group by group, and blocks of keys
+# of a group: the parts of dq that there are at a time.
+LONG = 16_384
+GROUP = 4
+COMPUTE = 512  # columns, where Blocks.compute does not divide a block
 # The block mask lies in the scalar memory, which is small. A row of more than
 # 262,144 tokens is one clip that is sampled: it visits all blocks.
 MASK_BLOCKS = 256**2
@@ -74,6 +108,8 @@ def attend(q: jax.Array, k: jax.Array, v: jax.Array,
   def row(args, mask):
     q, k, v, q_seg, kv_seg = args
     ids = None if q_seg is None else lib.SegmentIds(q_seg, kv_seg)
+    if k.shape[1] >= LONG:
+      return _long(q, k, v, ids, mask)
     return _kernel(q.shape[1], k.shape[1], mask)(q, k, v, ids)
 
   out = _rows(row, _padded(q, k, v, q_seg, kv_seg), mask)
@@ -118,13 +154,8 @@ def backward(
 
   def row(args, mask):
     q, k, v, q_seg, kv_seg, out, lse, grad = args
-    kernel = _kernel(q.shape[1], k.shape[1], mask)
-    found = lib.backward(
-        False, lib.MASKED, False, kernel.kwargs["block_sizes"], None, None,
-        None, kernel.kwargs["interpret"],
-        (q, k, v, lib.SegmentIds(q_seg, kv_seg), None, out, lse,
-         kernel.dq_mask_info, kernel.dkv_mask_info), grad)
-    return found[3:6]
+    return _gradients(q, k, v, lib.SegmentIds(q_seg, kv_seg), mask, out, lse,
+                      grad)
 
   args = _padded(q, k, v, q_seg, kv_seg)
   more = (_fill(x, args[0].shape[2], 2) for x in (
@@ -134,13 +165,62 @@ def backward(
   return back(dq * q.shape[-1]**-.5, q), back(dk, k), back(dv, v)
 
 
-def products(keys: int) -> int:
-  """Matrix products over all pairs that `attend` and its gradients compute.
+@jax.custom_vjp
+def _long(q, k, v, ids, mask):
+  """The kernel of one row of whole blocks, [N, L, K] each."""
+  return _long_fwd(q, k, v, ids, mask)[0]
 
-  Two forward, and backward with the scores computed again five in one kernel,
-  or seven in two, of which each computes scores and probabilities again.
-  """
-  return 7 if keys < FUSED else 9
+
+def _long_fwd(q, k, v, ids, mask):
+  kernel = _kernel(q.shape[1], k.shape[1], mask, save_residuals=True)
+  out, (lse,) = kernel(q, k, v, ids)
+  return out, (q, k, v, ids, mask, out, lse)
+
+
+def _long_bwd(saved, grad):
+  q, k, v, ids, mask, out, lse = saved
+  dq, dk, dv = _gradients(q, k, v, ids, mask, out, lse, grad)
+  return dq.astype(q.dtype), dk, dv, None, None
+
+
+_long.defvjp(_long_fwd, _long_bwd)
+
+
+def _gradients(q, k, v, ids, mask: BlockMask, out, lse, grad):
+  """Gradients [N, L, K] of one row, by groups of blocks of keys if it is long."""
+
+  def of_part(k, v, kv_ids, mask):
+    kernel = _kernel(q.shape[1], k.shape[1], mask, keys_in_all)
+    part = None if ids is None else lib.SegmentIds(ids.q, kv_ids)
+    return lib.backward(
+        False, lib.MASKED, False, kernel.kwargs["block_sizes"], None, None,
+        None, kernel.kwargs["interpret"],
+        (q, k, v, part, None, out, lse, None, kernel.dkv_mask_info),
+        grad)[3:6]
+
+  keys_in_all = k.shape[1]
+  groups = keys_in_all // _block_sizes(1, keys_in_all)[1] // GROUP
+  kv_ids = None if ids is None else ids.kv
+  if keys_in_all < LONG or groups < 2:
+    return of_part(k, v, kv_ids, mask)
+
+  def one(dq, part):
+    more, *both = of_part(*part)
+    return dq + more, both
+
+  cut = functools.partial(_cut, groups)
+  parts = (cut(k, 1), cut(v, 1), cut(kv_ids, 0), BlockMask(
+      visited=cut(mask.visited, 1), next_q=cut(mask.next_q, 1)))
+  dq, both = jax.lax.scan(one, jnp.zeros(q.shape, jnp.float32), parts)
+  return dq, *(jnp.moveaxis(x, 0, 1).reshape(k.shape) for x in both)
+
+
+def _cut(parts: int, x, axis: int):
+  """x in `parts` along an axis, which becomes (parts in front, rest)."""
+  if x is None:
+    return None
+  shape = (*x.shape[:axis], parts, -1, *x.shape[axis + 1:])
+  return jnp.moveaxis(x.reshape(shape), axis, 0)
 
 
 def make_block_mask(q_seg: jax.Array, kv_seg: jax.Array,
@@ -151,7 +231,7 @@ def make_block_mask(q_seg: jax.Array, kv_seg: jax.Array,
     q_seg, kv_seg: the segments.
     own: queries and keys are of the same tokens, so that each has a key.
   """
-  sizes = _block_size(q_seg.shape[1]), _block_size(kv_seg.shape[1])
+  sizes = _block_sizes(q_seg.shape[1], kv_seg.shape[1])
   filled = (_fill(seg, -(-seg.shape[1] // size) * size, 1, extra)
             for seg, size, extra in zip((q_seg, kv_seg), sizes, (NONE, EXTRA)))
   mask = _whole_block_mask(*filled)
@@ -163,7 +243,7 @@ def make_block_mask(q_seg: jax.Array, kv_seg: jax.Array,
 
 def _whole_block_mask(q_seg, kv_seg) -> BlockMask:
   """`make_block_mask` of segments that fill whole blocks, without `has_key`."""
-  bq, bk = _block_size(q_seg.shape[1]), _block_size(kv_seg.shape[1])
+  bq, bk = _block_sizes(q_seg.shape[1], kv_seg.shape[1])
   if q_seg.shape[1] // bq * (kv_seg.shape[1] // bk) > MASK_BLOCKS:
     return BlockMask()
   order = lambda seg, n: jnp.where(seg > 0, seg, LAST - seg).reshape(
@@ -188,23 +268,27 @@ def _next(visited) -> jax.Array:
   return (place % columns).astype(jnp.int16).reshape(visited.shape)
 
 
-def _kernel(length: int, keys: int, mask: BlockMask,
+def _kernel(length: int, keys: int, mask: BlockMask, of: int = 0,
             save_residuals: bool = False):
-  """The kernel of one row of whole blocks; `mask` without the axis B."""
+  """The kernel of one row of whole blocks; `mask` without the axis B.
+
+  Args:
+    length, keys: of the row.
+    mask: of them.
+    of: the keys of the whole row, where these are a part of them.
+    save_residuals: also return the log-sum-exp.
+  """
   lib.require()
-  bq, bk = _block_size(length), _block_size(keys)
-  part = COMPUTE if bk % COMPUTE == 0 else bk
-  fused = keys < FUSED
+  bq, bk = _block_sizes(length, of or keys)
+  compute = _blocks().compute
+  part = compute if bk % compute == 0 else COMPUTE if bk % COMPUTE == 0 else bk
   sizes = lib.BlockSizes(
       block_q=bq, block_kv=bk, block_kv_compute=part, block_q_dkv=bq,
-      block_kv_dkv=bk, block_kv_dkv_compute=part,
-      block_q_dq=None if fused else bq, block_kv_dq=None if fused else bk,
-      use_fused_bwd_kernel=fused)
+      block_kv_dkv=bk, block_kv_dkv_compute=part, use_fused_bwd_kernel=True)
   one = lambda x: None if x is None else x[None]  # a mask for all heads
   info = lambda x: lib.MaskInfo(one(x), None, one(mask.visited), None, None)
-  rows = info(mask.next_k)
   return lib.Kernel(
-      rows, None if fused else rows, info(mask.next_q), is_mqa=False,
+      info(mask.next_k), None, info(mask.next_q), is_mqa=False,
       mask_value=lib.MASKED, block_sizes=sizes, save_residuals=save_residuals,
       attn_logits_soft_cap=None, residual_checkpoint_name="attention",
       mask_function=None, interpret=mesh_lib.platform() != "tpu")
@@ -212,15 +296,16 @@ def _kernel(length: int, keys: int, mask: BlockMask,
 
 def _padded(q, k, v, q_seg, kv_seg):
   """q scaled, and all as [B, N, L, K] in whole blocks, segments too."""
-  l, s = q.shape[1], k.shape[1]
-  up = lambda n: -(-n // _block_size(n)) * _block_size(n)
-  if q_seg is None and up(s) > s:
+  lengths = q.shape[1], k.shape[1]
+  l, s = (-(-n // size) * size
+          for n, size in zip(lengths, _block_sizes(*lengths)))
+  if q_seg is None and s > k.shape[1]:
     q_seg, kv_seg = (jnp.ones(x.shape[:2], jnp.int32) for x in (q, k))
-  q, k, v = (_fill(x.swapaxes(1, 2), up(n), 2) for x, n in (
+  q, k, v = (_fill(x.swapaxes(1, 2), n, 2) for x, n in (
       (q * q.shape[-1]**-.5, l), (k, s), (v, s)))
   if q_seg is not None:
-    q_seg = _fill(q_seg, up(l), 1, NONE)
-    kv_seg = _fill(kv_seg, up(s), 1, EXTRA)
+    q_seg = _fill(q_seg, l, 1, NONE)
+    kv_seg = _fill(kv_seg, s, 1, EXTRA)
   return q, k, v, q_seg, kv_seg
 
 
@@ -239,7 +324,23 @@ def _rows(fn, args, mask: BlockMask):
   return jax.tree.map(lambda x: x[None], out)
 
 
-def _block_size(length: int) -> int:
-  """The block length: at most BLOCK, a multiple of LANES, little padding."""
-  count = math.ceil(length / BLOCK)
-  return -(-math.ceil(length / count) // LANES) * LANES
+def _block_sizes(length: int, keys: int) -> tuple[int, int]:
+  """The blocks of so many queries and keys, multiples of LANES.
+
+  They are as even as can be, for little padding; long rows of keys are whole
+  groups of blocks.
+  """
+  most = _blocks()
+  count = math.ceil(keys / most.kv)
+  if keys >= LONG and count > GROUP:
+    count = -(-count // GROUP) * GROUP
+  even = lambda n, parts: -(-math.ceil(n / parts) // LANES) * LANES
+  return even(length, math.ceil(length / most.q)), even(keys, count)
+
+
+def _blocks() -> Blocks:
+  """The largest blocks that the chips of the mesh and the compiler allow."""
+  blocks = LARGE.get(mesh_lib.generation(), SMALL)
+  limit = re.search(r"--xla_tpu_scoped_vmem_limit_kib=(\d+)",
+                    os.environ.get("LIBTPU_INIT_ARGS", ""))
+  return blocks if limit and int(limit[1]) >= blocks.vmem else SMALL
