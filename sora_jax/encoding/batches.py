@@ -53,8 +53,9 @@ class Batches:
     found: dict[int, np.ndarray] = {}
     for shape, indices in members.items():
       indices.sort(key=lambda i: sizes[i][0])
-      for at in range(0, len(indices), self.rows):
-        some = indices[at:at + self.rows]
+      # The batch that is not full has the shortest, whose rows cost least.
+      for at in range(len(indices) % -self.rows, len(indices), self.rows):
+        some = indices[max(at, 0):at + self.rows]
         found.update(zip(some, self._encode_rows(
             shape, [videos[i] for i in some], [sizes[i] for i in some])))
         report(len(found))

@@ -39,6 +39,34 @@ FREE = ("steps", "optimizer.steps", "loop", "preview", "workdir", "versions",
 OLD_NAMES = {"in_a_row": "consecutive_skips", "critic": "discriminator"}
 
 
+class _MetaHandler(ocp.JsonCheckpointHandler):
+  """Writes meta once the digests of its leaves are made, in Orbax's thread."""
+
+  async def async_save(self, directory, item=None, args=None):
+    del item
+    return [ocp.future.CommitFutureAwaitingContractedSignals(
+        self._write(directory / "metadata", args.item), name="meta")]
+
+  async def _write(self, path, meta):
+    leaves = digest.describe_leaves(meta["leaves"], "digests")
+    if multihost.first():
+      path.write_text(json.dumps(meta | {"leaves": leaves}))
+
+
+@ocp.args.register_with_handler(_MetaHandler, for_save=True)
+@dataclasses.dataclass
+class _MetaSave(ocp.args.CheckpointArgs):
+  """What is saved: step, config and leaves of digest.snapshot."""
+
+  item: dict
+
+
+@ocp.args.register_with_handler(_MetaHandler, for_restore=True)
+@dataclasses.dataclass
+class _MetaRestore(ocp.args.CheckpointArgs):
+  """Nothing is asked for but what is there."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Checkpoints:
   """The checkpoints of one run; made by `open_checkpoints`.
@@ -72,7 +100,7 @@ class Checkpoints:
     meta = {"step": step, "config": self.config, "leaves": copied}
     items = ocp.args.Composite(
         state=ocp.args.StandardSave(_without_ema(state)),
-        ema=ocp.args.StandardSave(state.ema), meta=ocp.args.JsonSave(meta))
+        ema=ocp.args.StandardSave(state.ema), meta=_MetaSave(meta))
     try:
       if not self.manager.save(step, args=items, force=True):
         raise OSError("Orbax declined to save it")
@@ -181,19 +209,6 @@ class Checkpoints:
     self.manager.close()
 
 
-class _MetaHandler(ocp.JsonCheckpointHandler):
-  """Writes meta once the digests of its leaves are made, in Orbax's thread."""
-
-  async def async_save(self, directory, item=None, args=None):
-    return [ocp.future.CommitFutureAwaitingContractedSignals(
-        self._write(directory / "metadata", args.item), name="meta")]
-
-  async def _write(self, path, meta):
-    leaves = digest.describe_leaves(meta["leaves"], "digests")
-    if multihost.first():
-      path.write_text(json.dumps(meta | {"leaves": leaves}))
-
-
 def open_checkpoints(workdir: str | os.PathLike, config: dict,
                      free: tuple[str, ...] = FREE, keep: int = 2,
                      with_new_names: Callable[[dict], dict] = dict
@@ -284,7 +299,7 @@ def _not_of_orbax(record: logging.LogRecord) -> bool:
 
 def _meta(manager: ocp.CheckpointManager, step: int) -> dict:
   return manager.restore(
-      step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))["meta"]
+      step, args=ocp.args.Composite(meta=_MetaRestore()))["meta"]
 
 
 def _first_line(e: Exception) -> str:

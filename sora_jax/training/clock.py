@@ -36,10 +36,10 @@ class Clock:
   steps: int
   chips: int = 1
   peak: float = 0.0
-  start: float = dataclasses.field(default_factory=time.monotonic)
+  start: float = dataclasses.field(default_factory=lambda: time.monotonic())
   spent: dict[str, float] = dataclasses.field(
       default_factory=lambda: dict.fromkeys(PHASES, 0.0))
-  mark: float = dataclasses.field(default_factory=time.monotonic)
+  mark: float = dataclasses.field(default_factory=lambda: time.monotonic())
   count: int = 0
   units: float = 0.0
   flops: float = 0.0

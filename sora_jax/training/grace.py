@@ -39,7 +39,7 @@ class Saving:
   every: int
   minutes: float = 0.0
   seconds: float = 0.0
-  begun: float = dataclasses.field(default_factory=time.monotonic)
+  begun: float = dataclasses.field(default_factory=lambda: time.monotonic())
   under_way: bool = False
   warned: bool = False
 
@@ -58,25 +58,26 @@ class Saving:
         time.monotonic() - self.begun > 60 * self.minutes)
     return stopping.SAVE if step % self.every == 0 or late else ""
 
-  def save(self, state: Any, wait: bool) -> None:
+  def save(self, state: Any, wait: bool, step_seconds: float) -> None:
     """Begins a save, and ends it if `wait`; see Checkpoints.save."""
     self.begun, self.under_way = time.monotonic(), True
     self.saves.save(state, wait)
     if wait:
-      self._ended()
+      self._ended(step_seconds)
 
   def check(self, step_seconds: float) -> None:
     """Raises OSError if the save under way has failed; times one that ended."""
     if self.saves.check() and self.under_way:
-      self._ended()
-      total = self.seconds + step_seconds
-      if total > GRACE and not self.warned:
-        self.warned = True
-        progress.log(f"a step and a save take {total:.0f} s, more than the "
-                     f"{GRACE:.0f} s that SIGTERM often leaves. {advice()}")
+      self._ended(step_seconds)
 
-  def _ended(self) -> None:
+  def _ended(self, step_seconds: float) -> None:
+    """Takes the time of a save, and says once if it is too long."""
     self.seconds, self.under_way = time.monotonic() - self.begun, False
+    total = self.seconds + step_seconds
+    if total > GRACE and not self.warned:
+      self.warned = True
+      progress.log(f"a step and a save take {total:.0f} s, more than the "
+                   f"{GRACE:.0f} s that SIGTERM often leaves. {advice()}")
 
 
 def local_bytes(state: Any) -> int:

@@ -217,7 +217,7 @@ def train(program: state_lib.Program,
         consecutive, last = write(last), None
       if save:
         with clock.phase("save"):
-          saving.save(state, wait=ending)
+          saving.save(state, ending, clock.seconds_a_step())
       if reason == "done" and due:
         begun = time.monotonic()
         for hook in due:
@@ -233,7 +233,7 @@ def train(program: state_lib.Program,
       if last is not None:
         write(last)
       with clock.phase("save"):
-        saving.save(state, wait=True)
+        saving.save(state, True, clock.seconds_a_step())
     progress.log(progress.totals_line(clock.totals()))
     if reason == "skips":
       raise FloatingPointError(
