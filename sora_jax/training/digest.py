@@ -102,7 +102,7 @@ def _part(data: np.ndarray, start: tuple[int, ...],
   An index is a sum over the axes, and so is the sum of words times indices: of
   each axis the words are added up over all others first.
   """
-  words = np.ascontiguousarray(data).view(
+  words: np.ndarray = np.ascontiguousarray(data).view(
       f"u{data.dtype.itemsize}").reshape(data.shape)
   total, strides = 0, [math.prod(shape[k + 1:]) for k in range(len(shape))]
   for first, stride in reversed(list(zip(start, strides))):
