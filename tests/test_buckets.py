@@ -55,7 +55,7 @@ def test_more_candidates_show_more_edges(pixels):
   one, four = (np.array([crops.contrast(x) for step in range(8)
                          for x in plan.batch(step).video]) for plan in plans)
   assert np.all(four >= one) and four.mean() > 1.2 * one.mean()
-  with pytest.raises(ValueError, match="candidates 0"):
+  with pytest.raises(ValueError, match="candidates is 0"):
     buckets.PixelConfig(candidates=0)
 
 

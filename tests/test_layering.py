@@ -15,8 +15,8 @@ PACKAGE = "sora_jax"
 
 # The rooms of docs/architecture.md, from the ground up: a room imports only from
 # rooms above its line, and modules of a room never import each other in a circle.
-ROOMS = ("stations", "types", "contracts", "files", "mesh", "worlds", "media", "text",
-         "geometry", "models", "diffusion", "formats", "data.store",
+ROOMS = ("stations", "types", "contracts", "files", "ranges", "mesh", "worlds",
+         "media", "text", "geometry", "models", "diffusion", "formats", "data.store",
          "data.sources", "data.prepare", "data.loading", "data.pixels",
          "encoding", "training", "generation", "language", "evaluation",
          "tasks", "aot", "studio", "cli", "main", "__main__")

@@ -176,7 +176,7 @@ def test_gradients_in_parts_are_those_of_the_batch():
       np.testing.assert_allclose(means[name], metrics[name], rtol=1e-5)
   with pytest.raises(ValueError, match="6 rows does not divide into 4"):
     run(4, x[:6])
-  with pytest.raises(ValueError, match="accumulate 0"):
+  with pytest.raises(ValueError, match="accumulate is 0"):
     optimizer.Optimizer(accumulate=0)
 
 
@@ -233,5 +233,5 @@ def test_moments_in_half_the_memory_nearly_give_the_same_run():
 def test_a_slow_moment_is_not_kept_in_half_the_memory():
   with pytest.raises(ValueError, match="b2 of at most 0.99, it is 0.999"):
     optimizer.Optimizer(moments="bfloat16", b2=.999)
-  with pytest.raises(ValueError, match="'float16' is neither"):
+  with pytest.raises(ValueError, match="'float16', it must be one of"):
     optimizer.Optimizer(moments="float16")

@@ -28,6 +28,7 @@ from sora_jax.aot import topology as topology_lib
 from sora_jax.cli import config as config_lib
 from sora_jax.cli import options
 from sora_jax.cli import sampling
+from sora_jax.tasks import check
 from sora_jax.tasks import config as configs
 from sora_jax.tasks import programs
 
@@ -57,6 +58,7 @@ def run(argv: list[str]) -> int:
        "transformer works on; by default the config's vae_config.")
   f.read(argv)
   cfg = f.config
+  check.check(cfg)
   topology = topology_lib.named(f.topology or cfg.get("topology", ""))
   if not topology:
     raise ValueError("--topology=KIND:AxBxC is needed, such as v5p:4x4x4: this "

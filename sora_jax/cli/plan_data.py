@@ -13,6 +13,7 @@ from sora_jax import files
 from sora_jax.cli import config as config_lib
 from sora_jax.cli import options
 from sora_jax.data.store import manifest as manifest_lib
+from sora_jax.tasks import check
 from sora_jax.tasks import task as task_lib
 
 
@@ -35,7 +36,9 @@ def run(argv: list[str]) -> int:
   f.read(argv)
   if not f.data:
     raise ValueError("--data=DIR is needed")
-  cfg, manifest = f.config, manifest_lib.open_manifest(f.data)
+  cfg = f.config
+  check.check(cfg)
+  manifest = manifest_lib.open_manifest(f.data)
   describe = task_lib.find(cfg.kind).describe
   found, lines = describe(cfg, manifest, task_lib.DataOptions(
       f.stride and parse_stride(f.stride), f.square, f.tokens, f.shards)

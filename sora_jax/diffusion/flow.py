@@ -19,6 +19,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
+from sora_jax import ranges
 from sora_jax import types
 
 KINDS = ("x0", "eps", "velocity")
@@ -57,14 +58,12 @@ class Process:
   known_clean: float = 0.5
 
   def __post_init__(self):
-    if self.prediction not in KINDS:
-      raise ValueError(f"prediction {self.prediction!r} is none of {KINDS}")
-    if not 0 < self.t_min < 1:
-      raise ValueError(f"t_min {self.t_min} must lie between 0 and 1")
-    if self.base_tokens < 1 or self.max_shift < 1:
-      raise ValueError(
-          f"base_tokens {self.base_tokens} and max_shift {self.max_shift} must "
-          "be at least 1")
+    ranges.check(
+        "process", self, prediction=ranges.one_of(*KINDS),
+        t_min=ranges.above(0, 1), mean=ranges.number(), std=ranges.number(0),
+        uniform=ranges.share(), base_tokens=ranges.number(1),
+        max_shift=ranges.number(1), known_mean=ranges.number(),
+        known_std=ranges.number(0), known_clean=ranges.share())
 
 
 def corrupt(key: jax.Array, x0: types.Array,

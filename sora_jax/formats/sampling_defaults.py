@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from sora_jax import ranges
 from sora_jax.diffusion import flow
 from sora_jax.diffusion import sampling
 from sora_jax.diffusion import schedulers
@@ -66,6 +67,20 @@ class SamplingDefaults:
   text_pad: bool
   process: flow.Process
 
+  def __post_init__(self):
+    size = ranges.whole(1)
+    ranges.check(
+        "sampling", self, size=ranges.every(size, 2), frames=size,
+        fps=ranges.above(0), steps=size, method=ranges.one_of(*METHODS),
+        guidance=ranges.number(0),
+        guidance_interval=ranges.every(ranges.share(), 2), window=size,
+        max_tokens=size, f_ref=ranges.above(0), text_limit=size,
+        text_pad=ranges.flag())
+    low, high = self.guidance_interval
+    if low > high:
+      raise ValueError(f"sampling.guidance_interval is {self.guidance_interval}, "
+                       "its first must be at most its second")
+
 
 def read(scheduler: dict, expand_timesteps: bool) -> SamplingDefaults:
   """The defaults of a model folder.
@@ -77,16 +92,19 @@ def read(scheduler: dict, expand_timesteps: bool) -> SamplingDefaults:
   Raises:
     ValueError: a scheduler that is not supported, or a key that is missing.
   """
-  if ours := scheduler.get("sora_jax"):
+  ours = scheduler.get("sora_jax")
+  if ours is not None:
+    if not isinstance(ours, dict):
+      raise ValueError(f"sora_jax is {ours!r}, it must be a section of keys")
     found: dict[str, Any] = OURS | ours
-    process = flow.Process(**found["process"])
+    process = ranges.made(flow.Process, "process", found.get("process"))
   else:
     found = WAN | WAN_SHAPE[expand_timesteps]
     process = flow.Process(prediction=schedulers.prediction(scheduler))
   found["process"] = process
   names = [field.name for field in dataclasses.fields(SamplingDefaults)]
   if missing := [name for name in names if name not in found]:
-    raise ValueError(f"key sora_jax.{missing[0]} is missing")
+    raise ValueError(f"sampling.{missing[0]} is missing")
   values: dict[str, Any] = {
       name: tuple(found[name]) if isinstance(found[name], list) else found[name]
       for name in names}

@@ -29,6 +29,7 @@ from sora_jax.mesh.arrays import replicated
 from sora_jax.mesh.arrays import rows
 from sora_jax.mesh.arrays import to_global
 from sora_jax.mesh.axes import AXES
+from sora_jax.mesh.axes import check_axis
 from sora_jax.mesh.axes import HEADS
 from sora_jax.mesh.axes import make_mesh
 from sora_jax.mesh.axes import row_shares

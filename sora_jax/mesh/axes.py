@@ -7,6 +7,8 @@ import jax
 from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh
 
+from sora_jax import ranges
+
 # The axes that rows are split over come first. A new axis is a name here, one
 # in a rule table (params.py) or in ROWS, and its size in a config.
 AXES = ("data", "fsdp", "context", "tensor")
@@ -32,9 +34,8 @@ def make_mesh(devices: Sequence[jax.Device] | None = None,
       or data does not divide over the slices.
   """
   devices = jax.devices() if devices is None else devices
-  if unknown := sizes.keys() - set(AXES):
-    raise ValueError(f"the mesh has no axis {', '.join(sorted(unknown))}: its "
-                     f"axes are {', '.join(AXES)}")
+  for axis, length in sizes.items():
+    check_axis(axis, length)
   sizes = dict.fromkeys(AXES, 1) | {"data": -1} | sizes
   rest = math.prod(n for name, n in sizes.items() if name != "data")
   if sizes["data"] == -1:
@@ -57,6 +58,21 @@ def make_mesh(devices: Sequence[jax.Device] | None = None,
     grid = mesh_utils.create_device_mesh(shape, devices,
                                          allow_split_physical_axes=True)
   return Mesh(grid, AXES, axis_types=(AxisType.Auto,) * len(AXES))
+
+
+def check_axis(axis: str, size: int) -> None:
+  """Refuses what is no axis of a mesh, or no size of it.
+
+  Raises:
+    ValueError: it is.
+  """
+  if axis not in AXES:
+    raise ValueError(f"the mesh has no axis {axis}: its axes are "
+                     f"{', '.join(AXES)}")
+  if not (ranges.whole(1).holds(size) or axis == "data" and size == -1):
+    rest = ", or -1 for what the others leave" if axis == "data" else ""
+    raise ValueError(f"mesh.{axis} is {size!r}, it must be a whole number from "
+                     f"1{rest}")
 
 
 def row_shares(mesh: Mesh) -> int:

@@ -30,6 +30,7 @@ from jax import ad_checkpoint
 import jax.numpy as jnp
 
 from sora_jax import mesh as mesh_lib
+from sora_jax import ranges
 from sora_jax import types
 from sora_jax.geometry import sizes
 from sora_jax.models import layers as layers_lib
@@ -195,13 +196,19 @@ class DiT(nn.Module):
   attention: str = attend.AUTO
   patch: sizes.Patch = sizes.DEFAULT_PATCH
 
+  def __post_init__(self):
+    size, even = ranges.whole(1), ranges.even()
+    ranges.check(
+        "transformer", self, layers=size, heads=size, head_size=even, ffn=size,
+        patch_channels=size, out_channels=size, text_width=size, freq_dim=even,
+        eps=ranges.above(0, 1), remat=ranges.one_of("none", *POLICIES),
+        patch=ranges.every(size, 3))
+    attend.require_backend(self.attention)
+    super().__post_init__()
+
   @nn.compact
   def __call__(self, tokens: types.Tokens, time: types.Times,
                text: types.TextStates) -> jax.Array:
-    if self.remat not in ("none", *POLICIES):
-      raise ValueError(f"remat is {self.remat!r}: none, "
-                       f"{', '.join(POLICIES)}")
-    attend.require_backend(self.attention)
     width = self.heads * self.head_size
     dense = lambda size, name, init=layers_lib.xavier: layers_lib.Dense(
         size, self.dtype, init, name=name)

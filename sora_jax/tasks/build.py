@@ -9,6 +9,9 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from sora_jax import ranges
+from sora_jax.data.loading import token_config
+from sora_jax.diffusion import flow
 from sora_jax.formats import find
 from sora_jax.formats import pretrained
 from sora_jax.geometry import sizes
@@ -17,30 +20,51 @@ from sora_jax.models.text import encoder
 from sora_jax.models.vae import vae
 from sora_jax.training import optimizer
 
+DTYPES = ("float32", "bfloat16")  # of the computation
+
 
 def optimizer_of(cfg: Any) -> optimizer.Optimizer:
   """The optimiser of a run; its schedule spans the steps of the run."""
-  return optimizer.Optimizer(steps=cfg["steps"], **cfg["optimizer"])
+  return ranges.made(optimizer.Optimizer, "optimizer", cfg["optimizer"],
+                     steps=cfg["steps"])
+
+
+def process_of(cfg: Any) -> flow.Process:
+  """The diffusion process of a config of kind "dit"."""
+  return ranges.made(flow.Process, "process", cfg["process"])
+
+
+def tokens_of(cfg: Any, **given: Any) -> token_config.TokenConfig:
+  """What packed batches look like; `given` replaces keys of its section."""
+  return ranges.made(token_config.TokenConfig, "data", cfg["data"],
+                     seed=cfg["seed"], **given)
 
 
 def vae_of(cfg: Any) -> vae.VAE:
   """The compression network of a config of kind "vae"."""
-  fields = dict(cfg["vae"])
-  return vae.VAE(**fields | {k: tuple(fields[k]) for k in ("mults", "temporal")})
+  lists = {k: tuple(v) for k, v in cfg["vae"].items() if isinstance(v, list)}
+  return ranges.made(vae.VAE, "vae", cfg["vae"], **lists)
 
 
 def dit_of(cfg: Any, channels: int) -> dit.DiT:
   """The transformer of a config of kind "dit", for latents of `channels`."""
-  patch = tuple(cfg["transformer"].get("patch", sizes.DEFAULT_PATCH))
+  dtype = cfg.get("dtype", "float32")
+  if dtype not in DTYPES:
+    raise ValueError(f"dtype is {dtype!r}, it must be one of {', '.join(DTYPES)}")
+  given = cfg["transformer"].get("patch", sizes.DEFAULT_PATCH)
+  rule = ranges.every(ranges.whole(1), 3)
+  if not rule.holds(given):
+    raise ValueError(f"transformer.patch is {given!r}, it must be {rule.what}")
+  patch = tuple(given)
   size = math.prod(patch) * channels
-  return dit.DiT(**{**cfg["transformer"], "patch": patch},
-                 patch_channels=size, out_channels=size,
-                 dtype=jnp.dtype(cfg.get("dtype", "float32")).type)
+  return ranges.made(dit.DiT, "transformer", cfg["transformer"], patch=patch,
+                     patch_channels=size, out_channels=size,
+                     dtype=jnp.dtype(dtype).type)
 
 
 def text_encoder_of(cfg: Any) -> encoder.TextEncoder:
   """The text encoder of a config."""
-  return encoder.TextEncoder(**cfg["text_encoder"])
+  return ranges.made(encoder.TextEncoder, "text_encoder", cfg["text_encoder"])
 
 
 def pretrained_params(cfg: Any, component: str, module: Any, mesh: Any) -> Any:

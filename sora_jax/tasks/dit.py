@@ -9,16 +9,13 @@ import numpy as np
 from sora_jax import mesh as mesh_lib
 from sora_jax import types
 from sora_jax.data.loading import plan as plan_lib
-from sora_jax.data.loading import token_config
 from sora_jax.data.store import manifest as manifest_lib
-from sora_jax.diffusion import flow
 from sora_jax.formats import find
 from sora_jax.formats import pretrained
 from sora_jax.mesh import multihost
 from sora_jax.models import dit
 from sora_jax.models import flops as flops_lib
 from sora_jax.tasks import build
-from sora_jax.tasks import config
 from sora_jax.tasks import dit_data
 from sora_jax.tasks import dit_layout
 from sora_jax.tasks import dit_model
@@ -31,8 +28,28 @@ from sora_jax.training.objectives import dit as objective_lib
 def plan(cfg: Any, manifest: manifest_lib.Manifest) -> plan_lib.TokenPlan:
   """Packed batches of cached latents."""
   return plan_lib.token_plan(
-      manifest, token_config.TokenConfig(seed=cfg.seed, **config.section(cfg.data)),
-      prompts_lib.open_tokenizer(cfg))
+      manifest, build.tokens_of(cfg), prompts_lib.open_tokenizer(cfg))
+
+
+def check(cfg: Any) -> None:
+  """Refuses a config that no run can use.
+
+  Raises:
+    ValueError: it is one.
+  """
+  build.tokens_of(cfg)
+  build.process_of(cfg)
+  network = build.dit_of(cfg, 1)
+  if "text_encoder" in cfg:
+    width = build.text_encoder_of(cfg).width
+    if width != network.text_width:
+      raise ValueError(f"transformer.text_width is {network.text_width} and "
+                       f"text_encoder.width {width}: they must be the same")
+  accumulate = build.optimizer_of(cfg).accumulate
+  if odd := [rows for rows, _ in cfg.data.shapes if rows % accumulate]:
+    raise ValueError(f"optimizer.accumulate is {accumulate}, it must divide the "
+                     f"{odd[0]} rows of data.shapes")
+  dit_model.check(cfg)
 
 
 def recipe(run: task.Run) -> task.Recipe:
@@ -56,7 +73,7 @@ def recipe(run: task.Run) -> task.Recipe:
   return task.Recipe(
       objective_lib.dit_objective(
           functools.partial(dit.denoise, network), prompts.encode,
-          flow.Process(**cfg.process), cfg.data.max_segments + 1),
+          build.process_of(cfg), cfg.data.max_segments + 1),
       objective_lib.init_params(functools.partial(dit.init, network),
                                 prompts.init),
       {"transformer": mesh_lib.DIT_RULES, "text_encoder": mesh_lib.TEXT_RULES},
@@ -113,4 +130,5 @@ def _preview(cfg, vae, prompts: prompts_lib.Prompts, step: int, state,
 TASK = task.Task(
     plan, recipe, dit_data.describe, dit_model.export,
     {"train": dit_programs.training_steps,
-     "sample": dit_programs.sampling_step}, dit_layout.layout)
+     "sample": dit_programs.sampling_step}, dit_layout.layout,
+    ("transformer", "process", "sampling", "preview"), check)

@@ -6,9 +6,9 @@ from sora_jax.data.loading import estimate
 from sora_jax.data.loading import plan as plan_lib
 from sora_jax.data.loading import statistics
 from sora_jax.data.loading import suggest_buckets
-from sora_jax.data.loading import token_config
 from sora_jax.data.store import manifest as manifest_lib
 from sora_jax.geometry import sizes as sizes_lib
+from sora_jax.tasks import build
 from sora_jax.tasks import config
 from sora_jax.tasks import task
 
@@ -56,8 +56,8 @@ def plan_report(cfg: Any, manifest: manifest_lib.Manifest,
   elif options.tokens:
     data["shapes"] = suggest_buckets.shapes(
         statistics.lengths(manifest), options.tokens, data["shards"])
-  plan = plan_lib.token_plan(manifest, token_config.TokenConfig(
-      seed=cfg.seed, **data))
+  plan = plan_lib.token_plan(manifest, build.tokens_of(
+      cfg, shapes=data["shapes"], shards=data["shards"]))
   return statistics.report(plan) | {
       "resized": lost or manifest.info.get("resized")}
 

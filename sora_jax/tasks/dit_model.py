@@ -1,15 +1,56 @@
 """The model folder that a run of the transformer becomes."""
 
+import dataclasses
 from typing import Any
 
+from sora_jax import ranges
 from sora_jax.data.store import manifest as manifest_lib
 from sora_jax.formats import find
 from sora_jax.formats import pretrained
+from sora_jax.formats import sampling_defaults
 from sora_jax.tasks import build
 from sora_jax.text import tokenizer as tokenizer_lib
 
 # Our names of what a network predicts, and the reference's.
 PREDICTIONS = {"x0": "sample", "eps": "epsilon", "velocity": "flow_prediction"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Preview:
+  """The videos that a run shows of itself.
+
+  Attributes:
+    seed: of their noise.
+    size: (W, H) in pixels.
+    frames: of each.
+    prompts: one for each.
+  """
+
+  seed: int
+  size: tuple[int, int]
+  frames: int
+  prompts: tuple[str, ...]
+
+  def __post_init__(self):
+    ranges.check("preview", self, seed=ranges.whole(),
+                 size=ranges.every(ranges.whole(1), 2), frames=ranges.whole(1),
+                 prompts=ranges.every(ranges.text()))
+
+
+def check(cfg: Any) -> None:
+  """Refuses defaults of sampling, or previews, that cannot be drawn.
+
+  Raises:
+    ValueError: a key or a value.
+  """
+  ranges.made(Preview, "preview", cfg["preview"])
+  known = [f.name for f in dataclasses.fields(sampling_defaults.SamplingDefaults)]
+  ranges.check_known("sampling", cfg["sampling"], [*known, "flow_shift"])
+  shift = cfg["sampling"].get("flow_shift", 1.0)
+  if not ranges.above(0).holds(shift):
+    raise ValueError(f"sampling.flow_shift is {shift!r}, it must be "
+                     f"{ranges.above(0).what}")
+  sampling_defaults.read(scheduler(cfg), expand_timesteps=True)
 
 
 def export(cfg: dict, params: dict, data: str,

@@ -10,7 +10,6 @@ import numpy as np
 
 from sora_jax import mesh as mesh_lib
 from sora_jax import types
-from sora_jax.diffusion import flow
 from sora_jax.diffusion import steppers
 from sora_jax.formats import pretrained
 from sora_jax.geometry import sizes
@@ -37,7 +36,7 @@ def training_steps(request: programs.Request, mesh: Any) -> programs.Compilable:
   program = state_lib.program(
       objective_lib.dit_objective(
           functools.partial(dit.denoise, network), encode,
-          flow.Process(**cfg.process), cfg.data.max_segments + 1),
+          build.process_of(cfg), cfg.data.max_segments + 1),
       objective_lib.init_params(functools.partial(dit.init, network),
                                 init_text),
       build.optimizer_of(cfg), mesh,
@@ -87,7 +86,7 @@ def sampling_step(request: programs.Request, mesh: Any) -> programs.Compilable:
       array(1, limit, network.text_width),
       jax.ShapeDtypeStruct((1, limit), np.int32)), mesh)
   sampler = step_lib.Sampler(
-      network, flow.Process(**cfg.process), stepper, cfg.sampling.guidance,
+      network, build.process_of(cfg), stepper, cfg.sampling.guidance,
       tuple(cfg.sampling.guidance_interval))
   step = jax.jit(
       mesh_lib.on(mesh, functools.partial(step_lib.sample_step, sampler)),

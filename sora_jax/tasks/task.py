@@ -113,6 +113,8 @@ class Task:
     layout: (programs.Request, programs.Slice, axes) -> the request with a mesh
       and rows for a slice that its config was not made for; of `axes`, the sizes
       of a mesh, if they are given.
+    needed: the sections that a config of this kind has besides check.NEEDED.
+    check: raises ValueError for a config that no run can use.
   """
 
   plan: Callable[[Any, manifest_lib.Manifest], contracts.Plan]
@@ -123,6 +125,8 @@ class Task:
                    pretrained.Model] | None = None
   programs: Mapping[str, Callable] = dataclasses.field(default_factory=dict)
   layout: Callable[..., Any] | None = None
+  needed: tuple[str, ...] = ()
+  check: Callable[[Any], None] = lambda cfg: None
 
 
 def find(kind: str) -> Task:

@@ -12,6 +12,7 @@ from sora_jax.data.store import manifest as manifest_lib
 from sora_jax.mesh import chips
 from sora_jax.mesh import multihost
 from sora_jax.tasks import build
+from sora_jax.tasks import check
 from sora_jax.tasks import config as config_lib
 from sora_jax.tasks import task as task_lib
 from sora_jax.training import checkpoint
@@ -19,8 +20,6 @@ from sora_jax.training import loop
 from sora_jax.training import progress
 from sora_jax.training import state as state_lib
 
-# What a config of every kind has.
-NEEDED = ("seed", "steps", "mesh", "optimizer", "data", "loop")
 # What a later call of the same run may change.
 FREE = (*checkpoint.FREE, "mesh", "sampling", "sources", "init_from",
         "data.cache_bytes")
@@ -58,10 +57,8 @@ def train(config: str | dict | config_dict.ConfigDict, data: str | os.PathLike,
   start = time.monotonic()
   cfg = config_lib.load(config) if isinstance(config, str) else (
       config_dict.ConfigDict(config) if isinstance(config, dict) else config)
-  config_lib.refuse_unknown(cfg)
-  if missing := [key for key in NEEDED if key not in cfg]:
-    raise ValueError(f"config: the key {missing[0]} is missing; a config has "
-                     f"kind, {', '.join(NEEDED)}")
+  check.check(cfg)
+  every = check.intervals_of(cfg)
   data, workdir = os.fspath(data), os.fspath(workdir)
   vae = os.fspath(vae) if vae else None
   task = task_lib.find(cfg.kind)
@@ -80,7 +77,7 @@ def train(config: str | dict | config_dict.ConfigDict, data: str | os.PathLike,
                   # The name of a model stays one.
                   "vae": os.path.abspath(vae) if vae and os.path.isdir(vae)
                          else vae}}
-  hooks = [loop.Hook(cfg.loop.preview_every, lambda step, state: recipe.preview(
+  hooks = [loop.Hook(every.preview_every, lambda step, state: recipe.preview(
       step, state, workdir))] if recipe.preview else []
   share = mesh_lib.host(mesh)
   threads = max(1, min(8, (os.cpu_count() or 1) // 2))
@@ -92,7 +89,7 @@ def train(config: str | dict | config_dict.ConfigDict, data: str | os.PathLike,
       steps=cfg.steps, workdir=workdir, config=record, key=key, hooks=hooks,
       place=lambda batch: recipe.prepare(mesh_lib.to_global(mesh, batch)),
       rates=loop.Rates(recipe.unit, recipe.count, recipe.flops, mesh.size, peak),
-      log_every=cfg.loop.log_every, save_every=cfg.loop.save_every,
-      save_minutes=cfg.loop.get("save_minutes", 0), free=FREE,
+      log_every=every.log_every, save_every=every.save_every,
+      save_minutes=every.save_minutes, free=FREE,
       with_new_names=config_lib.with_new_names, max_seconds=max_seconds,
       tensorboard=tensorboard, profile=profile, start=start)

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from sora_jax import mesh as mesh_lib
+from sora_jax import ranges
 from sora_jax.data.pixels import buckets
 from sora_jax.data.store import manifest as manifest_lib
 from sora_jax.data.store import records
@@ -20,7 +21,6 @@ from sora_jax.models import flops as flops_lib
 from sora_jax.models import traced_flops
 from sora_jax.models.vae import vae
 from sora_jax.tasks import build
-from sora_jax.tasks import config
 from sora_jax.tasks import task
 from sora_jax.tasks import vae_programs
 from sora_jax.training import progress
@@ -31,8 +31,29 @@ PREVIEW_FRAMES = 17
 
 def plan(cfg: Any, manifest: manifest_lib.Manifest) -> buckets.PixelPlan:
   """Batches of crops."""
-  return buckets.pixel_plan(manifest, buckets.PixelConfig(
-      seed=cfg.seed, **config.section(cfg.data)))
+  return buckets.pixel_plan(manifest, _pixels_of(cfg))
+
+
+def check(cfg: Any) -> None:
+  """Refuses a config that no run can use.
+
+  Raises:
+    ValueError: it is one.
+  """
+  module, accumulate = build.vae_of(cfg), build.optimizer_of(cfg).accumulate
+  vae_programs.loss_of(cfg)
+  for t, h, w, rows, _ in _pixels_of(cfg).buckets:
+    try:
+      vae.require_whole_stride(module, (rows, t, h, w, 3))
+    except ValueError as e:
+      raise ValueError(f"data.buckets: {e}") from e
+    if rows % accumulate:
+      raise ValueError(f"optimizer.accumulate is {accumulate}, it must divide "
+                       f"the {rows} clips of a bucket")
+
+
+def _pixels_of(cfg) -> buckets.PixelConfig:
+  return ranges.made(buckets.PixelConfig, "data", cfg.data, seed=cfg.seed)
 
 
 def recipe(run: task.Run) -> task.Recipe:
@@ -41,7 +62,7 @@ def recipe(run: task.Run) -> task.Recipe:
   if run.vae:
     raise ValueError("--vae is for training the transformer; to start from a "
                      "VAE give --config.init_from")
-  module, loss = build.vae_of(cfg), objective_lib.VaeLoss(**cfg.objective)
+  module, loss = build.vae_of(cfg), vae_programs.loss_of(cfg)
   clips = functools.cache(lambda: held_out(run.manifest))
 
   def preview(step, state, workdir):
@@ -137,4 +158,5 @@ def describe(cfg: Any, manifest: manifest_lib.Manifest,
 TASK = task.Task(
     plan, recipe, describe, export,
     {"train": vae_programs.training_steps, "encode": vae_programs.encoder,
-     "decode": vae_programs.decoder}, vae_programs.layout)
+     "decode": vae_programs.decoder}, vae_programs.layout,
+    ("vae", "objective"), check)

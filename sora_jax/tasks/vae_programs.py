@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from sora_jax import mesh as mesh_lib
+from sora_jax import ranges
 from sora_jax import types
 from sora_jax.encoding import encoder as encoder_lib
 from sora_jax.geometry import frames as frames_lib
@@ -46,10 +47,15 @@ def layout(request: programs.Request, where: programs.Slice,
       for *size, rows, share in request.cfg.data.buckets))
 
 
+def loss_of(cfg: Any) -> objective_lib.VaeLoss:
+  """The objective of a config."""
+  return ranges.made(objective_lib.VaeLoss, "objective", cfg.objective)
+
+
 def training_steps(request: programs.Request, mesh: Any) -> programs.Compilable:
   """A training step of every bucket of the config."""
   cfg = request.cfg
-  module, loss = build.vae_of(cfg), objective_lib.VaeLoss(**cfg.objective)
+  module, loss = build.vae_of(cfg), loss_of(cfg)
   key = jax.random.key(0)
   program = state_lib.program(
       objective_lib.reconstruction_objective(

@@ -20,6 +20,7 @@ import optax
 from optax import contrib
 
 from sora_jax import mesh as mesh_lib
+from sora_jax import ranges
 
 MUON_RMS = 0.2  # root mean square of an AdamW update (arXiv 2502.16982)
 SIDE = ("discriminator",)  # parameters that do not belong to the model being trained
@@ -77,23 +78,20 @@ class Optimizer:
   frozen: str = ""
 
   def __post_init__(self):
-    if self.name not in ("adamw", "muon"):
-      raise ValueError(f"optimizer {self.name!r} is neither adamw nor muon")
-    if self.decay_shape not in ("linear", "cosine"):
-      raise ValueError(f"decay_shape {self.decay_shape!r} is neither linear "
-                       "nor cosine")
-    if self.moments not in ("float32", "bfloat16"):
-      raise ValueError(f"optimizer.moments {self.moments!r} is neither float32 "
-                       "nor bfloat16")
+    ranges.check(
+        "optimizer", self, name=ranges.one_of("adamw", "muon"),
+        learning_rate=ranges.number(0), warmup=ranges.whole(),
+        decay=ranges.share(), decay_shape=ranges.one_of("linear", "cosine"),
+        final=ranges.share(), steps=ranges.whole(1), b1=ranges.share(False),
+        b2=ranges.share(False), eps=ranges.above(0),
+        weight_decay=ranges.number(0), clip=ranges.above(0),
+        ema=ranges.share(False), spike=ranges.number(0),
+        spike_warm=ranges.whole(), accumulate=ranges.whole(1),
+        offload=ranges.flag(), moments=ranges.one_of("float32", "bfloat16"),
+        frozen=ranges.pattern())
     if self.moments == "bfloat16" and self.b2 > 0.99:
       raise ValueError(f"optimizer.moments bfloat16 needs b2 of at most 0.99, it "
                        f"is {self.b2}: a slower moment stands still")
-    if self.accumulate < 1:
-      raise ValueError(f"accumulate {self.accumulate} must be at least 1")
-    if self.steps < 1 or not 0 <= self.decay <= 1 or self.warmup < 0:
-      raise ValueError(
-          f"a schedule of {self.steps} steps, warmup {self.warmup} and decay "
-          f"{self.decay} is not one: steps >= 1, warmup >= 0, decay in [0, 1]")
 
 
 def schedule(cfg: Optimizer) -> Callable[[Any], jax.Array]:

@@ -29,6 +29,7 @@ import dataclasses
 
 import numpy as np
 
+from sora_jax import ranges
 from sora_jax.data.loading import placement
 from sora_jax.geometry import frames as frames_lib
 
@@ -64,6 +65,16 @@ class ConditioningConfig:
   descriptive: float = 0.5
   dropout: float = 0.1
 
+  def __post_init__(self):
+    section = "data.conditioning"
+    ranges.check(section, self, interior=ranges.share(),
+                 descriptive=ranges.share(),
+                 **dict.fromkeys(CONDITIONINGS, ranges.number(0)))
+    ranges.check("data", self, dropout=ranges.share())
+    if not any(getattr(self, name) for name in CONDITIONINGS):
+      raise ValueError(f"{section}: the shares of {', '.join(CONDITIONINGS)} are "
+                       "all 0")
+
   @property
   def shares(self) -> np.ndarray:
     """[8] float64, the share of each of CONDITIONINGS; their sum is 1."""
@@ -78,6 +89,9 @@ def config(dropout: float, other: Iterable[tuple[str, float]]
   Raises:
     ValueError: a name that there is not.
   """
+  pairs = ranges.rows(("name", ranges.text()), ("value", ranges.number()))
+  if other and not pairs.holds(other):
+    raise ValueError(f"data.conditioning is {other!r}, it must be {pairs.what}")
   fields = {"dropout": dropout, **dict(other)}
   for name in fields:
     if name in RENAMED:

@@ -113,13 +113,11 @@ def token_plan(manifest: manifest_lib.Manifest, cfg: token_config.TokenConfig,
       needs text_pad, as the manifest counts tokens of its own.
 
   Raises:
-    ValueError: shapes of different token counts or that do not divide over the
-      shards, a share of images that the data set cannot give, or a data set
+    ValueError: a share of images that the data set cannot give, or a data set
       that does not fill one batch.
   """
   cfg = dataclasses.replace(cfg, shapes=tuple(sorted(
       (tuple(s) for s in cfg.shapes), key=lambda s: s[1])))
-  _check_config(cfg)
   _check_latents(manifest)
   usable = _usable(manifest, cfg)
   pools: tuple[np.ndarray, ...] = (usable,)
@@ -137,12 +135,12 @@ def token_plan(manifest: manifest_lib.Manifest, cfg: token_config.TokenConfig,
 
 def _digest_text(cfg: token_config.TokenConfig) -> str:
   """A config as its digest is made of it, in the names of DIGEST_NAMES."""
-  cfg = dataclasses.replace(
-      cfg, cache_bytes=0,  # only spares work
-      conditioning=conditioning.with_old_names(cfg.conditioning))
+  values = {f.name: getattr(cfg, f.name) for f in dataclasses.fields(cfg)} | {
+      "cache_bytes": 0,  # only spares work
+      "conditioning": conditioning.with_old_names(cfg.conditioning)}
   return "TokenConfig(" + ", ".join(
-      f"{DIGEST_NAMES.get(f.name, f.name)}={getattr(cfg, f.name)!r}"
-      for f in dataclasses.fields(cfg)) + ")"
+      f"{DIGEST_NAMES.get(name, name)}={value!r}"
+      for name, value in values.items()) + ")"
 
 
 def _usable(manifest: manifest_lib.Manifest,
@@ -173,21 +171,3 @@ def _check_latents(manifest: manifest_lib.Manifest) -> None:
   if manifest.entries.dtype != latents.LATENTS:
     raise ValueError(f"{manifest.root} was encoded by an older version: run "
                      "sora-jax encode into another folder")
-
-
-def _check_config(cfg: token_config.TokenConfig) -> None:
-  """Raises ValueError for a config that no data set suits."""
-  conditioning.config(cfg.dropout, cfg.conditioning)
-  sums = {rows * length for rows, length in cfg.shapes}
-  if len(sums) != 1:
-    raise ValueError(f"the shapes {cfg.shapes} hold {sorted(sums)} tokens; all "
-                     "must hold the same number")
-  odd = [rows for rows, _ in cfg.shapes if rows % cfg.shards]
-  if odd:
-    raise ValueError(f"batches of {odd[0]} rows do not divide over {cfg.shards} "
-                     "shards: choose multiples")
-  if not 2 < cfg.text_limit <= cfg.text_length:
-    raise ValueError(f"text_limit {cfg.text_limit} must be in 3 .. text_length "
-                     f"({cfg.text_length})")
-  if cfg.images > 1:
-    raise ValueError(f"images = {cfg.images:g}: a share is at most 1")

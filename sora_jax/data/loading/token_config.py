@@ -2,6 +2,9 @@
 
 import dataclasses
 
+from sora_jax import ranges
+from sora_jax.data.loading import conditioning
+
 
 @dataclasses.dataclass(frozen=True)
 class TokenConfig:
@@ -40,3 +43,23 @@ class TokenConfig:
   seed: int = 0
   images: float = -1.0
   shards: int = 1
+
+  def __post_init__(self):
+    size = ranges.whole(1)
+    ranges.check(
+        "data", self, shapes=ranges.rows(("rows", size), ("length", size)),
+        text_length=ranges.whole(3), text_limit=ranges.whole(3),
+        max_segments=size, f_ref=ranges.above(0), dropout=ranges.share(),
+        text_pad=ranges.flag(), chunk=size, cache_bytes=ranges.whole(),
+        seed=ranges.whole(), images=ranges.number(most=1), shards=size)
+    conditioning.config(self.dropout, self.conditioning)
+    sums = {rows * length for rows, length in self.shapes}
+    if len(sums) != 1:
+      raise ValueError(f"data.shapes is {self.shapes}, which hold {sorted(sums)} "
+                       "tokens: all must hold the same number")
+    if odd := [rows for rows, _ in self.shapes if rows % self.shards]:
+      raise ValueError(f"data.shapes has {odd[0]} rows, which do not divide over "
+                       f"data.shards, {self.shards}: choose multiples")
+    if self.text_limit > self.text_length:
+      raise ValueError(f"data.text_limit is {self.text_limit}, it must be at most "
+                       f"text_length, {self.text_length}")

@@ -20,6 +20,7 @@ import hashlib
 import numpy as np
 
 from sora_jax import contracts
+from sora_jax import ranges
 from sora_jax import types
 from sora_jax.data.loading import lru_cache
 from sora_jax.data.pixels import crops
@@ -50,8 +51,14 @@ class PixelConfig:
   seed: int = 0
 
   def __post_init__(self):
-    if self.candidates < 1:
-      raise ValueError(f"candidates {self.candidates}: a crop has at least 1")
+    size = ranges.whole(1)
+    ranges.check("data", self, buckets=ranges.rows(
+        ("frames", size), ("height", size), ("width", size), ("clips", size),
+        ("share", ranges.number(0))), candidates=size,
+                 cache_bytes=ranges.whole(), seed=ranges.whole())
+    if not sum(b[4] for b in self.buckets):
+      raise ValueError(f"data.buckets is {self.buckets}: their shares, the last "
+                       "of each, are all 0")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

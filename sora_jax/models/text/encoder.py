@@ -11,6 +11,7 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
+from sora_jax import ranges
 from sora_jax import types
 from sora_jax.models import layers as layers_lib
 from sora_jax.models.attention import attend
@@ -57,6 +58,16 @@ class TextEncoder(nn.Module):
   heads: int
   ffn: int
   dtype: jnp.dtype = jnp.float32
+
+  def __post_init__(self):
+    size = ranges.whole(1)
+    ranges.check("text_encoder", self, vocab=size, width=size, layers=size,
+                 heads=size, ffn=size)
+    if self.width % (2 * self.heads):
+      raise ValueError(
+          f"text_encoder.heads is {self.heads}: width, {self.width}, must divide "
+          "into heads of an even size")
+    super().__post_init__()
 
   @nn.compact
   def __call__(self, text: types.Text) -> types.TextStates:

@@ -23,6 +23,7 @@ import jax
 import jax.numpy as jnp
 
 from sora_jax import mesh as mesh_lib
+from sora_jax import ranges
 from sora_jax import types
 from sora_jax.models.vae import blocks
 from sora_jax.models.vae import conv
@@ -56,6 +57,13 @@ class VAE:
   dtype: jnp.dtype = jnp.float32
 
   def __post_init__(self):
+    size = ranges.whole(1)
+    ranges.check(
+        "vae", self, base=size, decoder_base=ranges.whole(),
+        mults=ranges.every(size), z=size, blocks=size, patch=size,
+        residual=ranges.flag())
+    if self.temporal:  # a single level halves nothing
+      ranges.check("vae", self, temporal=ranges.every(ranges.flag()))
     if len(self.temporal) != len(self.mults) - 1:
       raise ValueError(
           f"{len(self.mults)} levels (mults {self.mults}) have "
@@ -166,7 +174,7 @@ def encode(vae: VAE, params: types.PyTree, video: types.Array,
   Raises:
     ValueError: a size that the stride does not divide.
   """
-  _require_whole_stride(vae, video.shape)
+  require_whole_stride(vae, video.shape)
   run = lambda *args: _encode(vae, *args)[0]
   return _on_mesh(run)(params, video, None, _encode_mask(vae, video, size))
 
@@ -268,8 +276,12 @@ def _valid(size, shape, unit: int):
   return rows[:, None, :, None, None] & cols[:, None, None, :, None]
 
 
-def _require_whole_stride(vae: VAE, shape: tuple[int, ...]) -> None:
-  """Refuses a video [B, T, H, W, 3] that the stride does not divide."""
+def require_whole_stride(vae: VAE, shape: tuple[int, ...]) -> None:
+  """Refuses a video [B, T, H, W, 3] that the stride does not divide.
+
+  Raises:
+    ValueError: it is one.
+  """
   st, sh, sw = stride(vae)
   if len(shape) != 5 or (shape[1] - 1) % st or shape[2] % sh or shape[3] % sw:
     raise ValueError(

@@ -22,6 +22,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from sora_jax import ranges
 from sora_jax import types
 from sora_jax.models.vae import discriminator
 from sora_jax.training.objectives import shared
@@ -57,6 +58,14 @@ class VaeLoss:
   discriminator_width: int = 32
   discriminator_limit: float = 100.0
   decoder_only: bool = False
+
+  def __post_init__(self):
+    weight, start = ranges.number(0), ranges.whole()
+    ranges.check(
+        "objective", self, l1=weight, l2=weight, kl=weight, edges=weight,
+        edges_start=start, adversarial=weight, adversarial_start=start,
+        discriminator_width=ranges.whole(1),
+        discriminator_limit=ranges.above(0), decoder_only=ranges.flag())
 
 
 def discriminator_of(cfg: VaeLoss) -> discriminator.Discriminator:
