@@ -48,7 +48,7 @@ def whole(least: int = 0, most: int | None = None) -> Rule:
   top = 2 ** 62 if most is None else most
   what = f"a whole number from {least}" + ("" if most is None else f" to {most}")
   return Rule(what, lambda v: isinstance(v, numbers.Integral)
-              and not isinstance(v, bool) and least <= v <= top)
+              and not isinstance(v, bool) and least <= int(v) <= top)
 
 
 def even() -> Rule:
