@@ -1,8 +1,8 @@
 """A config that cannot be used is refused in one line."""
 
+import experiment
 import pytest
 
-import experiment
 from sora_jax import main
 from sora_jax.tasks import check
 from sora_jax.tasks import config

@@ -11,8 +11,8 @@ import contextlib
 import io
 import sys
 
-from sora_jax import main
 import sora_jax
+from sora_jax import main
 from sora_jax.tasks import config as config_lib
 
 # Key -> wrong values, of configs/dit.py:test.
