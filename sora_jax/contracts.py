@@ -169,6 +169,9 @@ class World(Protocol[FactsT]):
       ends as. The twin of the counterpart begins as the counterpart and ends as
       `facts`, so in the four clips every frame is as often lawful as not.
     UNPAIRED: the laws of which `counterpart` refuses to tell one.
+    ROWS: what the suite of emergence asks of its clips, worlds.rows.Row each.
+    empty(facts) -> facts: the clip without the object that is lost from view; it
+      looks the same from when the object is hidden on.
     render_many(facts) -> clips: several clips at once, where that is faster;
       each equals what `render` draws.
 

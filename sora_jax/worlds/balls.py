@@ -14,10 +14,12 @@ from sora_jax.worlds import motion
 from sora_jax.worlds import parse as parse_lib
 from sora_jax.worlds import raster
 from sora_jax.worlds import reading
+from sora_jax.worlds import rows_failures
 
 # As in every flat world.
 OPTIONS = facts_lib.OPTIONS
 LAWS = laws.LAWS
+ROWS = rows_failures.BALLS
 render = raster.render
 describe = captions.describe
 told = reading.told

@@ -15,6 +15,7 @@ from sora_jax.worlds import facts as facts_lib
 from sora_jax.worlds import grounds
 from sora_jax.worlds import lexicon
 from sora_jax.worlds import paint
+from sora_jax.worlds import rows_interaction
 from sora_jax.worlds import scene as scene_lib
 from sora_jax.worlds import things as things_lib
 from sora_jax.worlds import twins
@@ -23,6 +24,7 @@ SHORTEST = 1.0  # seconds
 FEWEST = 9  # frames of a video
 OPTIONS = scene_lib.OPTIONS
 LAWS = ("unbiting", "immutability")
+ROWS = rows_interaction.BITE
 FOODS = {"cookie": "disc", "toast": "square"}
 SIDES = ("right", "left")
 FOOD, MOUTH, BITE = 0.44, 0.22, 0.075  # diameters, and the radius of a bite

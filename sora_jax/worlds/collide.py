@@ -18,6 +18,7 @@ from sora_jax.worlds import collide_words
 from sora_jax.worlds import facts as facts_lib
 from sora_jax.worlds import raster
 from sora_jax.worlds import rigid
+from sora_jax.worlds import rows_failures
 from sora_jax.worlds import scene
 from sora_jax.worlds import twins
 
@@ -29,6 +30,7 @@ score = collide_parse.score
 
 SHORTEST = 1.0
 LAWS = ("solidity", "immutability")
+ROWS = rows_failures.COLLIDE
 OPTIONS = {"objects": (2, 3, 4), "background": ("plain", "textured")}
 SIZES = collide_parse.SIZES
 GRAVITY = collide_parse.GRAVITY

@@ -22,6 +22,8 @@ AFTER = 0.3  # seconds after the first touch in which laws are told apart
 TOUCH = 0.012  # the greatest gap of balls that touch, in short sides
 MET = 0.1  # the same between two frames
 LAWFUL = 0.03  # the greatest median error of a lawful clip, in short sides
+PARTED = 0.1  # the same of two that have met
+SOON = 4  # frames after the meeting in which they are followed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +47,8 @@ class Observed:
     gravity, bounce: the names of what explains the clip best, "" in an image.
     error: the median distance to the lawful clip that begins like it, in short
       sides; nan in an image.
+    parted: the same of the two that meet, in the frames after it, of the one
+      that is farther off; nan where no two meet.
     unparsed: why nothing was read, else "".
   """
 
@@ -53,6 +57,7 @@ class Observed:
   gravity: str
   bounce: str
   error: float
+  parted: float
   unparsed: str = ""
 
 
@@ -68,7 +73,7 @@ def parse(video: np.ndarray, fps: float) -> Observed:
     found.setdefault(blob.colour, {}).setdefault(blob.frame, blob)
   found = {c: b for c, b in found.items() if len(b) >= PRESENT * frames}
   if not found:
-    return Observed((), (), "", "", np.nan, "no object")
+    return Observed((), (), "", "", np.nan, np.nan, "no object")
   path = np.full((frames, len(found), 2), np.nan)
   for i, spots in enumerate(found.values()):
     for t, blob in spots.items():
@@ -78,9 +83,10 @@ def parse(video: np.ndarray, fps: float) -> Observed:
   sizes = [min(SIZES, key=lambda k: abs(SIZES[k] - x)) for x in d]
   r = np.array([SIZES[k] / 2 for k in sizes])
   gravity, bounce, error, meet, velocity = "", "", np.nan, (), None
+  parted = np.nan
   if frames > 2 and np.isfinite(path[:2]).all():
     aspect = facts_lib.frame_aspect((width, height))
-    gravity, bounce, error, velocity, pair = _laws(path, r, fps, aspect)
+    gravity, bounce, error, velocity, pair, parted = _laws(path, r, fps, aspect)
     if pair and np.nanmin(np.hypot(*(path[:, pair[0]] - path[:, pair[1]]).T)
                           ) < r[pair[0]] + r[pair[1]] + MET:
       meet = tuple(sorted(list(found)[i] for i in pair))
@@ -88,7 +94,7 @@ def parse(video: np.ndarray, fps: float) -> Observed:
                 for v in (path[0] if velocity is None else velocity)]
   return Observed(tuple(Seen(*x) for x in zip(
       found, sizes, np.moveaxis(path, 1, 0), directions)),
-                  meet, gravity, bounce, error)
+                  meet, gravity, bounce, error, parted)
 
 
 def _direction(velocity):
@@ -100,9 +106,11 @@ def _direction(velocity):
 
 
 def _laws(path, r, fps, aspect):
-  """What explains a path: (gravity, bounce, error, first velocities, meet).
+  """What explains a path: (gravity, bounce, error, first velocities, meet,
+  parted).
 
-  `meet` are the two (i, j) that touch first in the lawful clip.
+  `meet` are the two (i, j) that touch first in the lawful clip, `parted` is how
+  far off they are after it.
   """
   fine = 8  # times between two frames
   times = np.arange((len(path) - 1) * fine + 1) / fps / fine
@@ -119,7 +127,8 @@ def _laws(path, r, fps, aspect):
     for bounce, lawful in due.items():
       away = np.hypot(*np.moveaxis(lawful[::fine] - path, -1, 0))[:until]
       tried.append((float(np.nanmean(away)), gravity, bounce,
-                    float(np.nanmedian(away)), velocity, _meet(lawful, r)))
+                    float(np.nanmedian(away)), velocity, *_meet(
+                        lawful, r, path, fine)))
   return min(tried, key=lambda x: x[0])[1:]
 
 
@@ -134,15 +143,27 @@ def _first(path, times, gravity):
   return start, velocity
 
 
-def _meet(path, r):
-  """The two balls (i, j) that touch first; () if none do."""
-  gap = np.hypot(*np.moveaxis(path[:, :, None] - path[:, None], -1, 0))
+def _meet(lawful, r, seen, fine):
+  """The two balls (i, j) that touch first, () if none do, and how far they are
+  from their lawful ways in the frames after it.
+
+  Args:
+    lawful: [fine (T - 1) + 1, balls, 2] the ways by the laws.
+    r: their radii.
+    seen: [T, balls, 2].
+    fine: times between two frames.
+  """
+  gap = np.hypot(*np.moveaxis(lawful[:, :, None] - lawful[:, None], -1, 0))
   gap += np.where(np.eye(len(r)), np.inf, 0) - r - r[:, None]
   close = (gap < TOUCH).any((1, 2))
   if not close.any():
-    return ()
+    return (), np.nan
   t = int(close.argmax())
-  return tuple(sorted(map(int, np.unravel_index(gap[t].argmin(), gap[t].shape))))
+  pair = tuple(sorted(map(int, np.unravel_index(gap[t].argmin(), gap[t].shape))))
+  after = slice(t // fine + 1, t // fine + 1 + SOON)
+  away = np.hypot(*np.moveaxis(lawful[::fine] - seen, -1, 0))[after, pair]
+  some = away[:, np.isfinite(away).all(0)]
+  return pair, float(np.median(some, 0).max()) if some.size else np.nan
 
 
 def score(facts: Any, observed: Observed) -> dict[str, bool | float]:
@@ -151,7 +172,7 @@ def score(facts: Any, observed: Observed) -> dict[str, bool | float]:
   Returns:
     colour, size and count of the balls; for a video also direction, which two
     meet first, gravity, bounce, and whether the clip is lawful: it stays near
-    what the laws make of its beginning, until the first two have met.
+    what the laws make of its beginning, until the first two have met and parted.
   """
   seen = {b.colour: b for b in observed.balls}
   every = lambda right: all(b.colour in seen and right(b, seen[b.colour])
@@ -167,4 +188,4 @@ def score(facts: Any, observed: Observed) -> dict[str, bool | float]:
       "meet": observed.meet == tuple(sorted(facts.meet)),
       "gravity": observed.gravity == facts.gravity,
       "bounce": observed.bounce == facts.bounce,
-      "lawful": bool(observed.error <= LAWFUL)}
+      "lawful": bool(observed.error <= LAWFUL and observed.parted <= PARTED)}

@@ -19,6 +19,7 @@ from sora_jax.worlds import craft_read as reader
 from sora_jax.worlds import craft_screen as screen
 from sora_jax.worlds import craft_words
 from sora_jax.worlds import facts as facts_lib
+from sora_jax.worlds import rows_game
 from sora_jax.worlds import twins
 
 describe = craft_words.describe
@@ -30,6 +31,7 @@ score = reader.score
 SIZE = screen.SIZE  # the one size that it draws
 SHORTEST = 0.0
 LAWS = ("step", "item")
+ROWS = rows_game.CRAFT
 OPTIONS = {"time": ("day", "night")}
 GOALS = tuple(craft_words.GOALS)
 FEWEST = {"walks": 2, "collects wood": 5, "drinks": 5, "fights": 9}  # frames

@@ -15,6 +15,7 @@ from sora_jax.worlds import figures_parse
 from sora_jax.worlds import figures_words
 from sora_jax.worlds import grounds
 from sora_jax.worlds import paint
+from sora_jax.worlds import rows_permanence
 from sora_jax.worlds import scene as scene_lib
 from sora_jax.worlds import twins
 
@@ -23,6 +24,7 @@ FEWEST = 9  # frames of a video
 FILMS = ("walk", "shots")
 OPTIONS = scene_lib.OPTIONS | {"film": FILMS}
 LAWS = ("permanence", "immutability")
+ROWS = rows_permanence.FIGURES
 DIRECTIONS = ("right", "left")
 EMPTY = 0.08  # the share of clips without anybody
 CLOSE = 1.9  # how much larger a figure is in a close shot
@@ -224,6 +226,11 @@ def counterpart(facts: Facts, law: str) -> Facts:
   first, *rest = facts.figures
   other = dataclasses.replace(first, hat=first.body, body=first.hat)
   return dataclasses.replace(facts, figures=(other, *rest))
+
+
+def empty(facts: Facts) -> Facts:
+  """The same clip without the first figure."""
+  return dataclasses.replace(facts, empty=True)
 
 
 def twin(facts: Facts, law: str) -> Facts:

@@ -14,6 +14,7 @@ from sora_jax.worlds import grounds
 from sora_jax.worlds import hidden_parse
 from sora_jax.worlds import hidden_words
 from sora_jax.worlds import paint
+from sora_jax.worlds import rows_permanence
 from sora_jax.worlds import scene as scene_lib
 from sora_jax.worlds import things as things_lib
 from sora_jax.worlds import twins
@@ -23,6 +24,7 @@ FEWEST = 13  # frames of a video
 KINDS = ("ball", "bar", "lamp")
 OPTIONS = scene_lib.OPTIONS | {"kind": KINDS}
 LAWS = ("progress", "immutability", "permanence")
+ROWS = rows_permanence.HIDDEN
 DIRECTIONS = ("right", "left")
 EMPTY = 0.1  # the share of clips in which there is nothing
 BALL, BAR, LAMP = 0.24, (0.33, 0.09), 0.3  # diameter, half sizes, diameter
@@ -203,6 +205,11 @@ def counterpart(facts: Facts, law: str) -> Facts:
         twins.PARTNERS[c] for c in facts.colours))
   return dataclasses.replace(facts, start=1 - facts.start,
                              colours=facts.colours[::-1])
+
+
+def empty(facts: Facts) -> Facts:
+  """The same clip without what goes on unseen."""
+  return dataclasses.replace(facts, empty=True)
 
 
 def twin(facts: Facts, law: str) -> Facts:

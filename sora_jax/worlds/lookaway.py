@@ -16,6 +16,7 @@ from sora_jax.worlds import grounds
 from sora_jax.worlds import lexicon
 from sora_jax.worlds import lookaway_parse
 from sora_jax.worlds import paint
+from sora_jax.worlds import rows_permanence
 from sora_jax.worlds import scene as scene_lib
 from sora_jax.worlds import things as things_lib
 from sora_jax.worlds import twins
@@ -24,6 +25,7 @@ SHORTEST = 1.0  # seconds
 FEWEST = 9  # frames of a video
 OPTIONS = scene_lib.OPTIONS
 LAWS = ("permanence", "immutability", "continuity")
+ROWS = rows_permanence.LOOKAWAY
 DIRECTIONS = ("right", "left")
 BEYOND = 0.25  # how far the view goes on, in short sides
 MARGIN = 0.06  # of what is out of sight, for its outline
@@ -234,6 +236,11 @@ def counterpart(facts: Facts, law: str) -> Facts:
   change = {"colour": twins.PARTNERS[first.colour]} if law == "immutability" else {
       "y": facts.size[1] / min(facts.size) - first.y}
   return things_lib.changed(facts, 0, **change)
+
+
+def empty(facts: Facts) -> Facts:
+  """The same clip without the object that is lost from view."""
+  return dataclasses.replace(facts, empty=True)
 
 
 def twin(facts: Facts, law: str) -> Facts:

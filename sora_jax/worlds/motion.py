@@ -39,8 +39,8 @@ def frame_times(facts: facts_lib.Facts) -> np.ndarray:
 def _pieces(facts, until):
   """The pieces (begin, p, v, a) of the motion from time 0 to `until`."""
   objects = facts.objects
-  p = np.array([o.start for o in objects], np.float64)
-  v = np.array([o.velocity for o in objects], np.float64)
+  p = np.array([o.start for o in objects], np.float64).reshape(-1, 2)
+  v = np.array([o.velocity for o in objects], np.float64).reshape(-1, 2)
   a = np.zeros_like(p)
   a[:, 1] = [GRAVITY * (o.motion == "fall") for o in objects]
   r = np.array([o.diameter / 2 for o in objects])

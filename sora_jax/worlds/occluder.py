@@ -6,6 +6,8 @@ hidden for at least two frames at 8 a second, and is seen on the far side before
 the clip ends. It moves straight on throughout.
 """
 
+import dataclasses
+
 import numpy as np
 
 from sora_jax.worlds import captions
@@ -14,10 +16,12 @@ from sora_jax.worlds import laws
 from sora_jax.worlds import parse as parse_lib
 from sora_jax.worlds import raster
 from sora_jax.worlds import reading
+from sora_jax.worlds import rows_permanence
 
 # As in every flat world.
 OPTIONS = facts_lib.OPTIONS
 LAWS = laws.LAWS
+ROWS = rows_permanence.OCCLUDER
 render = raster.render
 describe = captions.describe
 told = reading.told
@@ -62,6 +66,11 @@ def sample(key: np.random.Generator, size: tuple[int, int], frames: int,
       return facts_lib.Facts("occluder", ground, things, seconds, aspect, wall,
                              size, frames, fps)
     large *= 0.7  # fewer large objects where they do not fit
+
+
+def empty(facts: facts_lib.Facts) -> facts_lib.Facts:
+  """The same clip with the wall alone; no caption tells it."""
+  return dataclasses.replace(facts, objects=())
 
 
 def _draw_wall_colour(rng, background):

@@ -17,6 +17,7 @@ from sora_jax.worlds import camera
 from sora_jax.worlds import facts as facts_lib
 from sora_jax.worlds import orbit_parse
 from sora_jax.worlds import orbit_words
+from sora_jax.worlds import rows_space
 from sora_jax.worlds import scene
 from sora_jax.worlds import solids
 from sora_jax.worlds import twins
@@ -29,6 +30,7 @@ score = orbit_parse.score
 
 SHORTEST = 0.0
 LAWS = ("continuity", "immutability", "rigidity")
+ROWS = rows_space.ORBIT
 UNPAIRED = ("rigidity",)  # no lawful clip ends as its twin does
 OPTIONS = {"objects": (3, 4, 5), "background": ("plain", "textured")}
 # Direction of a move -> sign of its amount.

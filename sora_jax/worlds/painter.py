@@ -15,6 +15,7 @@ from sora_jax.worlds import grounds
 from sora_jax.worlds import lexicon
 from sora_jax.worlds import paint
 from sora_jax.worlds import painter_parse
+from sora_jax.worlds import rows_interaction
 from sora_jax.worlds import scene as scene_lib
 from sora_jax.worlds import things as things_lib
 from sora_jax.worlds import twins
@@ -23,6 +24,7 @@ SHORTEST = 1.0  # seconds
 FEWEST = 9  # frames of a video
 OPTIONS = scene_lib.OPTIONS | {"strokes": (1, 2)}
 LAWS = ("unpainting", "immutability")
+ROWS = rows_interaction.PAINTER
 FORMS = ("line", "zigzag", "circle")
 DIRECTIONS = ("right", "left")
 RADIUS = 0.034  # of the brush, in short sides

@@ -20,6 +20,7 @@ from sora_jax.worlds import pieces as pieces_lib
 from sora_jax.worlds import polygons
 from sora_jax.worlds import raster
 from sora_jax.worlds import rigid
+from sora_jax.worlds import rows_failures
 from sora_jax.worlds import scene
 from sora_jax.worlds import shatter_parse
 from sora_jax.worlds import shatter_words
@@ -33,6 +34,7 @@ score = shatter_parse.score
 
 SHORTEST = 1.5
 LAWS = ("unbreaking", "immutability")
+ROWS = rows_failures.SHATTER
 OPTIONS = {"background": ("plain", "textured")}
 THINGS = ("pane", "ball")
 SIDES = {"right": 1, "left": -1, "down": 0}  # where the ball goes

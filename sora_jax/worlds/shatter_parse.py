@@ -31,7 +31,9 @@ class Observed:
     colour, hitter, direction, height, floor: as in shatter.Facts.
     breaks: whether the thing changes its form.
     kept: the area at the end, as a share of that at first.
+    hit: whether it is reached by what hits it, or reaches the floor.
     caused: whether it keeps its form until it is hit.
+    whole_again: whether it has changed its form and has its first one at last.
     unparsed: why nothing was read, else "".
   """
 
@@ -43,7 +45,9 @@ class Observed:
   floor: str
   breaks: bool
   kept: float
+  hit: bool
   caused: bool
+  whole_again: bool
   unparsed: str = ""
 
 
@@ -68,7 +72,8 @@ def parse(video: np.ndarray, fps: float) -> Observed:
   spots = {c: s for c, s in _spots(video).items()
            if np.isfinite(s.area).mean() >= PRESENT and np.isfinite(s.area[0])}
   if not spots:
-    return Observed("", "", "", "", "", floor, False, np.nan, False, "no object")
+    return Observed("", "", "", "", "", floor, False, np.nan, False,
+                    False, False, "no object")
   order = sorted(spots, key=lambda c: -spots[c].area[0])
   colour, hitter = order[0], (order + [""])[1]
   seen = spots[colour]
@@ -91,7 +96,9 @@ def parse(video: np.ndarray, fps: float) -> Observed:
   if frames == 1:
     direction = name = ""
   return Observed("pane" if hitter else "ball", colour, hitter, direction, name,
-                  floor, breaks, kept, caused)
+                  floor, breaks, kept, reached < frames, caused,
+                  breaks and bool((np.abs(
+                      seen.spread[-2:] / seen.spread[0] - 1) < SPREAD).all()))
 
 
 def _hit(ball, pane, times, bottom):
