@@ -169,14 +169,16 @@ class World(Protocol[FactsT]):
       ends as. The twin of the counterpart begins as the counterpart and ends as
       `facts`, so in the four clips every frame is as often lawful as not.
     UNPAIRED: the laws of which `counterpart` refuses to tell one.
+    NEEDS: packages of an extra that it cannot do without.
     ROWS: what the suite of emergence asks of its clips, worlds.rows.Row each.
     empty(facts) -> facts: the clip without the object that is lost from view; it
       looks the same from when the object is hidden on.
     render_many(facts) -> clips: several clips at once, where that is faster;
       each equals what `render` draws.
 
-  What `parse` returns may have the attribute `unparsed`: why nothing could be
-  read ("no object"), "" otherwise.
+  Facts may have `hidden`, the number of frames in which the object is out of
+  sight: scores are then shown by it too. What `parse` returns may have the
+  attribute `unparsed`: why nothing could be read ("no object"), "" otherwise.
   """
 
   @property
@@ -259,7 +261,11 @@ class World(Protocol[FactsT]):
 
 
 class Suite(Protocol[Model, Request]):
-  """A way to score a model; one file in evaluation/."""
+  """A way to score a model; one file in evaluation/.
+
+  It may have `draw`, with the arguments of evaluation.cases.draw, where it draws
+  its cases otherwise.
+  """
 
   def load(self, name: str) -> Model:
     """As much of a model as is scored, by its name or folder."""

@@ -16,7 +16,7 @@ import time
 from sora_jax import worlds
 from sora_jax.evaluation import cases
 from sora_jax.evaluation import statistics
-from sora_jax.evaluation.emergence import controls
+from sora_jax.evaluation.emergence import clips
 from sora_jax.evaluation.emergence import judge
 
 LEAST, MOST = 0.95, 0.10
@@ -24,20 +24,8 @@ LEAST, MOST = 0.95, 0.10
 
 def values(todo, name: str) -> list[dict]:
   """What the rows say of the truth (name "") or of a control, by case."""
-  found = []
-  for case in todo:
-    show = lambda facts, case=case: case.world.render(facts) if not name else (
-        controls.video(case.world, facts, name, case.seed))
-    false = None
-    if hasattr(case.world, "empty"):
-      empty = case.world.empty(case.facts)
-      # Of an empty clip no law but permanence can be broken.
-      kept = name in case.world.LAWS and name != "permanence"
-      false = judge.alarms(case.world, empty, case.world.render(empty) if kept
-                           else show(empty))
-    found.append(judge.less(judge.judge(case.world, case.facts,
-                                        show(case.facts)), false))
-  return found
+  return [clips.verdict(case, clips.control(case, name))["values"]
+          for case in todo]
 
 
 def line(some: list, unit: str) -> str:

@@ -4,6 +4,8 @@
   --suite=vae      what survives its VAE (evaluation/vae.py)
   --suite=prompting  does it do what images and videos prompt it to
                    (evaluation/prompting.py)
+  --suite=emergence  does what the report says emerges emerge, in worlds with
+                   exact truth (evaluation/emergence)
 """
 
 import pathlib
@@ -31,7 +33,8 @@ def run(argv: list[str]) -> int:
   flags.DEFINE_enum("suite", "worlds", list(suites.SUITES), "What is scored.",
                     flag_values=f)
   text("out", None, "Folder for results.json, tables.md and contact sheets.")
-  whole("count", 200, "How many held-out clips of the worlds.", lower_bound=1)
+  whole("count", 200, "How many held-out clips of the worlds, in all; of "
+        "--suite=emergence of each world.", lower_bound=1)
   whole("seed", 0, "Which clips.", lower_bound=0)
   names("sizes", SIZES, "WxH of the videos in pixels, each any.")
   whole("frames", 17, "Frames of a video.", lower_bound=2)
@@ -59,11 +62,14 @@ def run(argv: list[str]) -> int:
     _check(f, flag, values)
     if f[flag].present:
       only[name] = [values[text] for text in f[flag].value]
-  request = cases.Request(
-      cases.draw(f.count, f.seed, sizes, f.frames, f.fps, f.worlds, only),
-      pathlib.Path(f.out), f.seed, f.batch,
-      {k: f[k].value for k in ("steps", "guidance", "method")}, f.modes, f.real)
   suite = suites.SUITES[f.suite]
+  # A suite may draw its own cases.
+  draw = getattr(suite, "draw", cases.draw)
+  request = cases.Request(
+      draw(f.count, f.seed, sizes, f.frames, f.fps, f.worlds, only),
+      pathlib.Path(f.out), f.seed, f.batch,
+      {k: f[k].value for k in ("steps", "guidance", "method")}, f.modes, f.real,
+      f.worlds)
   model = suite.load(f.model)
   request.out.mkdir(parents=True, exist_ok=True)
   suite.evaluate(model, request)

@@ -81,6 +81,7 @@ class Request:
     how: steps, guidance and method of the sampler; None is the model's default.
     modes: the ways of prompting, for the suite of prompting.
     real: a folder of real clips, for the suite of the VAE.
+    worlds: the names that were asked for; a suite may leave some out.
   """
 
   cases: Sequence[Case]
@@ -90,6 +91,7 @@ class Request:
   how: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   modes: Sequence[str] = ()
   real: str | None = None
+  worlds: Sequence[str] = ()
 
 
 def draw(count: int, seed: int, sizes: Sequence[tuple[int, int]],

@@ -1,6 +1,6 @@
 """The videos that a model draws of the prompts of cases, kept in a folder."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 import itertools
 import pathlib
 from typing import Any, Protocol
@@ -59,6 +59,16 @@ def generate(pipeline: Pipeline, todo: Sequence[cases.Case],
           _write(folder / f"{i:05d}.npz", keys[i], video)
         bar.update(len(chunk))
   return [video for video in kept if video is not None]
+
+
+def kept(path: pathlib.Path, key: str,
+         draw: Callable[[], np.ndarray]) -> np.ndarray:
+  """The video of a file with this key; drawn and written if there is none."""
+  video = _read(path, key)
+  if video is None:
+    video = np.asarray(draw())
+    _write(path, key, video)
+  return video
 
 
 def _read(path: pathlib.Path, key: str) -> np.ndarray | None:

@@ -9,6 +9,7 @@ has twins.
 
 from collections.abc import Sequence
 import dataclasses
+import importlib.util
 import json
 from typing import Any
 import zlib
@@ -26,6 +27,7 @@ from sora_jax.worlds import lookaway
 from sora_jax.worlds import occluder
 from sora_jax.worlds import orbit
 from sora_jax.worlds import painter
+from sora_jax.worlds import rigid
 from sora_jax.worlds import shatter
 
 WORLDS: dict[str, contracts.World] = {
@@ -77,6 +79,14 @@ def render_many(name: str, facts: Sequence[Any]) -> list[np.ndarray]:
   if together is None:
     return [world.render(one) for one in facts]
   return list(together(facts))
+
+
+def missing(name: str) -> str:
+  """What a world needs that is not installed, with the command; "" if nothing."""
+  lack = [n for n in getattr(WORLDS[name], "NEEDS", ())
+          if importlib.util.find_spec(n) is None]
+  return (f"the world {name} needs {' and '.join(lack)}: {rigid.INSTALL}"
+          if lack else "")
 
 
 def unparsed(observed: Any) -> str:

@@ -31,6 +31,7 @@ score = collide_parse.score
 SHORTEST = 1.0
 LAWS = ("solidity", "immutability")
 ROWS = rows_failures.COLLIDE
+NEEDS = ("pymunk",)
 OPTIONS = {"objects": (2, 3, 4), "background": ("plain", "textured")}
 SIZES = collide_parse.SIZES
 GRAVITY = collide_parse.GRAVITY

@@ -32,6 +32,7 @@ SIZE = screen.SIZE  # the one size that it draws
 SHORTEST = 0.0
 LAWS = ("step", "item")
 ROWS = rows_game.CRAFT
+NEEDS = ("craftax",)
 OPTIONS = {"time": ("day", "night")}
 GOALS = tuple(craft_words.GOALS)
 FEWEST = {"walks": 2, "collects wood": 5, "drinks": 5, "fights": 9}  # frames

@@ -35,6 +35,7 @@ score = shatter_parse.score
 SHORTEST = 1.5
 LAWS = ("unbreaking", "immutability")
 ROWS = rows_failures.SHATTER
+NEEDS = ("pymunk",)
 OPTIONS = {"background": ("plain", "textured")}
 THINGS = ("pane", "ball")
 SIDES = {"right": 1, "left": -1, "down": 0}  # where the ball goes
