@@ -1,6 +1,7 @@
 """Installs sora_jax and the command `sora-jax`; the configs come along."""
 
 import glob
+import runpy
 
 import setuptools
 
@@ -21,7 +22,7 @@ EXTRAS = {
 
 setuptools.setup(
     name="sora_jax",
-    version="0.1.0",
+    version=runpy.run_path("sora_jax/__init__.py")["__version__"],
     description="Video generation models as world simulators, in JAX and Flax",
     long_description=open("README.md", encoding="utf-8").read(),
     long_description_content_type="text/markdown",

@@ -3,7 +3,8 @@
   import sora_jax
   model = sora_jax.load("tiny")
   video = model.generate("a red ball moves to the right", size=(64, 64))
-  sora_jax.save_video("ball.mp4", video, fps=8)
+  sora_jax.save_video("ball.mp4", video)
+  longer = model.extend("ball.mp4", frames=16)
   sora_jax.train("configs/vae.py:tiny", "data/worlds", "runs/vae")
 
 The names are resolved on first use, so that a training process does not import
@@ -13,11 +14,19 @@ the generation side, and a data worker no more than it needs.
 import importlib
 from typing import Any
 
+__version__ = "0.1.0"
+
 _NAMES = {"load": ("sora_jax.generation.pipeline", "load"),
+          "load_video": ("sora_jax.media.videos", "load_video"),
+          "load_image": ("sora_jax.media.videos", "load_image"),
           "save_video": ("sora_jax.media.video_io", "write"),
           "train": ("sora_jax.tasks.train", "train")}
 
 __all__ = list(_NAMES)
+
+
+def __dir__() -> list[str]:
+  return sorted(set(globals()) - {"importlib", "Any"} | set(_NAMES))
 
 
 def __getattr__(name: str) -> Any:

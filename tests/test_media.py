@@ -1,7 +1,6 @@
 """Files of cameras, phones and editors are read and written as players do."""
 
 import io
-import types
 
 import av
 import numpy as np
@@ -10,7 +9,6 @@ import PIL.Image
 import pytest
 
 import bad_files
-from sora_jax.cli import sampling
 from sora_jax.data.prepare import prepare
 from sora_jax.data.store import manifest as manifest_lib
 from sora_jax.data.store import records
@@ -18,6 +16,7 @@ from sora_jax.media import clips
 from sora_jax.media import encoders
 from sora_jax.media import mp4
 from sora_jax.media import video_io
+from sora_jax.media import videos
 
 
 def numbered(frames=96, fps=24, size=(48, 64)):
@@ -159,9 +158,8 @@ def test_verbs_play_uneven_frames_as_prepare_does(tmp_path, pts):
   data = uneven(pts)
   path = tmp_path / "a.mp4"
   path.write_bytes(data)
-  flags = types.SimpleNamespace(fps=None)
-  model = types.SimpleNamespace(defaults=types.SimpleNamespace(fps=8))
-  video, fps = sampling.read(str(path), flags, model)
+  video = videos.opened(str(path))
+  fps = video.fps
   _, items, info = prepared(tmp_path / "in", {"a.mp4": data}, rules=LOOSE)
   item = items["a.mp4"]
   assert info["recoded"] == {"uneven times": 1}

@@ -16,21 +16,25 @@ import numpy as np
 from sora_jax.generation import pipeline
 from sora_jax.generation import requests
 from sora_jax.generation import result as result_lib
+from sora_jax.generation import sampler
 from sora_jax.media import video_io
 
 
 def draw_files(f: flags.FlagValues, argv: list[str], model: pipeline.Pipeline,
-               request: requests.Request, seed: int | None = None) -> None:
+               request: requests.Request) -> None:
   """Draws a request for every seed, and writes and prints what was made.
 
   Args:
     f: the flags of the verb.
     argv: its command line, for the file.
     model: what draws.
-    request: what to draw.
-    seed: the first of --count seeds; by default --seed.
+    request: what to draw; the first of --count seeds is its own, unless --seed
+      is given.
   """
-  first = f.seed if seed is None else seed
+  first = f.seed
+  if request.seed is not None and not f["seed"].present and (
+      request.seed <= sampler.SEEDS):
+    first = request.seed
   stem, end = os.path.splitext(f.out)
   drawn = []
   for seed in range(first, first + f.count):
@@ -70,13 +74,10 @@ def write(path: str, argv: list[str], model: pipeline.Pipeline,
       shape, count = frame.shape, count + 1
       yield frame
 
-  fps, prompt = request.canvas.fps, request.prompt
-  if not isinstance(prompt, str):
-    prompt = " ".join(filter(None, prompt))
-  notes = video_io.write(path, counted(), fps, metadata={
-      "ai_generated": True, "generator": "sora_jax", "prompt": prompt,
-      "model": model.model.digest, "seed": seed,
-      "command": shlex.join(["sora-jax", *command])})
+  fps = request.canvas.fps
+  notes = video_io.write(path, counted(), fps, metadata=pipeline.origin(
+      model.model, request.prompt, seed) | {
+          "command": shlex.join(["sora-jax", *command])})
   print(f"{path}: {count} frames of {shape[1]}x{shape[0]} at {fps:g} fps, "
         f"seed {seed}, decoded in {time.monotonic() - start:.1f} s")
   for note in notes:

@@ -10,7 +10,6 @@ def run(argv: list[str]) -> int:
   f = sampling.define(requests.Requests.edit)
   (path,), size = sampling.read_inputs(f, argv, "VIDEO")
   model = sampling.load(f)
-  video, fps = sampling.read(path, f, model)
   drawing.draw_files(f, argv, model, model.requests.edit(
-      video, f.prompt, f.strength, size, fps))
+      path, f.prompt, f.strength, size, f.fps))
   return 0

@@ -5,7 +5,6 @@ The averaged weights of a run are written. The folder has the layout of the
 """
 
 from absl import flags
-import jax
 import numpy as np
 
 from sora_jax.cli import options
@@ -42,8 +41,8 @@ def run(argv: list[str]) -> int:
     model, step = export.model_of_run(f.workdir, f.data, f.vae)
     what = f"step {step}"
   digest = pretrained.save(f.out, model, DTYPES[f.dtype])
-  count = sum(x.size for part in pretrained.COMPONENTS if getattr(model, part)
-              for x in jax.tree.leaves(getattr(model, part).params))
+  count = sum(getattr(model, part).count for part in pretrained.COMPONENTS
+              if getattr(model, part))
   print(f"{f.out}: {what}, {count:,} parameters, {f.dtype}, digest "
         f"{digest[:16]}")
   return 0

@@ -13,8 +13,6 @@ def run(argv: list[str]) -> int:
   f = sampling.define(requests.Requests.extend)
   (path,), size = sampling.read_inputs(f, argv, "VIDEO")
   model = sampling.load(f)
-  video, fps = sampling.read(path, f, model)
-  prompt, _ = sampling.told(f, path)
   drawing.draw_files(f, argv, model, model.requests.extend(
-      video, prompt, f.frames, f.direction, size, fps))
+      path, f.prompt, f.frames, f.direction, size, f.fps))
   return 0

@@ -18,6 +18,8 @@ from sora_jax.cli import drawing
 from sora_jax.cli import sampling
 from sora_jax.generation import pipeline
 from sora_jax.generation import requests
+from sora_jax.generation import sampler
+from sora_jax.media import limits
 
 KEYS: dict[str, type | tuple[type, ...]] = {
     "prompt": str, "seed": int, "size": str, "frames": int,
@@ -96,10 +98,10 @@ def parse_line(text: str, where: str) -> dict:
       raise ValueError(f"{where}: there is no key {key!r}: {', '.join(KEYS)}")
     if not isinstance(value, KEYS[key]) or isinstance(value, bool):
       raise ValueError(f"{where}: {key} is {value!r}")
-  if not 0 <= line.get("seed", 0) <= sampling.SEEDS:
+  if not 0 <= line.get("seed", 0) <= sampler.SEEDS:
     raise ValueError(f"{where}: seed is {line['seed']}, not 0 to 2^62")
   if "fps" in line:
-    sampling.check_fps(line["fps"], f"{where}: fps")
+    limits.check_fps(line["fps"], f"{where}: fps")
   return line
 
 

@@ -18,8 +18,7 @@ def run(argv: list[str]) -> int:
   (path,), size = sampling.read_inputs(f, argv, "VIDEO")
   region = parse_region(f.region)
   model = sampling.load(f)
-  video, fps = sampling.read(path, f, model)
-  request = model.requests.inpaint(video, region, f.prompt, size, fps)
+  request = model.requests.inpaint(path, region, f.prompt, size, f.fps)
   canvas: Any = request.canvas
   x, y, w, h, t0, t1 = canvas.region
   print(f"drawing {w}x{h} at {x},{y}, frames {t0} to {t1 - 1}")

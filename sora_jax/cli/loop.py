@@ -12,13 +12,9 @@ def run(argv: list[str]) -> int:
   """Runs the verb."""
   f = sampling.define(requests.Requests.loop)
   paths, size = sampling.read_inputs(f, argv, "[VIDEO]")
-  if not paths and not f.prompt.strip():
+  if not paths and not (f.prompt or "").strip():
     raise ValueError("--prompt is empty: say what to show, or give a video")
   model = sampling.load(f)
-  video, fps, prompt = None, f.fps, f.prompt
-  if paths:
-    video, fps = sampling.read(paths[0], f, model)
-    prompt, _ = sampling.told(f, paths[0])
   drawing.draw_files(f, argv, model, model.requests.loop(
-      video, prompt, f.frames, size, fps))
+      paths[0] if paths else None, f.prompt, f.frames, size, f.fps))
   return 0

@@ -9,26 +9,22 @@ import inspect
 import math
 import os
 import re
-import types
-import typing
 
 from absl import flags
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from sora_jax import mesh as mesh_lib
 from sora_jax.cli import options
 from sora_jax.formats import sampling_defaults
+from sora_jax.generation import arguments
 from sora_jax.generation import pipeline
 from sora_jax.generation import requests
-from sora_jax.media import clips
+from sora_jax.generation import sampler
 from sora_jax.media import limits
-from sora_jax.media import video_io
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 ENDINGS = (".mp4", ".gif", ".webp", ".png")
-SEEDS = 2**62
 
 
 def define(verb: Callable[..., requests.Request]) -> flags.FlagValues:
@@ -41,7 +37,10 @@ def define(verb: Callable[..., requests.Request]) -> flags.FlagValues:
   """
   f = options.Flags()
   text = lambda *a: flags.DEFINE_string(*a, flag_values=f)
-  text("prompt", "", "What to show.")
+  own, helps = inspect.signature(verb).parameters, _argument_lines(verb)
+  prompt = own["prompt"].default
+  text("prompt", "" if prompt is inspect.Parameter.empty else prompt,
+       helps["prompt"])
   text("out", None, "FILE.mp4, .gif, .webp or .png (a contact sheet, or the "
        "image of a single frame).")
   text("size", None, "WxH in pixels, any; by default that of the first input, "
@@ -53,7 +52,8 @@ def define(verb: Callable[..., requests.Request]) -> flags.FlagValues:
                     "and of the weights.", flag_values=f)
   method_flags(f)
   whole = lambda *a, **k: flags.DEFINE_integer(*a, flag_values=f, **k)
-  whole("seed", 0, "The seed of the noise.", lower_bound=0, upper_bound=SEEDS)
+  whole("seed", 0, "The seed of the noise.", lower_bound=0,
+        upper_bound=sampler.SEEDS)
   whole("window", None, "How many frames are seen at once of a longer video, "
         "which is drawn in overlapping windows.", lower_bound=1)
   whole("count", 1, "How many videos, with seeds from --seed on.",
@@ -64,8 +64,7 @@ def define(verb: Callable[..., requests.Request]) -> flags.FlagValues:
   flags.DEFINE_float("fps", None, "Frames per second that the motion is made "
                      "for; by default those of the video that is given.",
                      flag_values=f)
-  helps = _argument_lines(verb)
-  for name, argument in inspect.signature(verb).parameters.items():
+  for name, argument in own.items():
     if name not in f:
       _flag_of(f, name, argument, helps.get(name, ""))
   return f
@@ -88,12 +87,9 @@ def method_flags(f: flags.FlagValues) -> None:
 def _flag_of(f: flags.FlagValues, name: str, argument: inspect.Parameter,
              what: str) -> None:
   """Defines the flag of an argument, if it is a number or a choice."""
-  kind = argument.annotation
-  if isinstance(kind, types.UnionType):  # int | None
-    kind = typing.get_args(kind)[0]
-  if typing.get_origin(kind) is typing.Literal:
-    flags.DEFINE_enum(name, argument.default, typing.get_args(kind), what,
-                      flag_values=f)
+  kind = arguments.kind(argument)
+  if isinstance(kind, tuple):
+    flags.DEFINE_enum(name, argument.default, kind, what, flag_values=f)
   elif kind is int:
     flags.DEFINE_integer(name, argument.default, what, flag_values=f)
   elif kind is float:
@@ -123,17 +119,10 @@ def parse(f: flags.FlagValues, argv: list[str], *inputs: str) -> list[str]:
     raise ValueError(f"{len(rest)} inputs are given ({' '.join(rest)}): write "
                      f"{asked} --FLAG=VALUE ..")
   if f.fps is not None:
-    check_fps(f.fps, "--fps")
+    limits.check_fps(f.fps, "--fps")
   if f.guidance is not None and not math.isfinite(f.guidance):
     raise ValueError(f"--guidance={f.guidance:g} is no number to multiply by")
   return rest
-
-
-def check_fps(fps: float, where: str) -> None:
-  """Raises ValueError for a frame rate that no video of ours has."""
-  low, high = limits.FPS
-  if not low <= fps <= high:  # nor is NaN
-    raise ValueError(f"{where}={fps:g} must be {low:g} to {high:g}")
 
 
 def ending(f: flags.FlagValues) -> None:
@@ -166,28 +155,6 @@ def load(f: flags.FlagValues) -> pipeline.Pipeline:
     raise ValueError(f"--fsdp={f.fsdp}: there are {len(jax.devices())} devices")
   mesh = mesh_lib.make_mesh(fsdp=f.fsdp, devices=jax.devices()[:f.fsdp])
   return pipeline.load(f.model, DTYPES[f.dtype], mesh)
-
-
-def read(path: str, f: flags.FlagValues, model: pipeline.Pipeline
-         ) -> tuple[np.ndarray, float]:
-  """A video and its fps; that of the model if it is an image.
-
-  --fps is how fast it is played from now on: no frame is left out.
-  """
-  video, fps = clips.read(path)
-  if f.fps is not None:
-    return video, f.fps
-  return video, model.defaults.fps if len(video) == 1 else fps
-
-
-def told(f: flags.FlagValues, path: str) -> tuple[str, int]:
-  """Prompt and seed: of the flags, or else those that a file was made by."""
-  prompt, seed = video_io.made_by(path)
-  if f["prompt"].present or prompt is None:
-    prompt = f.prompt
-  if f["seed"].present or seed is None or seed > SEEDS:
-    seed = f.seed
-  return prompt, seed
 
 
 def parse_size(text: str | None) -> tuple[int, int] | None:

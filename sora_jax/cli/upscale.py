@@ -16,8 +16,6 @@ def run(argv: list[str]) -> int:
   if size is None:
     raise ValueError("--size=WxH is needed: the size to draw the video at")
   model = sampling.load(f)
-  video, fps = sampling.read(path, f, model)
-  prompt, seed = sampling.told(f, path)
   drawing.draw_files(f, argv, model, model.requests.upscale(
-      video, size, prompt, f.strength, fps), seed)
+      path, size, f.prompt, f.strength, f.fps))
   return 0

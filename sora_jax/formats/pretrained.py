@@ -41,12 +41,20 @@ COMPONENTS = ("vae", "transformer", "text_encoder")
 CAST = re.compile(r"^(?!time_).*(kernel|embedding)$")
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Component:
   """One network of a model: its frozen module and its parameters."""
 
   module: Any
   params: Any
+
+  @property
+  def count(self) -> int:
+    """The number of parameters."""
+    return sum(x.size for x in jax.tree.leaves(self.params))
+
+  def __repr__(self) -> str:
+    return f"{type(self.module).__name__} of {self.count:,} parameters"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,12 +78,12 @@ class Model:
   """
 
   vae: Component | None
-  latent_mean: np.ndarray
-  latent_std: np.ndarray
+  latent_mean: np.ndarray = dataclasses.field(repr=False)
+  latent_std: np.ndarray = dataclasses.field(repr=False)
   transformer: Component | None = None
   text_encoder: Component | None = None
-  tokenizer: bytes | str | None = None
-  scheduler: dict = dataclasses.field(default_factory=dict)
+  tokenizer: bytes | str | None = dataclasses.field(default=None, repr=False)
+  scheduler: dict = dataclasses.field(default_factory=dict, repr=False)
   expand_timesteps: bool = False
   digest: str = ""
 

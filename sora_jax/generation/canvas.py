@@ -36,13 +36,14 @@ class Canvas:
       included, or None where this is no in-filling.
   """
 
-  z: np.ndarray
-  known: np.ndarray
+  z: np.ndarray = dataclasses.field(repr=False)
+  known: np.ndarray = dataclasses.field(repr=False)
   fps: float
   size: tuple[int, int]
   frames: int
   lead: int = 0
-  keyframes: tuple[tuple[int, np.ndarray], ...] = ()
+  keyframes: tuple[tuple[int, np.ndarray], ...] = dataclasses.field(
+      default=(), repr=False)
   start: float = 1.0
   loops: bool = False
   region: frames_lib.Region | None = None
@@ -77,7 +78,7 @@ class Crossfade:
 
   first: Canvas
   second: Canvas
-  lead_in: np.ndarray
+  lead_in: np.ndarray = dataclasses.field(repr=False)
   frames: int
 
   @property

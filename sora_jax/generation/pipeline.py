@@ -9,7 +9,7 @@ Every other verb prompts with an image or a video (requests.py).
 
 from collections.abc import Callable, Sequence
 import dataclasses
-import functools
+import os
 from typing import Any
 
 import jax.numpy as jnp
@@ -19,35 +19,41 @@ from sora_jax.encoding import video as video_lib
 from sora_jax.formats import find
 from sora_jax.formats import pretrained
 from sora_jax.formats import sampling_defaults
+from sora_jax.generation import arguments
 from sora_jax.generation import canvas as canvas_lib
+from sora_jax.generation import describe
 from sora_jax.generation import requests as requests_lib
 from sora_jax.generation import result as result_lib
 from sora_jax.generation import sampler
+from sora_jax.media import videos
 from sora_jax.text import prompts as prompts_lib
 from sora_jax.text import tokenizer as tokenizer_lib
 
-HOW = ("seed", *(field.name for field in dataclasses.fields(sampler.Sampling)))
-
 
 def _drawn(request: Callable[..., requests_lib.Request]
-           ) -> Callable[..., np.ndarray]:
+           ) -> Callable[..., videos.Video]:
   """The method that draws what a method of Requests asks for."""
-  @functools.wraps(request)
-  def verb(self: "Pipeline", *args: Any, **named: Any) -> np.ndarray:
-    how = {name: named.pop(name) for name in HOW if name in named}
+  def verb(self: "Pipeline", *args: Any, seed: int | None = None,
+           **named: Any) -> videos.Video:
+    how = {name: named.pop(name) for name in arguments.HOW if name in named}
     asked = request(self.requests, *args, **named)
-    return self.draw(asked.canvas, asked.prompt, **how).video()
+    if seed is None:
+      seed = asked.seed or 0
+    if not 0 <= seed <= sampler.SEEDS:
+      raise ValueError(f"seed is {seed}, not 0 to 2^62")
+    drawn = self.draw(asked.canvas, asked.prompt, seed, **how).video()
+    return videos.of(drawn, asked.canvas.fps, origin(self.model, asked.prompt, seed))
 
-  return verb
+  return arguments.explicit(verb, request)
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Pipeline:
   """A model folder, ready to generate.
 
-  Every verb is a method that gives uint8 [T, H, W, 3]. It takes the arguments of
-  the method of Requests of its name and, by name, seed and those of
-  sampler.Sampling: negative, steps, guidance, method, window, report and expand.
+  Every verb is a method that gives a media.videos.Video, uint8 [T, H, W, 3]. It
+  takes the arguments of the method of Requests of its name and, by name, seed and
+  those of sampler.Sampling: `help(model.generate)` lists them with their units.
 
   Attributes:
     model: the networks and their parameters.
@@ -66,6 +72,14 @@ class Pipeline:
   upscale = _drawn(requests_lib.Requests.upscale)
   inpaint = _drawn(requests_lib.Requests.inpaint)
 
+  def __repr__(self) -> str:
+    return "\n".join(f"{name}: {text}" for name, text in describe.rows(
+        self.model))
+
+  def _repr_html_(self) -> str:
+    """The same as a table, for a notebook."""
+    return describe.table(self.model)
+
   @property
   def defaults(self) -> sampling_defaults.SamplingDefaults:
     """What sampling does where it is not told otherwise."""
@@ -76,27 +90,41 @@ class Pipeline:
     """The verbs, as what `draw` draws."""
     return requests_lib.Requests(self.model)
 
+  @arguments.explicit
   def generate_batch(self, prompts: Sequence[str],
                      size: requests_lib.Size | None = None,
                      frames: int | None = None, fps: float | None = None,
                      seeds: Sequence[int] | None = None,
-                     **how: Any) -> np.ndarray:
-    """Makes a video of one size from each prompt: uint8 [N, T, H, W, 3].
+                     **how: Any) -> videos.Video:
+    """Makes a video of one size from each prompt.
 
     A sample depends on its own prompt and seed alone, not on its neighbours.
 
     Args:
       prompts: what each shows.
-      size: as in `generate`, like frames and fps.
-      frames: of each.
-      fps: of each.
-      seeds: of each, by default 0, 1, 2 ..
+      size: (W, H) in pixels of each.
+      frames: number of frames of each.
+      fps: frames per second that the motion is made for.
+      seeds: of the noise of each, by default 0, 1, 2 ..
       **how: of sampler.Sampling.
+
+    Returns:
+      uint8 [N, T, H, W, 3]; in a notebook they play side by side.
+
+    Raises:
+      ValueError: a text in place of prompts, or not as many seeds.
     """
+    if isinstance(prompts, str) or not prompts:
+      raise ValueError(f"prompts is {prompts!r}: give a list of texts")
+    seeds = range(len(prompts)) if seeds is None else seeds
+    if len(seeds) != len(prompts):
+      raise ValueError(f"{len(prompts)} prompts have {len(seeds)} seeds: give as "
+                       "many")
     canvas: Any = self.requests.generate("", size, frames, fps).canvas
     made = self.draw_batch([canvas] * len(prompts), prompts, seeds, **how)
-    return np.stack([result.video() for result in made])
+    return videos.of(np.stack([result.video() for result in made]), canvas.fps)
 
+  @arguments.explicit
   def draw(self, canvas: canvas_lib.Canvas | canvas_lib.Crossfade,
            prompt: str | tuple[str, str] = "", seed: int = 0,
            **how: Any) -> result_lib.Result | result_lib.CrossfadeResult:
@@ -116,10 +144,18 @@ class Pipeline:
     first, second = map(one, (canvas.first, canvas.second), prompts)
     return result_lib.CrossfadeResult(first, second, canvas)
 
+  @arguments.explicit
   def draw_batch(self, canvases: Sequence[canvas_lib.Canvas],
                  prompts: Sequence[str], seeds: Sequence[int] | None = None,
                  **how: Any) -> list[result_lib.Result]:
-    """Draws canvases of one shape together, as sampler.sample."""
+    """Draws canvases of one shape together, as sampler.sample.
+
+    Args:
+      canvases: of requests, whose known latents lie alike.
+      prompts: what each shows.
+      seeds: of the noise of each, by default 0, 1, 2 ..
+      **how: of sampler.Sampling.
+    """
     z = sampler.sample(self.model, self.tokenizer, canvases, prompts,
                        range(len(prompts)) if seeds is None else seeds,
                        sampler.Sampling(**how))
@@ -130,20 +166,35 @@ class Pipeline:
     return video_lib.reconstruct(self.model.vae, video)
 
 
-def load(name_or_dir: str = "tiny", dtype: Any = jnp.float32,
+def origin(model: pretrained.Model, prompt: str | tuple[str, str],
+           seed: int) -> dict[str, Any]:
+  """What a video says that it was made by."""
+  if not isinstance(prompt, str):
+    prompt = " ".join(filter(None, prompt))
+  return {"ai_generated": True, "generator": "sora_jax", "prompt": prompt,
+          "model": model.digest, "seed": seed}
+
+
+def load(name_or_dir: str | os.PathLike = "tiny", dtype: Any = jnp.float32,
          mesh: Any = None) -> Pipeline:
   """Loads a model: a folder, one of this package, or one of Hugging Face.
 
   Args:
-    name_or_dir: as `find.find` takes it.
-    dtype: of the computation and the weights, as in `pretrained.load`.
+    name_or_dir: a model folder, the name of a model of this package, or of a
+      repository ORG/NAME of Hugging Face.
+    dtype: of the computation and of the matrices of the weights, such as
+      "float32" or "bfloat16".
     mesh: of `mesh.make_mesh`, which the weights are spread over; one device by
       default.
+
+  Returns:
+    The model, whose methods are the verbs: generate, animate, extend, connect,
+    loop, edit, upscale and inpaint.
 
   Raises:
     ValueError: no such model, or a damaged one.
   """
-  folder = find.find(name_or_dir)
+  folder = find.find(os.fspath(name_or_dir))
   model = pretrained.load(folder, dtype, mesh)
   if model.transformer is None:
     raise ValueError(f"{folder} holds a VAE alone and cannot generate")

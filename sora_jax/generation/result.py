@@ -32,7 +32,7 @@ class Result:
 
   model: pretrained.Model
   canvas: canvas_lib.Canvas
-  z: np.ndarray
+  z: np.ndarray = dataclasses.field(repr=False)
 
   def frames(self) -> Iterator[np.ndarray]:
     """The frames uint8 [H, W, 3], one after the other.

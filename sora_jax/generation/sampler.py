@@ -21,6 +21,8 @@ from sora_jax.geometry import patches
 from sora_jax.models.vae import vae
 from sora_jax.text import prompts as prompts_lib
 
+SEEDS = 2**62  # the largest seed
+
 
 @dataclasses.dataclass(frozen=True)
 class Sampling:
@@ -30,8 +32,8 @@ class Sampling:
     negative: a prompt to stay away from.
     steps: evaluations of the transformer, at most.
     guidance: scale of classifier-free guidance; 1 is none.
-    method: a name of steppers.STEPPERS, or "folder", the scheduler that the
-      model folder's scheduler_config.json describes.
+    method: the stepper, a name of diffusion.steppers.STEPPERS such as "ab2", or
+      "folder", the scheduler that the model folder names.
     window: frames that are seen at once, of a video that is longer. By default
       a prompted video is drawn in windows as long as what the model was trained
       on, and one from text alone in one piece as far as max_tokens allows.

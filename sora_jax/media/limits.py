@@ -45,6 +45,21 @@ def check_size(frames: int, height: int, width: int,
     raise ValueError(f"has {frames} frames; the limit is {max_frames}")
 
 
+def check_fps(fps: float, where: str) -> None:
+  """Refuses a frame rate that no video of ours has.
+
+  Args:
+    fps: frames per second.
+    where: what the message calls it.
+
+  Raises:
+    ValueError: the message has the limits.
+  """
+  low, high = FPS
+  if not low <= fps <= high:  # nor is NaN
+    raise ValueError(f"{where}={fps:g} must be {low:g} to {high:g}")
+
+
 def check_bytes(count: int) -> None:
   """Refuses more bytes of decoded frames than MAX_BYTES.
 

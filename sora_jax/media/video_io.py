@@ -113,14 +113,6 @@ def metadata(source: containers.Source) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def made_by(source: containers.Source) -> tuple[str | None, int | None]:
-  """The prompt and the seed that a file says it was made by, None if unsaid."""
-  said = metadata(source)
-  prompt, seed = said.get("prompt", ""), said.get("seed")
-  return (prompt if isinstance(prompt, str) else None,
-          seed if isinstance(seed, int) and seed >= 0 else None)
-
-
 def at_rate(video: np.ndarray, fps: float, new: float) -> np.ndarray:
   """A video [T, H, W, 3] at another frame rate, its motion as fast as it was."""
   if fps == new:
@@ -131,7 +123,7 @@ def at_rate(video: np.ndarray, fps: float, new: float) -> np.ndarray:
 
 
 def write(target: str | os.PathLike | BinaryIO,
-          video: np.ndarray | Iterator[np.ndarray], fps: float,
+          video: np.ndarray | Iterator[np.ndarray], fps: float | None = None,
           metadata: dict[str, Any] | None = None, crf: int = 18,
           ending: str | None = None) -> encoders.Notes:
   """Writes a video as its ending says: .mp4, .gif, .webp or .png.
@@ -144,8 +136,9 @@ def write(target: str | os.PathLike | BinaryIO,
     target: a path, or a writable binary buffer.
     video: uint8 [T, H, W, 3] or [H, W, 3], or an iterator of frames [H, W, 3],
       of which an .mp4 needs one at a time.
-    fps: frames per second.
-    metadata: JSON-able provenance stored in the container.
+    fps: frames per second; by default those that the video says (videos.Video).
+    metadata: JSON-able provenance stored in the container; by default what the
+      video says that it was made by.
     crf: H.264 quality, lower is better.
     ending: the kind of file when `target` is a buffer.
 
@@ -153,8 +146,10 @@ def write(target: str | os.PathLike | BinaryIO,
     What the format could not do as asked, such as an odd size; one line each.
 
   Raises:
-    ValueError: not uint8 [T, H, W, 3], or an unknown ending.
+    ValueError: not uint8 [T, H, W, 3], no frame rate, or an unknown ending.
   """
+  fps = getattr(video, "fps", None) if fps is None else fps
+  metadata = getattr(video, "made", None) if metadata is None else metadata
   path = os.fspath(target) if isinstance(target, (str, os.PathLike)) else None
   ending = (ending or (os.path.splitext(path)[1] if path else ".mp4")).lower()
   writers: dict[str, Callable[..., encoders.Notes]] = {
@@ -171,6 +166,12 @@ def write(target: str | os.PathLike | BinaryIO,
     video = itertools.chain([first], video)
   else:
     video = _checked(np.stack(list(video)))
+  if fps is None:
+    still = isinstance(video, np.ndarray) and len(video) == 1
+    if not still and ending != ".png":
+      raise ValueError(f"{path or 'the video'}: how fast does it play? Give fps, "
+                       "frames per second")
+    fps = 1.0
   notes: encoders.Notes = ()
   if isinstance(video, np.ndarray):
     video, fps, notes = encoders.at_most(video, fps, ending)

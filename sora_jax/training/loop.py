@@ -44,7 +44,7 @@ class Hook:
 class Outcome:
   """How a run ended: its state, and "done", "signal" or "time"."""
 
-  state: state_lib.TrainState
+  state: state_lib.TrainState = dataclasses.field(repr=False)
   reason: str
 
 
