@@ -12,8 +12,8 @@ from sora_jax.generation import requests
 def run(argv: list[str]) -> int:
   """Runs the verb."""
   f = sampling.define(requests.Requests.connect)
-  paths, size = sampling.read_inputs(f, argv, "A", "B")
+  (a, b), size = sampling.read_inputs(f, argv, "A", "B")
   model = sampling.load(f)
   drawing.draw_files(f, argv, model, model.requests.connect(
-      *paths, f.prompt, f.frames, size, f.fps))
+      a, b, f.prompt, f.frames, size, f.fps))
   return 0

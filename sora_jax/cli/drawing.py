@@ -9,6 +9,7 @@ import re
 import shlex
 import sys
 import time
+from typing import Any
 
 from absl import flags
 import numpy as np
@@ -35,6 +36,7 @@ def draw_files(f: flags.FlagValues, argv: list[str], model: pipeline.Pipeline,
   if request.seed is not None and not f["seed"].present and (
       request.seed <= sampler.SEEDS):
     first = request.seed
+  tell(f, argv, model, request)
   stem, end = os.path.splitext(f.out)
   drawn = []
   for seed in range(first, first + f.count):
@@ -52,10 +54,21 @@ def draw(f: flags.FlagValues, model: pipeline.Pipeline,
          request: requests.Request, seed: int, path: str
          ) -> result_lib.Result | result_lib.CrossfadeResult:
   """Draws a request as the flags say; `path` names it to who is watching."""
-  return model.draw(
-      request.canvas, request.prompt, seed, negative=f.negative, steps=f.steps,
-      guidance=f.guidance, method=f.method, window=f.window,
-      report=Progress(f"sampling {path}"))
+  return model.draw(request.canvas, request.prompt, seed,
+                    report=Progress(f"sampling {path}"), **_how(f))
+
+
+def tell(f: flags.FlagValues, argv: list[str], model: pipeline.Pipeline,
+         request: requests.Request, where: str = "") -> None:
+  """Prints what a user should know before a request is drawn."""
+  for line in model.notes(request.canvas, request.prompt, **_how(f)):
+    print(f"sora-jax {argv[0]}: {where}{line}", file=sys.stderr)
+
+
+def _how(f: flags.FlagValues) -> dict[str, Any]:
+  """The arguments of sampler.Sampling that are flags."""
+  names = ("negative", "steps", "guidance", "method", "window")
+  return {name: f[name].value for name in names}
 
 
 def write(path: str, argv: list[str], model: pipeline.Pipeline,

@@ -45,4 +45,6 @@ def run(argv: list[str]) -> int:
               if getattr(model, part))
   print(f"{f.out}: {what}, {count:,} parameters, {f.dtype}, digest "
         f"{digest[:16]}")
+  if model.words:
+    print(f"{f.out}: knows {len(model.words):,} words (tokenizer/words.txt)")
   return 0

@@ -65,6 +65,7 @@ def _many(f: flags.FlagValues, argv: list[str]) -> int:
     request = model.requests.generate(
         line["prompt"], sampling.parse_size(get("size")), get("frames"),
         get("fps"))
+    drawing.tell(f, argv, model, request, f"{f.prompts}: prompt {i + 1}: ")
     result = drawing.draw(f, model, request, get("seed"),
                           f"{i + 1} of {len(lines)}")
     drawing.write(path, argv, model, request, result.frames(), get("seed"))

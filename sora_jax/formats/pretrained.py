@@ -35,6 +35,7 @@ from sora_jax.formats import weight_files
 from sora_jax.formats import weight_mapping
 from sora_jax.geometry import sizes
 
+WORDS = "words.txt"  # of the folder tokenizer/: a word a line
 COMPONENTS = ("vae", "transformer", "text_encoder")
 # Parameters that the modules use in their compute dtype, whatever they are
 # stored in: to store them in it costs no accuracy.
@@ -70,6 +71,8 @@ class Model:
     text_encoder: the encoder of the prompts.
     tokenizer: bytes of a sentencepiece model of ours, or the folder of another
       tokenizer.
+    words: of the captions that it was trained on, the most frequent first; ()
+      where the folder does not list them (text/words.py).
     scheduler: scheduler_config.json: the diffusion process and, in a folder of
       ours, the defaults of sampling.
     expand_timesteps: whether the model was trained with a time per token, so
@@ -86,6 +89,7 @@ class Model:
   scheduler: dict = dataclasses.field(default_factory=dict, repr=False)
   expand_timesteps: bool = False
   digest: str = ""
+  words: tuple[str, ...] = dataclasses.field(default=(), repr=False)
 
   @property
   def patch(self) -> sizes.Patch:
@@ -135,6 +139,9 @@ def load(folder: str, dtype: Any = jnp.float32, mesh: Any = None,
   if "tokenizer" in classes:
     found["tokenizer"] = os.path.join(folder, "tokenizer")
     if classes["tokenizer"] == "SentencePiece":  # of ours
+      words = os.path.join(found["tokenizer"], WORDS)
+      if os.path.isfile(words):
+        found["words"] = tuple(files.read_text(words).split())
       with open(os.path.join(found["tokenizer"], "tokenizer.model"), "rb") as f:
         found["tokenizer"] = f.read()
   if "scheduler" in classes:
@@ -293,6 +300,9 @@ def _write_text(folder: str, model: Model, dtype) -> dict:
   os.makedirs(os.path.join(folder, "tokenizer"))
   files.write_bytes(os.path.join(folder, "tokenizer", "tokenizer.model"),
                     model.tokenizer)
+  if model.words:
+    files.write_text(os.path.join(folder, "tokenizer", WORDS),
+                     "".join(f"{word}\n" for word in model.words))
   return {"text_encoder": ["sora_jax", "TextEncoder"],
           "tokenizer": ["sora_jax", "SentencePiece"]}
 

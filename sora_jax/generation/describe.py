@@ -3,6 +3,7 @@
 import html
 
 from sora_jax.formats import pretrained
+from sora_jax.text import words as words_lib
 
 
 def rows(model: pretrained.Model) -> list[tuple[str, str]]:
@@ -13,6 +14,9 @@ def rows(model: pretrained.Model) -> list[tuple[str, str]]:
   takes = ("prompts, images and videos" if model.expand_timesteps
            else "prompts")
   frames = f"{defaults.frames} frame{'s' * (defaults.frames > 1)}"
+  known = ([("knows", f"{len(model.words):,} words, such as "
+                      f"{', '.join(words_lib.examples(model.words, None))}")]
+           if model.words else [])
   return [
       ("model", f"{sum(parts.values()):,} parameters, digest "
                 f"{model.digest[:12]}"),
@@ -22,7 +26,7 @@ def rows(model: pretrained.Model) -> list[tuple[str, str]]:
                 f"{defaults.fps:g} fps, {defaults.steps} steps of "
                 f"{defaults.method}, guidance {defaults.guidance:g}"),
       ("takes", f"{takes}; a prompt of up to {defaults.text_limit} ids, "
-                f"{defaults.max_tokens:,} tokens at once")]
+                f"{defaults.max_tokens:,} tokens at once"), *known]
 
 
 def table(model: pretrained.Model) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 import dataclasses
 import os
 from typing import Any
+import warnings
 
 import jax.numpy as jnp
 import numpy as np
@@ -22,6 +23,7 @@ from sora_jax.formats import sampling_defaults
 from sora_jax.generation import arguments
 from sora_jax.generation import canvas as canvas_lib
 from sora_jax.generation import describe
+from sora_jax.generation import notes as notes_lib
 from sora_jax.generation import requests as requests_lib
 from sora_jax.generation import result as result_lib
 from sora_jax.generation import sampler
@@ -41,6 +43,7 @@ def _drawn(request: Callable[..., requests_lib.Request]
       seed = asked.seed or 0
     if not 0 <= seed <= sampler.SEEDS:
       raise ValueError(f"seed is {seed}, not 0 to 2^62")
+    self._warn(asked.canvas, asked.prompt, how)
     drawn = self.draw(asked.canvas, asked.prompt, seed, **how).video()
     return videos.of(drawn, asked.canvas.fps, origin(self.model, asked.prompt, seed))
 
@@ -121,6 +124,7 @@ class Pipeline:
       raise ValueError(f"{len(prompts)} prompts have {len(seeds)} seeds: give as "
                        "many")
     canvas: Any = self.requests.generate("", size, frames, fps).canvas
+    self._warn(canvas, prompts, how)
     made = self.draw_batch([canvas] * len(prompts), prompts, seeds, **how)
     return videos.of(np.stack([result.video() for result in made]), canvas.fps)
 
@@ -160,6 +164,23 @@ class Pipeline:
                        range(len(prompts)) if seeds is None else seeds,
                        sampler.Sampling(**how))
     return [result_lib.Result(self.model, c, x) for c, x in zip(canvases, z)]
+
+  def notes(self, canvas: canvas_lib.Canvas | canvas_lib.Crossfade,
+            prompt: str | Sequence[str], **how: Any) -> list[str]:
+    """What a user should know before a canvas is drawn, as notes.of.
+
+    Args:
+      canvas: of a request.
+      prompt: one or several.
+      **how: of sampler.Sampling.
+    """
+    return notes_lib.of(self.model, self.tokenizer, canvas, prompt,
+                        sampler.Sampling(**how))
+
+  def _warn(self, canvas: Any, prompt: Any, how: dict[str, Any]) -> None:
+    """Warns whoever called a verb of what `notes` says."""
+    for line in self.notes(canvas, prompt, **how):
+      warnings.warn(line, stacklevel=4)
 
   def reconstruct(self, video: np.ndarray) -> np.ndarray:
     """A video through the VAE and back, as `video.reconstruct`."""

@@ -18,8 +18,8 @@ from sora_jax.media import clips
 from sora_jax.media import images
 from sora_jax.media import video_io
 
-# A path, the bytes of a file, pixels, or frames one after the other.
-Like = str | os.PathLike | bytes | np.ndarray | PIL.Image.Image | Sequence[Any]
+# A path, the bytes of a file, pixels or frames; an image of Pillow does as well.
+Like = str | os.PathLike | bytes | np.ndarray | Sequence[Any]
 SIDE = 320  # pixels of the long side of what is shown, at least
 SHOWN = 2 ** 29  # bytes of the pixels that a page gets, at most
 FPS = 8.0  # that a video of no known rate is shown at
@@ -61,8 +61,9 @@ class Video(np.ndarray):
   def seed(self) -> int | None:
     """The seed it was made from, None where it says none."""
     found = self.made.get("seed")
-    whole = isinstance(found, int) and not isinstance(found, bool)
-    return found if whole and found >= 0 else None
+    if not isinstance(found, int) or isinstance(found, bool):
+      return None
+    return found if found >= 0 else None
 
   def __repr__(self) -> str:
     return _told(self) if _is_picture(self) else repr(np.asarray(self))

@@ -3,13 +3,19 @@
 import dataclasses
 from typing import Any
 
+import numpy as np
+
 from sora_jax import ranges
+from sora_jax.data.store import latents
 from sora_jax.data.store import manifest as manifest_lib
 from sora_jax.formats import find
 from sora_jax.formats import pretrained
 from sora_jax.formats import sampling_defaults
 from sora_jax.tasks import build
 from sora_jax.text import tokenizer as tokenizer_lib
+from sora_jax.text import words as words_lib
+
+READ = 20_000  # clips whose captions are read for their words
 
 # Our names of what a network predicts, and the reference's.
 PREDICTIONS = {"x0": "sample", "eps": "epsilon", "velocity": "flow_prediction"}
@@ -58,10 +64,32 @@ def export(cfg: dict, params: dict, data: str,
   """The model of a run: its averaged params and the VAE of its latents."""
   first = pretrained.load(find.find(vae or cfg["sources"]["vae"]),
                           components=("vae",))
-  source = (tokenizer_lib.of(manifest_lib.open_manifest(data)).model
-            if "text_encoder" in cfg else pretrained.load(
-                find.find(cfg["init_from"]), components=()).tokenizer)
-  return model_of(cfg, first, params, source)
+  if "text_encoder" not in cfg:
+    return model_of(cfg, first, params, pretrained.load(
+        find.find(cfg["init_from"]), components=()).tokenizer)
+  manifest = manifest_lib.open_manifest(data)
+  model = model_of(cfg, first, params, tokenizer_lib.of(manifest).model)
+  return dataclasses.replace(model, words=_words(cfg, manifest))
+
+
+def _words(cfg: dict, manifest: manifest_lib.Manifest) -> tuple[str, ...]:
+  """The words of the captions of a run, and of what it started from.
+
+  Of a large data set READ captions are looked at, evenly over all. () where the
+  words of the model that the run started from are not known.
+  """
+  before: tuple[str, ...] = ()
+  if cfg.get("init_from"):
+    try:
+      before = pretrained.load(find.find(cfg["init_from"]), components=()).words
+    except ValueError:  # it is no longer there
+      return ()
+    if not before:
+      return ()
+  index = np.unique(np.linspace(0, len(manifest) - 1, READ).astype(int))
+  found = words_lib.count(caption for i in index.tolist()
+                          for caption in latents.captions_of(manifest.record(i)))
+  return tuple(dict.fromkeys([*found, *before]))
 
 
 def model_of(cfg: Any, vae: pretrained.Model, params: dict,

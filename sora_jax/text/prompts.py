@@ -8,6 +8,7 @@ trained on cleaned prompts that are padded to the limit, and know no <continues>
 from collections.abc import Sequence
 import html
 import importlib.util
+import sys
 
 import numpy as np
 
@@ -46,6 +47,12 @@ def encode(tokenizer: Tokenizer, prompt: str, limit: int, padded: bool,
   if padded:
     return tokenizer.encode(clean(prompt), limit)
   return tokenizer.encode(prompt, limit, continues)
+
+
+def length(tokenizer: Tokenizer, prompt: str, padded: bool,
+           continues: bool = False) -> int:
+  """The ids of a prompt where no limit cuts it, as `encode`."""
+  return len(encode(tokenizer, prompt, sys.maxsize, padded, continues))
 
 
 def encode_rows(tokenizer: Tokenizer, prompts: Sequence[str], limit: int,

@@ -141,9 +141,7 @@ def decode(data: bytes) -> Record:
     ValueError: not such a record.
   """
   try:
-    size = int.from_bytes(data[:8], "little")
-    about = json.loads(json.loads(data[8:8 + size])["__metadata__"]["record"])
-    about = {old_names.FIELDS.get(k, k): x for k, x in about.items()}
+    about = _about(data)
     named = {old_names.array(k): z
              for k, z in safetensors.numpy.load(data).items()}
     numbered = lambda name: {int(k.removeprefix(name)): z
@@ -157,6 +155,26 @@ def decode(data: bytes) -> Record:
   except (ValueError, KeyError, TypeError, safetensors.SafetensorError) as e:
     raise ValueError("is no record of latents: "
                      + " ".join(str(e).split())[:200]) from e
+
+
+def captions_of(data: bytes) -> tuple[str, ...]:
+  """The captions of a record; its arrays are not looked at.
+
+  Raises:
+    ValueError: not such a record.
+  """
+  try:
+    return tuple(map(str, _about(data)["captions"]))
+  except (ValueError, KeyError, TypeError) as e:
+    raise ValueError("is no record of latents: "
+                     + " ".join(str(e).split())[:200]) from e
+
+
+def _about(data: bytes) -> dict:
+  """What a record says beside its arrays, in the names of this format."""
+  size = int.from_bytes(data[:8], "little")
+  about = json.loads(json.loads(data[8:8 + size])["__metadata__"]["record"])
+  return {old_names.FIELDS.get(k, k): x for k, x in about.items()}
 
 
 def entry(record: Record, tokenizer: tokenizer_lib.Tokenizer) -> tuple:
