@@ -71,8 +71,8 @@ def test_a_damaged_clip_is_replaced_and_counted(pixels, tmp_path):
   name.write_bytes(data)
   one, two = plan(), plan()
   assert all(toy_data.equal(one.batch(s), two.batch(s)) for s in range(12))
-  assert one.events["unreadable"] == two.events["unreadable"] > 0
-  print(one.events, "of", 12 * 4)
+  lost = [[plan.losses.take(s) for s in range(12)] for plan in (one, two)]
+  assert lost[0] == lost[1] and sum(map(len, lost[0])) > 0
   for name in (tmp_path / "e").glob("sora-*"):
     name.write_bytes(b"x" * 1000)
   with pytest.raises(ValueError, match="in a row"):

@@ -244,7 +244,7 @@ def test_examples_of_a_long_clip_fit_and_it_is_counted(cached):
       np.flatnonzero(long))
   for step in range(5):
     plan.batch(step)
-  assert not plan.events
+  assert not plan.losses.reasons
 
 
 def test_latents_of_repeated_frames_are_not_shown(cached):
@@ -262,7 +262,7 @@ def test_latents_of_repeated_frames_are_not_shown(cached):
     assert np.array_equal(chunk.examples.stop, shown[chunk.clips])
   for step in range(5):
     part.batch(step)
-  assert not part.events
+  assert not part.losses.reasons
   few = np.zeros(5, latents.LATENTS)  # two latents stay
   few["t"], few["frames"] = [1, 2, 2, 3, 3], [1, 3, 5, 6, 9]
   assert epoch_chunks._shown(few, 4).tolist() == [1, 2, 2, 2, 3]
@@ -273,10 +273,14 @@ def test_an_unreadable_clip_is_an_empty_segment(pixels, tmp_path):
   plan = plan_lib.token_plan(manifest, toy_data.CONFIG)
   chunk = plan.chunk(0)
   for step in range(8):
-    batch = plan.batch(step)
+    batch, gone = plan.batch(step), 0
     for r, name in enumerate(chunk.batches[step][1]):
       members = chunk.members(name)
       there = [s for s, i in enumerate(members, 1) if chunk.clips[i] % 4]
       assert set(batch.tokens.seg[r]) - {0} == set(there)
       assert set(batch.text.seg[r]) - {0} == set(there)
-  assert plan.events["unreadable"] > 0
+      gone += len(members) - len(there)
+    assert len(set(plan.losses.take(step))) == gone
+    assert not plan.losses.take(step)
+  assert all(i % 4 == 0 for i in plan.losses.reasons)
+  assert "no record of latents" in plan.losses.named()[0]

@@ -69,7 +69,7 @@ def test_latents_are_read(stored, conditioning):
   plan = plan_lib.token_plan(found, dataclasses.replace(
       CONFIG, conditioning=conditioning))
   batches = [plan.batch(step) for step in range(4)]
-  assert not plan.events
+  assert not plan.losses.reasons
   assert (plan.digest, _digest(batches)) == PLANS[conditioning]
 
 

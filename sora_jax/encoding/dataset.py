@@ -55,11 +55,14 @@ def encode(model: pretrained.Model, data: str | os.PathLike,
     dataset.json of the latents; None for a part.
 
   Raises:
-    ValueError: no data set, or `out` holds the latents of another one.
+    ValueError: no data set of clips, `out` holds the latents of another one, or
+      no clip can be encoded.
   """
   extras, policy = extras or latents.Extras(), policy or sizes_lib.ResizePolicy()
   manifests = {split: manifest_lib.open_manifest(data, split)
                for split in manifest_lib.open_manifest(data).info["shards"]}
+  for split_of in manifests.values():
+    manifest_lib.require(split_of, "pixels")
   stride = vae_lib.stride(model.vae.module)
   info = latents.describe(manifests["train"].info, model.digest, stride,
                           model.patch, model.vae.module.z, seed, extras)
@@ -110,7 +113,12 @@ def encode(model: pretrained.Model, data: str | os.PathLike,
   if part:
     return None
   counts = {split: m.info["shards"][split] for split, m in manifests.items()}
-  return shards.finish(out, shards.collect(out, counts, info))
+  info = shards.collect(out, counts, info)
+  if not info["clips"].get("train"):
+    raise ValueError(
+        f"0 training clips of {data} could be encoded, {info['rejected']} were "
+        f"rejected, see {out}/rejects.jsonl: mend the data and give a new folder")
+  return shards.finish(out, info)
 
 
 def _records(batches: batches_lib.Batches,

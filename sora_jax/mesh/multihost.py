@@ -123,6 +123,11 @@ def count() -> int:
   return _state.num_processes if _client() else 1
 
 
+def place() -> tuple[int, int]:
+  """(this process, how many there are), of what they share among them."""
+  return (_state.process_id if _client() else 0), count()
+
+
 def first() -> bool:
   """Whether this is the process that writes and prints for all."""
   return not _client() or _state.process_id == 0

@@ -3,6 +3,7 @@
 A config is converted here, once, into the frozen dataclasses of its components.
 """
 
+from collections.abc import Callable
 import dataclasses
 import math
 from typing import Any
@@ -15,6 +16,7 @@ from sora_jax.diffusion import flow
 from sora_jax.formats import find
 from sora_jax.formats import pretrained
 from sora_jax.geometry import sizes
+from sora_jax.mesh import multihost
 from sora_jax.models import dit
 from sora_jax.models.text import encoder
 from sora_jax.models.vae import vae
@@ -65,6 +67,21 @@ def dit_of(cfg: Any, channels: int) -> dit.DiT:
 def text_encoder_of(cfg: Any) -> encoder.TextEncoder:
   """The text encoder of a config."""
   return ranges.made(encoder.TextEncoder, "text_encoder", cfg["text_encoder"])
+
+
+def agree(check: Callable[[], None]) -> None:
+  """Calls `check` on every process; what one of them refuses, all do.
+
+  Raises:
+    ValueError: of the first that refuses.
+  """
+  fault = ""
+  try:
+    check()
+  except ValueError as e:
+    fault = str(e)
+  if faults := multihost.exchange(fault):
+    raise ValueError(faults[0])
 
 
 def pretrained_params(cfg: Any, component: str, module: Any, mesh: Any) -> Any:

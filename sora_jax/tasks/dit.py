@@ -8,6 +8,7 @@ import numpy as np
 
 from sora_jax import mesh as mesh_lib
 from sora_jax import types
+from sora_jax.data.loading import clips
 from sora_jax.data.loading import plan as plan_lib
 from sora_jax.data.store import manifest as manifest_lib
 from sora_jax.formats import find
@@ -56,6 +57,7 @@ def recipe(run: task.Run) -> task.Recipe:
   """Trains the transformer; previews are videos of the config's prompts."""
   cfg, manifest = run.cfg, run.manifest
   plan: Any = run.plan  # a TokenPlan
+  build.agree(lambda: clips.verify(manifest, multihost.place()))
   vae = _vae_of_latents(run)
   network = build.dit_of(cfg, vae.vae.module.z)
   if list(network.patch) != list(manifest.info["patch"]):

@@ -8,6 +8,7 @@ import numpy as np
 from sora_jax import mesh as mesh_lib
 from sora_jax import ranges
 from sora_jax.data.pixels import buckets
+from sora_jax.data.pixels import crops
 from sora_jax.data.store import manifest as manifest_lib
 from sora_jax.data.store import records
 from sora_jax.encoding import statistics
@@ -31,6 +32,7 @@ PREVIEW_FRAMES = 17
 
 def plan(cfg: Any, manifest: manifest_lib.Manifest) -> buckets.PixelPlan:
   """Batches of crops."""
+  manifest_lib.require(manifest, "pixels")
   return buckets.pixel_plan(manifest, _pixels_of(cfg))
 
 
@@ -62,6 +64,7 @@ def recipe(run: task.Run) -> task.Recipe:
   if run.vae:
     raise ValueError("--vae is for training the transformer; to start from a "
                      "VAE give --config.init_from")
+  build.agree(lambda: crops.verify(run.manifest, multihost.place()))
   module, loss = build.vae_of(cfg), vae_programs.loss_of(cfg)
   clips = functools.cache(lambda: held_out(run.manifest))
 

@@ -315,6 +315,12 @@ def refuse(saved: dict, config: dict, free: tuple[str, ...] = FREE,
            for k in sorted(old.keys() | new.keys())
            if not allowed(k) and (k in old, old.get(k)) != (
                k in new, new.get(k))]
+  if [line.split(":")[0] for line in lines] == ["plan"]:
+    raise ValueError(
+        f"the data changed since the checkpoints in {folder} were made: the same "
+        f"config makes other batches of it (digest {str(old['plan'])[:12]} then, "
+        f"{str(new['plan'])[:12]} now); give the data as it was, or another "
+        "workdir")
   if lines:
     raise ValueError(
         f"the checkpoints in {folder} are of another config ("

@@ -16,6 +16,8 @@ from typing import Any
 
 import jax
 
+from sora_jax.data.loading import losses as losses_lib
+from sora_jax.mesh import multihost
 from sora_jax.training import checkpoint
 from sora_jax.training import clock as clock_lib
 from sora_jax.training import grace
@@ -38,6 +40,12 @@ class Hook:
 
   every: int
   run: Callable[[int, state_lib.TrainState], None]
+
+
+# A run stops where more than this share of its clips cannot be read, and more
+# than this share of LEAST.
+LOST_SHARE = 0.01
+LEAST = 1000  # clips
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,6 +81,7 @@ def train(program: state_lib.Program,
           workdir: str | os.PathLike, config: dict, key: jax.Array,
           hooks: Sequence[Hook] = (),
           place: Callable[[Any], Any] = lambda batch: batch,
+          losses: losses_lib.Losses | None = None,
           rates: Rates = Rates(), log_every: int = 10, save_every: int = 1000,
           save_minutes: float = 0, keep: int = 2,
           free: tuple[str, ...] = checkpoint.FREE, max_seconds: float = 0,
@@ -90,9 +99,10 @@ def train(program: state_lib.Program,
     key: the run's key.
     hooks: called between steps.
     place: puts a host's batch on the mesh.
+    losses: where the batches note the clips that cannot be read.
     rates: what speed is measured by.
-    log_every: steps between lines of metrics.jsonl; a skipped step always has
-      one.
+    log_every: steps between lines of metrics.jsonl; a step that is skipped or
+      loses a clip always has one.
     save_every: steps between checkpoints; the last step is always saved.
     save_minutes: minutes after which a checkpoint is saved as well; 0 is never.
     keep: checkpoints kept.
@@ -111,12 +121,14 @@ def train(program: state_lib.Program,
     second SIGINT interrupts.
 
   Raises:
-    ValueError: a checkpoint of another config, or damaged beyond use.
+    ValueError: a checkpoint of another config, or damaged beyond use; or more
+      than LOST_SHARE of the clips cannot be read.
     OSError: a save failed.
     FloatingPointError: too many steps in a row were skipped.
     RuntimeError: another process of the run is gone, or too late.
   """
   start = time.monotonic() if start is None else start
+  losses = losses or losses_lib.Losses()
   clock = clock_lib.Clock(rates.unit, steps, rates.chips, rates.peak, start)
 
   # ----------------------------------------------------- act 1: where we are
@@ -140,19 +152,25 @@ def train(program: state_lib.Program,
   saving = grace.Saving(saves, state, save_every, save_minutes)
   tracer = profile_lib.Tracer(workdir, profile)
   shapes, skips, consecutive, reason = set(), [], 0, "done"
+  # Clips that could not be read, in all and in this call; clips seen in it.
+  unreadable, lost_here, seen, clips = writer.unreadable, 0, 0, int(state.clips)
   ending, hooks_take, shown = False, 0.0, time.monotonic()
 
   def write(last):
     """Writes the metrics of the last step; returns its consecutive skips."""
-    nonlocal shown
-    n, values = last
+    nonlocal shown, seen
+    n, values, lost, unreadable = last
     values = {k: float(v) for k, v in jax.device_get(values).items()}
     consecutive = int(values.pop("consecutive_skips"))
+    seen = values["clips"] - clips
+    values["unreadable"] = unreadable
     if consecutive:
       skips.append(n)
-      progress.log(f"step {n} skipped: loss {values['loss']:.4g}, gradient norm "
-                   f"{values['grad_norm']:.4g}")
-    if n % log_every == 0 or consecutive:
+      progress.log(f"step {n} skipped: " + (
+          "its batch has no token to learn from" if values.get("weight") == 0
+          else f"loss {values['loss']:.4g}, gradient norm "
+               f"{values['grad_norm']:.4g}"))
+    if n % log_every == 0 or consecutive or lost:
       timing = clock.timing(n)
       writer.write(n, values, timing)
       progress.log(progress.metrics_line(n, steps, values, timing, rates.unit))
@@ -195,7 +213,6 @@ def train(program: state_lib.Program,
       if last is not None:
         consecutive = write(last)
       step += 1
-      last = (step, metrics)
       clock.tick(units, flops)
       tracer.after(step, metrics)
 
@@ -205,14 +222,20 @@ def train(program: state_lib.Program,
       reserve = saving.seconds + clock.seconds_a_step()
       wishes = stopping.agree(
           stop.wish(reserve), saving.wish(step),
-          stopping.LATE if due and not stop.fits(hooks_take + reserve) else "")
+          stopping.LATE if due and not stop.fits(hooks_take + reserve) else "",
+          *(stopping.LOST + place for place in losses.take(step - 1)))
+      lost = sum(wish.startswith(stopping.LOST) for wish in wishes)
+      unreadable, lost_here = unreadable + lost, lost_here + lost
+      last = (step, metrics, lost, unreadable)
       reason = stopping.reason_of(wishes) or "done"
       if consecutive >= skip_limit:
         reason, bad = "skips", skips[-skip_limit:]
+      if lost and lost_here > LOST_SHARE * max(seen + lost_here, LEAST):
+        reason = "unreadable"
       ending = reason != "done" or step == steps
       if stopping.LATE in wishes:
         due = []
-      save = ending or stopping.SAVE in wishes
+      save = reason != "unreadable" and (ending or stopping.SAVE in wishes)
       if save or due:
         consecutive, last = write(last), None
       if save:
@@ -235,6 +258,13 @@ def train(program: state_lib.Program,
       with clock.phase("save"):
         saving.save(state, True, clock.seconds_a_step())
     progress.log(progress.totals_line(clock.totals()))
+    if reason == "unreadable":
+      named = "; ".join(multihost.exchange("; ".join(losses.named())))
+      raise ValueError(
+          f"{lost_here} clips of the last {step - first} steps cannot be read, "
+          f"more than {LOST_SHARE:.0%} of {seen + lost_here:,.0f}: {named}. Nothing "
+          "is saved of the steps since the last checkpoint: mend the data, and "
+          "the same command goes on")
     if reason == "skips":
       raise FloatingPointError(
           f"{skip_limit} steps in a row had no usable gradient (steps "
@@ -242,11 +272,11 @@ def train(program: state_lib.Program,
           "them; look at the data of these steps or lower the learning rate")
     if reason == "done":
       progress.log(f"done: {step} steps, {int(state.clips):,} clips, "
-                   f"{int(state.skipped)} skipped")
+                   f"{int(state.skipped)} skipped, {unreadable} unreadable")
     else:
       progress.log(f"stopped at step {step} ({reason}), "
                    + ("saved; " if step > first else "where it began; ")
-                   + "the same command goes on")
+                   + f"{unreadable} unreadable clips; the same command goes on")
     return Outcome(state, reason)
   finally:
     stop.undo()

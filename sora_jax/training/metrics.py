@@ -16,31 +16,39 @@ from typing import Any, TextIO
 
 from sora_jax import files
 from sora_jax.mesh import multihost
+from sora_jax.training import progress
 
 METRICS = "metrics.jsonl"
 
 
-def cut_back(path: pathlib.Path, step: int) -> float:
-  """Drops the lines after `step`, and a half-written one, in one rename.
+def cut_back(path: pathlib.Path, step: int) -> tuple[float, int]:
+  """Drops the lines after `step`, and damaged ones, in one rename.
 
   Returns:
-    Seconds that the run spent on the steps of these lines.
+    Seconds that the run spent on the steps of the lines after `step`, and the
+    unreadable clips up to it.
   """
   if not path.exists():
-    return 0.0
-  kept, ends = [], [0.0, 0.0]  # seconds of the last line kept and dropped
-  for line in path.read_text(encoding="utf-8").splitlines():
+    return 0.0, 0
+  kept, unreadable, damaged = [], 0, 0
+  ends = [0.0, 0.0]  # seconds of the last line kept and dropped
+  lines = path.read_bytes().splitlines()
+  for i, line in enumerate(lines):
     try:
-      found = json.loads(line)
+      found = files.parse_json(line)
       drop = found["step"] > step
+      ends[drop] = float(found.get("timing", {}).get("seconds", 0.0))
       if not drop:
-        kept.append(line + "\n")
-      ends[drop] = found.get("timing", {}).get("seconds", 0.0)
+        kept.append(line + b"\n")
+        unreadable = int(found.get("unreadable") or 0)
     except (ValueError, KeyError, TypeError, AttributeError):
-      continue  # cut short by a kill
-  files.write_text(path, "".join(kept))
+      damaged += i < len(lines) - 1  # the last may be cut short by a kill
+  if damaged:
+    progress.log(f"{path}: {damaged} damaged lines are left out")
+  files.write_bytes(path, b"".join(kept))
   # A run that went on in between has begun to count anew.
-  return ends[1] - ends[0] if ends[1] >= ends[0] else ends[1]
+  lost = ends[1] - ends[0] if ends[1] >= ends[0] else ends[1]
+  return lost, unreadable
 
 
 @dataclasses.dataclass
@@ -51,11 +59,13 @@ class MetricsWriter:
     lines: metrics.jsonl.
     board: of TensorBoard, or None.
     lost: seconds of the lines that were cut off.
+    unreadable: clips that could not be read up to the first step to come.
   """
 
   lines: TextIO
   board: Any = None
   lost: float = 0.0
+  unreadable: int = 0
 
   def write(self, step: int, metrics: dict[str, float],
             timing: dict[str, float]) -> None:
@@ -96,6 +106,6 @@ def open_writer(workdir: str | os.PathLike, step: int,
                        "pip install 'sora_jax[log]'") from e
     board = tensorboardX.SummaryWriter(str(workdir / "tensorboard"),
                                        purge_step=step + 1)
-  lost = cut_back(workdir / METRICS, step)
+  lost, unreadable = cut_back(workdir / METRICS, step)
   return MetricsWriter(open(workdir / METRICS, "a", encoding="utf-8"), board,
-                       lost)
+                       lost, unreadable)

@@ -3,7 +3,8 @@
   train_step(state, batch, key) -> state, metrics
 
 A bad step never poisons the state: where the loss or the gradient is not finite,
-or the gradient's norm leaps above its moving average (adaptive clipping of
+the batch has no token to learn from ("weight", if the objective has it, is 0), or
+the gradient's norm leaps above its moving average (adaptive clipping of
 Open-Sora-Plan 1.5, arXiv 2412.00131), parameters, moments and EMA stay as they
 are; the step and the data advance and the event is counted.
 """
@@ -133,7 +134,9 @@ def train_step(objective: shared.Objective, tx: optax.GradientTransformation,
     applied = state.step - state.skipped
     limit = spike_limit(cfg, state, applied)
     finite = jnp.isfinite(norm) & jnp.isfinite(metrics["loss"])
-    good = finite & (norm <= limit)
+    # A batch without a token to learn from teaches nothing; the decay of weights
+    # and the moments would move them all the same.
+    good = finite & (norm <= limit) & (jnp.asarray(metrics.get("weight", 1)) > 0)
 
     updates, opt_state = tx.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)

@@ -19,6 +19,7 @@ from sora_jax.training import progress
 
 SIGNAL, TIME, SAVE = "signal", "time", "save"
 LATE = "late"  # too late for previews and evaluation
+LOST = "lost="  # and a place in the batch whose clip cannot be read
 COMPILING = "compiling"
 THREAD = "sora_jax compiles"
 POLL = 0.5  # seconds between two looks at the thread of the compiler

@@ -1,6 +1,6 @@
 """Builds packed rows from cached latents: known tokens, positions, prompts."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 import functools
 
 import numpy as np
@@ -16,7 +16,9 @@ from sora_jax.geometry import sizes
 
 def batch(load: clips_lib.Loader, cfg: token_config.TokenConfig,
           clips: np.ndarray, examples: conditioning.Examples,
-          members: Sequence[np.ndarray], length: int) -> types.Batch:
+          members: Sequence[np.ndarray], length: int,
+          lose: Callable[[int, int, int], None] = lambda *_: None
+          ) -> types.Batch:
   """Packed rows.
 
   Args:
@@ -26,6 +28,7 @@ def batch(load: clips_lib.Loader, cfg: token_config.TokenConfig,
     examples: of an epoch chunk.
     members: the examples of each row.
     length: L.
+    lose: called with (row, segment, index) of a clip that cannot be read.
   """
   rows = len(members)
   width = int(np.prod(load.manifest.info["patch"])
@@ -40,7 +43,8 @@ def batch(load: clips_lib.Loader, cfg: token_config.TokenConfig,
     at = text_at = 0
     for s, i in enumerate(row, 1):
       clip = load.clip(int(clips[i]))
-      if clip is None:  # counted; its place stays padding
+      if clip is None:  # its place stays padding
+        lose(r, s, int(clips[i]))
         continue
       n = _place(load, cfg.f_ref, int(clips[i]), clip, examples, int(i),
                  x[r, at:], pos[r, at:], known[r, at:])

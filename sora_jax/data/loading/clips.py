@@ -1,17 +1,16 @@
 """Reads cached latents as patches and ids, and keeps the latest in memory."""
 
-import collections
 import dataclasses
 import functools
-import logging
-import threading
 
 import numpy as np
 
+from sora_jax.data.loading import losses as losses_lib
 from sora_jax.data.loading import lru_cache
 from sora_jax.data.loading import token_config
 from sora_jax.data.store import latents
 from sora_jax.data.store import manifest as manifest_lib
+from sora_jax.data.store import verify as verify_lib
 from sora_jax.geometry import patches
 from sora_jax.text import prompts
 from sora_jax.text import tokenizer as tokenizer_lib
@@ -27,8 +26,7 @@ class Loader:
     text_limit: ids of a prompt.
     text_pad: whether prompts are cleaned and padded to that.
     clips: index -> Clip or None.
-    events: counts of what went wrong.
-    lock: held to count: threads read side by side.
+    losses: what cannot be read.
   """
 
   manifest: manifest_lib.Manifest
@@ -36,12 +34,10 @@ class Loader:
   text_limit: int
   text_pad: bool
   clips: lru_cache.LRUCache
-  events: collections.Counter
-  lock: threading.Lock = dataclasses.field(default_factory=threading.Lock,
-                                           repr=False)
+  losses: losses_lib.Losses
 
   def clip(self, index: int) -> "Clip | None":
-    """Clip `index` of the manifest; None, counted, if it cannot be read."""
+    """Clip `index` of the manifest; None, with its reason in `losses`."""
     return self.clips.get(index, functools.partial(_read, self, index), _bytes)
 
 
@@ -66,9 +62,9 @@ class Clip:
 
 
 def loader(manifest: manifest_lib.Manifest, cfg: token_config.TokenConfig,
-           events: collections.Counter,
+           losses: losses_lib.Losses,
            tokenizer: prompts.Tokenizer | None = None) -> Loader:
-  """A loader for a config, which counts what goes wrong in `events`.
+  """A loader for a config, which notes what cannot be read in `losses`.
 
   `tokenizer` is that of the data set by default.
 
@@ -79,11 +75,22 @@ def loader(manifest: manifest_lib.Manifest, cfg: token_config.TokenConfig,
     raise ValueError(f"{manifest.root} has been planned but not encoded: run "
                      "sora-jax encode")
   return Loader(manifest, tokenizer or tokenizer_lib.of(manifest), cfg.text_limit,
-                cfg.text_pad, lru_cache.LRUCache(cfg.cache_bytes), events)
+                cfg.text_pad, lru_cache.LRUCache(cfg.cache_bytes), losses)
+
+
+def verify(manifest: manifest_lib.Manifest,
+           share: tuple[int, int] = (0, 1)) -> None:
+  """Opens the shards of latents, as verify.verify.
+
+  Raises:
+    ValueError: one that is missing or not of this manifest.
+  """
+  verify_lib.verify(
+      manifest, lambda data, entry: _check(latents.decode(data), entry), share)
 
 
 def _read(load: Loader, index: int) -> Clip | None:
-  """A clip of the manifest, or None, counted, where it cannot be read."""
+  """A clip of the manifest, or None where it cannot be read."""
   entry = load.manifest.entries[index]
   try:
     record = latents.decode(load.manifest.record(index))
@@ -94,12 +101,7 @@ def _read(load: Loader, index: int) -> Clip | None:
                  for f in entry["keyframes"].tolist() if f >= 0}
     masked = None if record.masked is None else _patches(load, record.masked)
   except (ValueError, KeyError, RuntimeError, OSError) as e:
-    with load.lock:
-      load.events["unreadable"] += 1
-      first = load.events["unreadable"] == 1
-    if first:
-      logging.warning("clip %d of %s cannot be read and is left empty: %s",
-                      index, load.manifest.root, e)
+    load.losses.explain(index, load.manifest.root, e)
     return None
   captions = (record.captions + record.captions[:1] * latents.CAPTIONS)[
       :latents.CAPTIONS]

@@ -10,7 +10,6 @@ fewer repeats its first. The batch of a step is a pure function of (manifest,
 seed, step).
 """
 
-import collections
 import dataclasses
 import functools
 import hashlib
@@ -23,6 +22,7 @@ from sora_jax.data.loading import assemble
 from sora_jax.data.loading import clips
 from sora_jax.data.loading import conditioning
 from sora_jax.data.loading import epoch_chunks
+from sora_jax.data.loading import losses as losses_lib
 from sora_jax.data.loading import lru_cache
 from sora_jax.data.loading import token_config
 from sora_jax.data.store import latents
@@ -46,7 +46,7 @@ class TokenPlan:
       images and videos apart.
     steps: of a chunk.
     tokenizer: of the prompts, that of the data set if None.
-    events: counts of what went wrong while reading.
+    losses: the clips that could not be read.
     chunks: the latest ones, packed.
   """
 
@@ -56,8 +56,8 @@ class TokenPlan:
   steps: int = 0
   tokenizer: tokenizer_lib.Tokenizer | None = dataclasses.field(
       default=None, repr=False)
-  events: collections.Counter = dataclasses.field(
-      default_factory=collections.Counter)
+  losses: losses_lib.Losses = dataclasses.field(
+      default_factory=losses_lib.Losses, repr=False)
   chunks: lru_cache.LRUCache = dataclasses.field(
       default_factory=lambda: lru_cache.LRUCache(CHUNKS), repr=False)
 
@@ -70,7 +70,7 @@ class TokenPlan:
   @functools.cached_property
   def loader(self) -> clips.Loader:
     """Reads latents and builds batches."""
-    return clips.loader(self.manifest, self.cfg, self.events, self.tokenizer)
+    return clips.loader(self.manifest, self.cfg, self.losses, self.tokenizer)
 
   def chunk(self, index: int) -> epoch_chunks.Chunk:
     """Epoch chunk `index` of the stream, packed."""
@@ -98,8 +98,20 @@ class TokenPlan:
             ) -> types.Batch:
     """The rows of `share` of the batch of `step`."""
     chunk, length, members = self.place(step, share)
-    return assemble.batch(self.loader, self.cfg, chunk.clips, chunk.examples,
-                          members, length)
+    lost: list[tuple[int, int, int]] = []
+    batch = assemble.batch(self.loader, self.cfg, chunk.clips, chunk.examples,
+                           members, length, lambda *place: lost.append(place))
+    if lost:
+      rows = list(share.rows(self.rows(step)))
+      for row, segment, index in lost:
+        self.losses.add(step, rows[row] * self.cfg.max_segments + segment, index)
+    return batch
+
+  def rows(self, step: int) -> int:
+    """The rows of the batch of a step, those of all hosts."""
+    index, offset = divmod(step, self.steps)
+    batches = self.chunk(index).batches
+    return len(batches[offset % len(batches)][1])
 
 
 def token_plan(manifest: manifest_lib.Manifest, cfg: token_config.TokenConfig,

@@ -9,10 +9,9 @@ padded or resized: a crop comes from a clip that is large and long enough.
     shares, so that the clips a bucket has used before a step are known;
   * a bucket goes through its eligible clips in a seeded order, epoch by epoch;
   * a clip that cannot be read is replaced by the next one of that order, and
-    counted in `events`.
+    noted in `losses`.
 """
 
-import collections
 import dataclasses
 import functools
 import hashlib
@@ -22,6 +21,7 @@ import numpy as np
 from sora_jax import contracts
 from sora_jax import ranges
 from sora_jax import types
+from sora_jax.data.loading import losses as losses_lib
 from sora_jax.data.loading import lru_cache
 from sora_jax.data.pixels import crops
 from sora_jax.data.store import manifest as manifest_lib
@@ -70,7 +70,7 @@ class PixelPlan:
     cfg: the config.
     eligible: per bucket, the clips that are large and long enough.
     shares: per bucket, its steps in a block.
-    events: counts of what went wrong while reading.
+    losses: the clips that could not be read.
     orders: the latest orders of buckets and of clips.
   """
 
@@ -78,8 +78,8 @@ class PixelPlan:
   cfg: PixelConfig
   eligible: tuple[np.ndarray, ...] = dataclasses.field(repr=False)
   shares: tuple[int, ...]
-  events: collections.Counter = dataclasses.field(
-      default_factory=collections.Counter)
+  losses: losses_lib.Losses = dataclasses.field(
+      default_factory=losses_lib.Losses, repr=False)
   orders: lru_cache.LRUCache = dataclasses.field(
       default_factory=lambda: lru_cache.LRUCache(16), repr=False)
 
@@ -99,8 +99,9 @@ class PixelPlan:
     """The rows of `share` of the batch of `step`."""
     bucket, first = _place(self, step)
     rows = share.rows(self.cfg.buckets[bucket][3])
-    return types.Pixels(np.stack([
-        crops.crop(self, bucket, first + i) for i in rows]))
+    return types.Pixels(np.stack([crops.crop(
+        self, bucket, first + i,
+        functools.partial(self.losses.add, step, first + i)) for i in rows]))
 
 
 def pixel_plan(manifest: manifest_lib.Manifest, cfg: PixelConfig) -> PixelPlan:
@@ -139,8 +140,7 @@ def report(plan: PixelPlan) -> dict:
       {"shape": (t, h, w), "share": share / BLOCK, "batch": size,
        "pixels": t * h * w * size, "clips": len(found)}
       for (t, h, w, size, _), share, found in zip(
-          plan.cfg.buckets, plan.shares, plan.eligible)],
-          "events": dict(plan.events)}
+          plan.cfg.buckets, plan.shares, plan.eligible)]}
 
 
 def _place(plan: PixelPlan, step: int) -> tuple[int, int]:

@@ -4,14 +4,16 @@ A crop drawn evenly is mostly background. Of `candidates` places drawn for a
 crop the one with the most contrast is taken, so that a batch shows edges.
 """
 
-import logging
+from collections.abc import Callable
 import math
 from typing import Any
 
 import numpy as np
 
 from sora_jax.data.loading import shuffle
+from sora_jax.data.store import manifest as manifest_lib
 from sora_jax.data.store import records
+from sora_jax.data.store import verify as verify_lib
 from sora_jax.media import video_io
 
 LARGE = 65_536  # clips, from which on an epoch is not held in memory
@@ -19,10 +21,12 @@ SMALL = 256  # the share of the cache that a clip may take, or it is read in par
 TRIES = 16  # substitutes of one clip before the run stops
 
 
-def crop(plan: Any, bucket: int, n: int) -> np.ndarray:
+def crop(plan: Any, bucket: int, n: int,
+         lose: Callable[[int], None] = lambda index: None) -> np.ndarray:
   """uint8 [T, H, W, 3]: a random crop of the n-th clip of a bucket.
 
-  A clip that cannot be read is replaced by the next one and counted.
+  A clip that cannot be read is replaced by the next one, and `lose` called with
+  its index.
 
   Raises:
     ValueError: TRIES clips in a row cannot be read.
@@ -41,12 +45,29 @@ def crop(plan: Any, bucket: int, n: int) -> np.ndarray:
                for y, x in (places * spare).astype(int))
       return np.ascontiguousarray(max(crops, key=contrast))
     except (ValueError, RuntimeError, OSError) as e:
-      if not plan.events["unreadable"]:
-        logging.warning("clip %d of %s cannot be read and is replaced: %s",
-                        index, plan.manifest.root, e)
-      plan.events["unreadable"] += 1
+      plan.losses.explain(index, plan.manifest.root, e)
+      lose(index)
   raise ValueError(f"{TRIES} clips in a row from {index} on of "
-                   f"{plan.manifest.root} cannot be read")
+                   f"{plan.manifest.root} cannot be read: "
+                   + "; ".join(plan.losses.named()))
+
+
+def verify(manifest: manifest_lib.Manifest,
+           share: tuple[int, int] = (0, 1)) -> None:
+  """Opens the shards of a prepared data set, as verify.verify.
+
+  Raises:
+    ValueError: one that is missing or not of this manifest.
+  """
+
+  def compare(data: bytes, entry: np.void) -> None:
+    item = records.decode(data)
+    size = (item.frames, item.height, item.width)
+    told = tuple(entry[k].item() for k in ("frames", "height", "width"))
+    if size != told:
+      raise ValueError(f"is of size {size}, its entry in the manifest says {told}")
+
+  verify_lib.verify(manifest, compare, share)
 
 
 def _read(plan, index: int, t: int, start: int):

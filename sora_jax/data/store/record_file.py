@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import os
 import threading
 
 from array_record.python import array_record_module
@@ -14,10 +15,23 @@ class Reader:
   file: array_record_module.ArrayRecordReader
   lock: threading.Lock
 
+  path: str
+
   def read(self, record: int) -> bytes:
-    """The bytes of a record."""
-    with self.lock:
-      return self.file.read([record])[0]
+    """The bytes of a record.
+
+    Raises:
+      ValueError: no such record, or one that is damaged.
+    """
+    try:
+      with self.lock:
+        return self.file.read([record])[0]
+    except (RuntimeError, OSError, IndexError, ValueError) as e:
+      raise ValueError(f"{self.path}: record {record}: {_one_line(e)}") from e
+
+  def count(self) -> int:
+    """The number of records."""
+    return self.file.num_records()
 
 
 @functools.lru_cache(maxsize=256)
@@ -27,8 +41,14 @@ def reader(path: str) -> Reader:
   Raises:
     ValueError: the file is missing or damaged.
   """
+  if not os.path.isfile(path):  # a pipe would hold its reader for ever
+    raise ValueError(f"{path} is missing")
   try:
     return Reader(array_record_module.ArrayRecordReader(
-        path, "readahead_buffer_size:0"), threading.Lock())
+        path, "readahead_buffer_size:0"), threading.Lock(), path)
   except (RuntimeError, OSError) as e:
-    raise ValueError(f"{path}: {' '.join(str(e).split())[:200]}") from e
+    raise ValueError(f"{path}: {_one_line(e)}") from e
+
+
+def _one_line(error: Exception) -> str:
+  return " ".join(str(error).split())[:200]
