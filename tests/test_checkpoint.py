@@ -8,8 +8,10 @@ import random
 import resource
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 
 import jax
@@ -19,6 +21,7 @@ import pytest
 
 from sora_jax.training import checkpoint
 from sora_jax.training import digest
+from sora_jax.training import lock
 from sora_jax.training import loop
 from sora_jax.training import metrics
 import toy_run
@@ -180,6 +183,90 @@ def test_a_flipped_bit_is_seen_wherever_it_is(whole, tmp_path):
       checkpoint.load_ema(folder)
     seen[next(text for text in seen if text in str(e.value))] += 1
   print("noticed by the digest only, and by Orbax:", *seen.values())
+
+
+def test_a_flipped_bit_of_meta_is_damage(prog, whole, tmp_path, caplog):
+  """Wherever it is: in a value, a key or the digest itself."""
+  shutil.copytree(whole[1] / "checkpoints", tmp_path / "checkpoints")
+  path = tmp_path / "checkpoints" / "10" / "meta" / "metadata"
+  text = path.read_bytes()
+  places = [*range(0, len(text), len(text) // 40), text.index(b'"digest": "') + 1,
+            text.index(b'learning_rate": 0.01') + 18, text.index(b'"step": 10') + 9]
+  for at in places:
+    bad = bytearray(text)
+    bad[at] ^= 1
+    path.write_bytes(bad)
+    assert checkpoint.load_ema(tmp_path)[2] == 5, bad[at - 20:at + 20]
+  assert int(toy_run.train(tmp_path, 10, prog).state.step) == 10
+  assert caplog.text.count("checkpoint of step 10 is damaged (meta: ") == 1
+  assert (tmp_path / "damaged" / "10").is_dir()
+
+
+def test_a_checkpoint_without_a_digest_is_read_as_unverified(prog, whole,
+                                                             tmp_path, caplog):
+  shutil.copytree(whole[1] / "checkpoints", tmp_path / "checkpoints")
+  path = tmp_path / "checkpoints" / "10" / "meta" / "metadata"
+  meta = json.loads(path.read_text())
+  del meta["digest"]
+  path.write_text(json.dumps(meta))
+  toy_run.train(tmp_path, 10, prog)
+  assert "step 10 is of an older version: its config is not" in caplog.text
+
+
+RIVAL = """
+import sys, time
+sys.path.insert(0, "tests")
+from sora_jax.training import lock
+with lock.hold(sys.argv[1]):
+  print("held", flush=True)
+  time.sleep(600)
+"""
+
+
+def test_a_work_folder_has_one_run(prog, tmp_path, capsys):
+  rival = subprocess.Popen([sys.executable, "-c", RIVAL, tmp_path], text=True,
+                           cwd=HERE.parent, stdout=subprocess.PIPE)
+  try:
+    assert rival.stdout.readline() == "held\n"
+    with pytest.raises(ValueError, match=f"in use by process {rival.pid} on "
+                       f"{socket.gethostname()}: wait") as e:
+      toy_run.train(tmp_path, 2, prog)
+    assert not (tmp_path / "checkpoints").exists() and "\n" not in str(e.value)
+  finally:
+    rival.kill()
+    rival.communicate()
+  toy_run.train(tmp_path, 2, prog)
+  assert f"process {rival.pid} on" in (err := capsys.readouterr().err)
+  assert err.count("its lock is stale") == 1
+  toy_run.train(tmp_path, 3, prog)
+  assert "stale" not in capsys.readouterr().err
+
+
+def test_a_lock_of_another_host_is_held_while_its_time_moves(prog, tmp_path,
+                                                             monkeypatch):
+  monkeypatch.setattr(lock, "GONE", .3)
+  monkeypatch.setattr(lock, "POLL", .01)
+  path = tmp_path / lock.NAME
+  path.write_text('{"host": "elsewhere", "process": 7}')
+  moves = threading.Event()
+
+  def move():
+    while not moves.wait(.02):
+      os.utime(path)
+
+  mover = threading.Thread(target=move)
+  mover.start()
+  try:
+    with pytest.raises(ValueError, match="in use by process 7 on elsewhere"):
+      toy_run.train(tmp_path, 2, prog)
+  finally:
+    moves.set()
+    mover.join()
+  assert int(toy_run.train(tmp_path, 2, prog).state.step) == 2
+  path.unlink()
+  os.symlink("/dev/zero", path)
+  with pytest.raises(OSError):
+    toy_run.train(tmp_path, 2, prog)
 
 
 def test_no_whole_checkpoint_is_an_error(prog, tmp_path):

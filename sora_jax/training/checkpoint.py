@@ -1,20 +1,21 @@
 """Checkpoints through Orbax: verified when read, refused when foreign.
 
 A step holds three items: `state` (all but the average), `ema` (what export
-reads) and `meta` (JSON: step, config, and the digest and dtype of every leaf).
-Orbax restores a flipped byte as a wrong value and casts dtypes, both silently.
-So every leaf is copied and digested before it is saved and digested after it is
-restored, and the newest step that verifies is used. The digests of a save are
-made by a thread while the run goes on, and are part of the step: without them
-it does not get its name. Old steps are renamed
-before they are deleted: deletion in place leaves half a step behind when it is
-killed. Each process writes and reads what it holds, and the first does the rest;
+reads) and `meta` (JSON: step, config, the digest and dtype of every leaf, and a
+digest of all that). Orbax restores a flipped byte as a wrong value and casts
+dtypes, both silently. So every leaf is copied and digested before it is saved and
+digested after it is restored, and the newest step that verifies is used. The
+digests of a save are made by a thread while the run goes on, and are part of the
+step: without them it does not get its name. Old steps are renamed before they are
+deleted: deletion in place leaves half a step behind when it is killed.
+Each process writes and reads what it holds, and the first does the rest;
 they agree whether a step is whole. A checkpoint with older names (OLD_NAMES) is
 restored under the names of today.
 """
 
 from collections.abc import Callable
 import dataclasses
+import hashlib
 import json
 import logging
 import os
@@ -31,6 +32,7 @@ from sora_jax.mesh import multihost
 from sora_jax.training import digest
 
 FOLDER = "checkpoints"
+META = {"step", "config", "leaves"}  # and the digest of these
 TRASH = "deleting"
 # Config keys (and everything below them) that a later run may change.
 FREE = ("steps", "optimizer.steps", "loop", "preview", "workdir", "versions",
@@ -50,7 +52,8 @@ class _MetaHandler(ocp.JsonCheckpointHandler):
   async def _write(self, path, meta):
     leaves = digest.describe_leaves(meta["leaves"], "digests")
     if multihost.first():
-      path.write_text(json.dumps(meta | {"leaves": leaves}))
+      meta = meta | {"leaves": leaves}
+      path.write_text(json.dumps(meta | {"digest": _digest(meta)}))
 
 
 @ocp.args.register_with_handler(_MetaHandler, for_save=True)
@@ -298,8 +301,25 @@ def _not_of_orbax(record: logging.LogRecord) -> bool:
 
 
 def _meta(manager: ocp.CheckpointManager, step: int) -> dict:
-  return manager.restore(
+  """The meta of a step.
+
+  Raises:
+    ValueError: it is not what was saved.
+  """
+  found = manager.restore(
       step, args=ocp.args.Composite(meta=_MetaRestore()))["meta"]
+  told = found.pop("digest", None)
+  if found.keys() != META or told not in (None, _digest(found)):
+    raise ValueError("is not what was saved")
+  if told is None:
+    logging.warning("checkpoint of step %d is of an older version: its config is "
+                    "not verified", step)
+  return found
+
+
+def _digest(meta: dict) -> str:
+  """sha256 of what a step says of itself."""
+  return hashlib.sha256(json.dumps(meta, sort_keys=True).encode()).hexdigest()
 
 
 def _first_line(e: Exception) -> str:

@@ -21,6 +21,7 @@ from sora_jax.mesh import multihost
 from sora_jax.training import checkpoint
 from sora_jax.training import clock as clock_lib
 from sora_jax.training import grace
+from sora_jax.training import lock
 from sora_jax.training import metrics as metrics_lib
 from sora_jax.training import profile as profile_lib
 from sora_jax.training import progress
@@ -76,6 +77,7 @@ class Rates:
   peak: float = 0.0
 
 
+@lock.holding
 def train(program: state_lib.Program,
           batches: Callable[[int], Iterable[tuple[int, Any]]], *, steps: int,
           workdir: str | os.PathLike, config: dict, key: jax.Array,
@@ -121,7 +123,8 @@ def train(program: state_lib.Program,
     second SIGINT interrupts.
 
   Raises:
-    ValueError: a checkpoint of another config, or damaged beyond use; or more
+    ValueError: another run works in `workdir`; a checkpoint of another config,
+      or damaged beyond use; or more
       than LOST_SHARE of the clips cannot be read.
     OSError: a save failed.
     FloatingPointError: too many steps in a row were skipped.
