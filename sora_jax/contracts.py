@@ -13,6 +13,8 @@ from typing import Any, Protocol, TYPE_CHECKING, TypeVar
 
 import numpy as np
 
+from sora_jax import messages
+
 if TYPE_CHECKING:
   import jax
 
@@ -74,8 +76,8 @@ class Share:
       ValueError: rows that do not divide into the runs.
     """
     if size % self.count:
-      raise ValueError(f"a batch of {size} rows does not divide into the "
-                       f"{self.count} runs that the hosts share: choose a "
+      raise ValueError(f"a batch of {messages.count(size, 'row')} does not divide "
+                       f"into the {self.count} runs that the hosts share: choose a "
                        "multiple")
     run = size // self.count
     return [first * run + i for first in self.runs for i in range(run)]

@@ -7,8 +7,10 @@ SORA_JAX_TRACEBACK=1 to see where an error came from.
 
 import difflib
 import importlib
+import importlib.metadata
 import inspect
 import os
+import platform
 import sys
 
 from absl import flags
@@ -40,11 +42,23 @@ def usage() -> str:
   width = max(map(len, VERBS))
   lines = [f"  {verb:{width}} {what}" for verb, what in VERBS.items()]
   return ("usage: sora-jax VERB [FLAGS]\n\n" + "\n".join(lines) +
-          "\n\n`sora-jax VERB --help` lists the flags of a verb.")
+          "\n\n`sora-jax VERB --help` lists the flags of a verb, `sora-jax "
+          "--version` tells the version.")
+
+
+def version() -> str:
+  """What a report of a bug should say."""
+  package = importlib.import_module(__name__.partition(".")[0])
+  return (f"sora_jax {package.__version__}, jax "
+          f"{importlib.metadata.version('jax')}, Python "
+          f"{platform.python_version()}")
 
 
 def main(argv: list[str]) -> int:
   """Runs one verb: argv is the command line without the program's name."""
+  if argv[:1] == ["--version"]:
+    print(version())
+    return 0
   if not argv or argv[0] in ("-h", "--help", "help"):
     print(usage())
     return 0 if argv else 2

@@ -6,11 +6,12 @@ its fields. What breaks a rule is one line: the key, its value, what is allowed.
 
 from collections.abc import Callable, Iterable
 import dataclasses
-import difflib
 import math
 import numbers
 import re
 from typing import Any
+
+from sora_jax import messages
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,9 +154,9 @@ def check_known(section: str, values: Iterable[str],
   known = list(known)
   for name in values:
     if name not in known:
-      near = difflib.get_close_matches(str(name), known, 1, cutoff=0)
-      raise ValueError(f"{section}: there is no key {name}, the nearest is "
-                       f"{near[0]}")
+      near = messages.nearest(str(name), known)
+      raise ValueError(f"{section}: there is no key {name}, " + (
+          f"the nearest is {near}" if near else f"it has {', '.join(known)}"))
 
 
 def _between(first: str, least: float, second: str, most: float) -> str:

@@ -73,13 +73,14 @@ def test_a_run_with_its_optimizer_on_the_host_goes_on(whole, tmp_path):
   toy_run.same(state, whole[0])
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number, reason", [
+    (signal.SIGTERM, "signal"), (signal.SIGINT, "interrupt")])
 def test_a_signal_saves_and_the_same_command_goes_on(prog, whole, tmp_path,
-                                                     number):
+                                                     number, reason):
   before = signal.getsignal(number)
   hook = loop.Hook(7, lambda step, state: os.kill(os.getpid(), number))
   out = toy_run.train(tmp_path, 10, prog, hooks=[hook])
-  assert out.reason == "signal" and steps_in(tmp_path) == [5, 8]
+  assert out.reason == reason and steps_in(tmp_path) == [5, 8]
   assert signal.getsignal(number) is before
   toy_run.same(toy_run.train(tmp_path, 10, prog).state, whole[0])
   assert lines(tmp_path) == lines(whole[1])

@@ -15,11 +15,12 @@ PACKAGE = "sora_jax"
 
 # The rooms of docs/architecture.md, from the ground up: a room imports only from
 # rooms above its line, and modules of a room never import each other in a circle.
-ROOMS = ("stations", "types", "contracts", "files", "ranges", "mesh", "worlds",
-         "media", "text", "geometry", "models", "diffusion", "formats", "data.store",
-         "data.sources", "data.prepare", "data.loading", "data.pixels",
-         "encoding", "training", "generation", "language", "evaluation",
-         "tasks", "aot", "studio", "cli", "main", "__main__")
+ROOMS = ("messages", "stations", "types", "contracts", "files", "ranges",
+         "mesh", "worlds", "media", "text", "geometry", "models", "diffusion",
+         "formats", "data.store", "data.sources", "data.prepare",
+         "data.loading", "data.pixels", "encoding", "training", "generation",
+         "language", "evaluation", "tasks", "aot", "studio", "cli", "main",
+         "__main__")
 # The package itself gives its users names of these rooms.
 DOOR = ("generation", "media", "tasks")
 

@@ -125,7 +125,7 @@ BAD = [
     ("image is (32, 48)", lambda m, a: m.animate(np.zeros((32, 48), np.uint8))),
     ("empty", lambda m, a: m.extend([])),
     ("give a list", lambda m, a: m.generate_batch("a red ball")),
-    ("1 seeds", lambda m, a: m.generate_batch(["a", "b"], seeds=[1])),
+    ("2 prompts with 1 seed:", lambda m, a: m.generate_batch(["a", "b"], seeds=[1])),
 ]
 
 

@@ -169,7 +169,7 @@ def test_a_batch_of_prompts_goes_on_where_it_was(at, tmp_path, capsys):
   os.utime(tmp_path / "out" / found[0], (1, 1))
   capsys.readouterr()
   command(at, *argv)
-  assert "3 prompts, 2 were there already" in capsys.readouterr().out
+  assert "3 prompts, 2 of them there already" in capsys.readouterr().out
   assert {n: (tmp_path / "out" / n).read_bytes() for n in os.listdir(
       tmp_path / "out")} == before
   assert os.path.getmtime(tmp_path / "out" / found[0]) == 1
@@ -184,7 +184,7 @@ BAD = {
     "write sora-jax connect A B": ("connect", "@a.mp4"),
     "write sora-jax animate IMAGE": ("animate", "@a.png", "@a.png"),
     "write sora-jax generate": ("generate", "a red ball"),
-    "--region=None": ("inpaint", "@a.mp4"),
+    "or --region=x,y,w,h,t0,t1 is needed": ("inpaint", "@a.mp4"),
     "--region=1,2,x": ("inpaint", "@a.mp4", "--region=1,2,x"),
     "holds nothing": ("inpaint", "@a.mp4", "--region=90,0,4,4"),
     "--size=WxH is needed": ("upscale", "@a.mp4"),

@@ -2,6 +2,7 @@
 
 import shlex
 
+from sora_jax import messages
 from sora_jax.aot import projection
 
 GIB = 2**30
@@ -12,8 +13,9 @@ def describe(found: dict) -> list[str]:
   slices = f"{found['slices']} slices of " if found["slices"] > 1 else ""
   lines = [
       f"{found['config']}: {found['parameters']:,} parameters, {found['what']} "
-      f"on {slices}{found['topology']} ({found['chips']} chips), mesh "
-      f"{mesh(found['mesh'])}; jax {found['jax']}, libtpu {found['libtpu']}"]
+      f"on {slices}{found['topology']} ("
+      f"{messages.count(found['chips'], 'chip')}), mesh {mesh(found['mesh'])}; "
+      f"jax {found['jax']}, libtpu {found['libtpu']}"]
   lines += _changes(found)
   for bucket in found["buckets"]:
     lines += _bucket(bucket, found)
@@ -62,8 +64,9 @@ def _bucket(b: dict, found: dict) -> list[str]:
          else ", DOES NOT FIT")]
   for c in b["collectives"]:
     over = "network" if c["network"] else "links"
-    lines.append(f"  {c['kind']} over the {over}: {c['count']:,} times, a chip "
-                 f"sends {number(c['sent'])}B, "
+    lines.append(f"  {c['kind']} over the {over}: "
+                 f"{messages.count(c['count'], 'time', ',')}, a chip sends "
+                 f"{number(c['sent'])}B, "
                  f"{c['overlapped'] / c['sent']:.0%} asynchronously")
   if b["fits"]:
     lines.append("  at least: " + ", ".join(

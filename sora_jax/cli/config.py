@@ -4,12 +4,12 @@ The config is locked: an unknown key is an error that names the nearest one, and
 the old name of a key one that names the new one.
 """
 
-import difflib
 import re
 
 from absl import flags
 from ml_collections import config_flags
 
+from sora_jax import messages
 from sora_jax.cli import options
 from sora_jax.tasks import config as config_lib
 
@@ -27,6 +27,8 @@ def define(values: flags.FlagValues, argv: list[str]) -> list[str]:
     flags.DEFINE_string("config", None, WHAT, flag_values=values)
     return argv
   prefix = "--config="
+  argv = [re.sub(r"^--?(no)?config\.[^=]*", lambda m: m[0][:2] + m[0][2:].replace(
+      "-", "_"), a) for a in argv]
   argv = [prefix + config_lib.resolve(a.removeprefix(prefix))
           if a.startswith(prefix) else a for a in argv]
   named = [a for a in argv if a.startswith(prefix)]
@@ -54,6 +56,14 @@ def _check_overrides(name: str, argv: list[str]) -> None:
       raise ValueError(f"the config key {match[1]} is called "
                        f"{config_lib.RENAMED_KEYS[match[1]]} now")
     elif match and match[1] not in keys:
-      near = difflib.get_close_matches(match[1], keys, 1, cutoff=0)
-      raise ValueError(f"there is no config key '{match[1]}' in {name}, the "
-                       f"nearest is '{near[0]}'")
+      raise ValueError(f"there is no config key '{match[1]}' in {name}, "
+                       + _instead(match[1], keys))
+
+
+def _instead(key: str, keys: list[str]) -> str:
+  """The key that was meant, or all keys beside an unknown one."""
+  if near := messages.nearest(key, keys):
+    return f"the nearest is '{near}'"
+  section = key.rpartition(".")[0]
+  beside = [k for k in keys if k.rpartition(".")[0] == section]
+  return f"there are {', '.join(beside or keys)}"

@@ -14,6 +14,7 @@ from typing import Any
 from absl import flags
 import numpy as np
 
+from sora_jax import messages
 from sora_jax.generation import pipeline
 from sora_jax.generation import requests
 from sora_jax.generation import result as result_lib
@@ -91,8 +92,8 @@ def write(path: str, argv: list[str], model: pipeline.Pipeline,
   notes = video_io.write(path, counted(), fps, metadata=pipeline.origin(
       model.model, request.prompt, seed) | {
           "command": shlex.join(["sora-jax", *command])})
-  print(f"{path}: {count} frames of {shape[1]}x{shape[0]} at {fps:g} fps, "
-        f"seed {seed}, decoded in {time.monotonic() - start:.1f} s")
+  print(f"{path}: {messages.count(count, 'frame')} of {shape[1]}x{shape[0]} at "
+        f"{fps:g} fps, seed {seed}, decoded in {time.monotonic() - start:.1f} s")
   for note in notes:
     print(f"{path}: {note}")
 

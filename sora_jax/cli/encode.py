@@ -5,6 +5,7 @@ import time
 from absl import flags
 import tqdm
 
+from sora_jax import messages
 from sora_jax.cli import options
 from sora_jax.data.store import latents
 from sora_jax.encoding import dataset
@@ -59,8 +60,9 @@ def run(argv: list[str]) -> int:
   print(f"{f.out}: latents of {clips} clips, {info['rejected']} rejected, "
         f"{time.monotonic() - start:.0f} s")
   if lost := info.get("resized"):
-    print(f"reduced: {lost['reduced']} of {lost['clips']} clips, "
-          f"{lost['tokens_lost']} of {lost['tokens']} tokens lost; too long at "
+    print(f"reduced: {lost['reduced']} of "
+          f"{messages.count(lost['clips'], 'clip')}, {lost['tokens_lost']} of "
+          f"{messages.count(lost['tokens'], 'token')} lost; too long at "
           f"any size: {lost['too_long']}")
   return 0
 

@@ -4,12 +4,14 @@ import sys
 
 from absl import flags
 
+INTERRUPTED = 130  # the exit code of what Ctrl-C ended
+
 
 def report(verb: str, error: BaseException) -> int:
   """Prints an error of a verb; its exit code."""
   if isinstance(error, KeyboardInterrupt):
     print(f"sora-jax {verb}: interrupted", file=sys.stderr)
-    return 130
+    return INTERRUPTED
   print(f"sora-jax {verb}: {one_line(error)}", file=sys.stderr)
   return 2 if isinstance(error, (flags.Error, ValueError)) else 1
 

@@ -7,6 +7,7 @@ The averaged weights of a run are written. The folder has the layout of the
 from absl import flags
 import numpy as np
 
+from sora_jax import messages
 from sora_jax.cli import options
 from sora_jax.formats import find
 from sora_jax.formats import pretrained
@@ -46,5 +47,6 @@ def run(argv: list[str]) -> int:
   print(f"{f.out}: {what}, {count:,} parameters, {f.dtype}, digest "
         f"{digest[:16]}")
   if model.words:
-    print(f"{f.out}: knows {len(model.words):,} words (tokenizer/words.txt)")
+    print(f"{f.out}: knows "
+          f"{messages.count(len(model.words), 'word', ',')} (tokenizer/words.txt)")
   return 0

@@ -14,6 +14,7 @@ import re
 from absl import flags
 
 from sora_jax import files
+from sora_jax import messages
 from sora_jax.cli import drawing
 from sora_jax.cli import sampling
 from sora_jax.generation import pipeline
@@ -69,7 +70,8 @@ def _many(f: flags.FlagValues, argv: list[str]) -> int:
     result = drawing.draw(f, model, request, get("seed"),
                           f"{i + 1} of {len(lines)}")
     drawing.write(path, argv, model, request, result.frames(), get("seed"))
-  print(f"{f.out}: {len(lines)} prompts, {done} were there already")
+  print(f"{f.out}: {messages.count(len(lines), 'prompt')}, {done} of them "
+        "there already")
   return 0
 
 

@@ -32,6 +32,9 @@ def parse_region(text: str | None) -> tuple[int, ...]:
     region = tuple(int(n) for n in (text or "").split(","))
   except ValueError:
     region = ()
+  if text is None:
+    raise ValueError("--region=x,y,w,h or --region=x,y,w,h,t0,t1 is needed: what "
+                     "to draw anew, in pixels and frames")
   if len(region) not in (4, 6):
     raise ValueError(f"--region={text}: give x,y,w,h or x,y,w,h,t0,t1")
   return region

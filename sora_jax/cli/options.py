@@ -25,20 +25,33 @@ class Help(Exception):
 class Flags(flags.FlagValues):
   """The flags of one verb.
 
-  Reading a command line that asks for help raises Help and reads nothing; one
-  that has the old name of a flag raises ValueError with the new name.
+  A dash in a name is an underscore: --max-seconds is --max_seconds. Reading a
+  command line that asks for help raises Help and reads nothing; one that has the
+  old name of a flag raises ValueError with the new name.
   """
 
   def __call__(self, argv: Sequence[str],
                known_only: bool = False) -> list[str]:
     if asked(argv):
       raise Help("\n".join(_lines(self[name]) for name in self))
+    argv = [self._spelled(arg) for arg in argv]
     for arg in argv:
       old = re.match(r"--?(?:no)?([\w-]*)", arg)
       new = RENAMED_FLAGS.get(old[1]) if old else None
       if new in self and old[1] not in self:
         raise ValueError(f"--{old[1]} is called --{new} now")
     return super().__call__(argv, known_only)
+
+  def _spelled(self, arg: str) -> str:
+    """An argument with the name of its flag as it was defined."""
+    match = re.match(r"(--?)([\w-]+)(.*)", arg, re.DOTALL)
+    if not match or match[2] in self:
+      return arg
+    name = match[2].replace("-", "_")
+    if name.startswith("no_") and name[3:] in self:
+      name = f"no{name[3:]}"
+    known = {name, name.removeprefix("no")} & {*self, *RENAMED_FLAGS}
+    return f"{match[1]}{name}{match[3]}" if known else arg
 
   def read(self, argv: list[str]) -> None:
     """Reads a command line that has nothing but flags.

@@ -10,6 +10,7 @@ encoded yet can be planned too, given the stride of the VAE that will encode it.
 from absl import flags
 
 from sora_jax import files
+from sora_jax import messages
 from sora_jax.cli import config as config_lib
 from sora_jax.cli import options
 from sora_jax.data.store import manifest as manifest_lib
@@ -44,8 +45,8 @@ def run(argv: list[str]) -> int:
       f.stride and parse_stride(f.stride), f.square, f.tokens, f.shards)
                           ) if describe else ({"clips": len(manifest)}, [])
   rejected = manifest.info.get("rejected", 0)
-  print("\n".join([f"{f.data}: {len(manifest):,} clips; {rejected:,} were "
-                   "rejected when it was made (rejects.jsonl)", *lines]))
+  print("\n".join([f"{f.data}: {messages.count(len(manifest), 'clip', ',')}; "
+                   f"{rejected:,} rejected when it was made (rejects.jsonl)", *lines]))
   if f.json:
     files.write_json(f.json, found)
   return 0

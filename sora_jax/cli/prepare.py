@@ -7,6 +7,7 @@ from typing import Any
 
 from absl import flags
 
+from sora_jax import messages
 from sora_jax.cli import options
 from sora_jax.data.prepare import filters
 from sora_jax.data.prepare import job
@@ -50,8 +51,7 @@ WORLD = {
 def run(argv: list[str]) -> int:
   """Runs the verb."""
   f = _flags()
-  names = f([a.replace("--dry-run", "--dry_run", 1).replace(
-      "--follow-links", "--follow_links", 1) for a in argv])[1:]
+  names = f(argv)[1:]
   if not names:
     raise ValueError("name one source or several, such as world:balls or "
                      "folder:DIR; got 0")
@@ -62,11 +62,12 @@ def run(argv: list[str]) -> int:
       rules=_rules(f), cuts=f.cuts, chunk_seconds=f.chunk_seconds,
       dry_run=f.dry_run, beam=None if f.beam is None else tuple(f.beam.split()))
   clips = ", ".join(f"{n} {split}" for split, n in info["clips"].items())
+  shards = messages.count(sum(info.get("shards", {}).values()), "shard")
   if f.dry_run and "shards" not in info:
     print(f"{f.out}: a dry run: {clips} clips, {info['rejected']} rejected; see "
           f"{f.out}/report.html and rejects.jsonl")
     return 0
-  print(f"{f.out}: {clips} clips in {sum(info['shards'].values())} shards, "
+  print(f"{f.out}: {clips} clips in {shards}, "
         f"{info['rejected']} rejected, tokenizer of {info['vocab_size']} ids; "
         f"see {f.out}/report.html")
   return 0

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from sora_jax import mesh as mesh_lib
+from sora_jax import messages
 from sora_jax.cli import options
 from sora_jax.formats import sampling_defaults
 from sora_jax.generation import arguments
@@ -116,8 +117,9 @@ def parse(f: flags.FlagValues, argv: list[str], *inputs: str) -> list[str]:
   least = sum(not name.startswith("[") for name in inputs)
   if not least <= len(rest) <= len(inputs):
     asked = " ".join([f"sora-jax {argv[0]}", *inputs])
-    raise ValueError(f"{len(rest)} inputs are given ({' '.join(rest)}): write "
-                     f"{asked} --FLAG=VALUE ..")
+    given = (f"{messages.count(len(rest), 'input')} given ({' '.join(rest)})"
+             if rest else "no input is given")
+    raise ValueError(f"{given}: write {asked} --FLAG=VALUE ..")
   if f.fps is not None:
     limits.check_fps(f.fps, "--fps")
   if f.guidance is not None and not math.isfinite(f.guidance):
@@ -127,7 +129,9 @@ def parse(f: flags.FlagValues, argv: list[str], *inputs: str) -> list[str]:
 
 def ending(f: flags.FlagValues) -> None:
   """Raises ValueError where --out cannot be written."""
-  if not f.out or os.path.splitext(f.out)[1].lower() not in ENDINGS:
+  if not f.out:
+    raise ValueError(f"--out=FILE is needed, which ends in {', '.join(ENDINGS)}")
+  if os.path.splitext(f.out)[1].lower() not in ENDINGS:
     raise ValueError(f"--out={f.out}: name a file that ends in "
                      f"{', '.join(ENDINGS)}")
   folder = os.path.dirname(f.out) or "."
@@ -152,7 +156,8 @@ def read_inputs(f: flags.FlagValues, argv: list[str], *inputs: str
 def load(f: flags.FlagValues) -> pipeline.Pipeline:
   """The model of the flags."""
   if f.fsdp > len(jax.devices()):
-    raise ValueError(f"--fsdp={f.fsdp}: there are {len(jax.devices())} devices")
+    raise ValueError(f"--fsdp={f.fsdp}: this machine has "
+                     + messages.count(len(jax.devices()), "device"))
   mesh = mesh_lib.make_mesh(fsdp=f.fsdp, devices=jax.devices()[:f.fsdp])
   return pipeline.load(f.model, DTYPES[f.dtype], mesh)
 

@@ -17,6 +17,7 @@ from sora_jax.cli import options
 from sora_jax.mesh import multihost
 from sora_jax.tasks import train
 from sora_jax.training import profile
+from sora_jax.training import stopping
 
 
 def run(argv: list[str]) -> int:
@@ -45,18 +46,25 @@ def run(argv: list[str]) -> int:
   steps = profile.parse(f.profile)
   return together(f.processes, lambda: train.train(
       f.config, f.data, f.workdir, f.vae, max_seconds=f.max_seconds,
-      tensorboard=f.tensorboard, profile=steps))
+      tensorboard=f.tensorboard, profile=steps).reason)
 
 
-def together(where: str, work: Callable[[], object]) -> int:
-  """Does `work` as one of several processes, `where` as in multihost.init.
+def together(where: str, work: Callable[[], str]) -> int:
+  """Does `work` as one of several processes.
 
   An error in one of several processes ends that process here and at once: the
   usual exit of jax would wait for the others.
+
+  Args:
+    where: as in multihost.init.
+    work: gives the reason why it ended.
+
+  Returns:
+    The exit code: 130 where Ctrl-C ended it, which has saved all the same.
   """
   multihost.init(where)
   try:
-    work()
+    reason = work()
   except BaseException as error:
     if multihost.count() == 1:
       raise
@@ -66,4 +74,4 @@ def together(where: str, work: Callable[[], object]) -> int:
     code = errors.report("train", error)
     sys.stderr.flush()
     os._exit(code)
-  return 0
+  return errors.INTERRUPTED if reason == stopping.INTERRUPT else 0

@@ -108,7 +108,8 @@ def convert(kind: str, prediction: types.Array, x_t: types.Array,
               "velocity": (p - x_t) / signal}
     case "velocity":
       return {"x0": x_t - t * p, "eps": x_t + (1 - t) * p, "velocity": p}
-  raise ValueError(f"prediction {kind!r} is none of {KINDS}")
+  raise ValueError(f"prediction {kind!r} is none of "
+                   f"{', '.join(KINDS)}")
 
 
 def loss(cfg: Process, x0_hat: types.Array, x0: types.Array,

@@ -20,5 +20,6 @@ def find(name_or_dir: str) -> str:
     return hub.fetch(name_or_dir)
   names = sorted(os.listdir(WEIGHTS)) if os.path.isdir(WEIGHTS) else []
   raise ValueError(f"there is no model '{name_or_dir}': give a model folder, "
-                   f"a repository ORG/NAME of Hugging Face or one of "
-                   f"{', '.join(names) or 'none'}")
+                   "a repository ORG/NAME of Hugging Face" + (
+                       f", or the name of a model of this package: "
+                       f"{', '.join(names)}" if names else ""))

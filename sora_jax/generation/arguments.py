@@ -15,8 +15,8 @@ import types
 import typing
 from typing import Any
 
+from sora_jax import messages
 from sora_jax.generation import sampler
-from sora_jax.text import nearest
 
 SEED = inspect.Parameter("seed", inspect.Parameter.KEYWORD_ONLY, default=None,
                          annotation=int | None)
@@ -102,7 +102,7 @@ def _names(signature: inspect.Signature) -> list[str]:
 
 def _unknown(verb: str, name: str, signature: inspect.Signature) -> str:
   names = _names(signature)
-  likely = nearest.find(name, names)
+  likely = messages.nearest(name, names)
   hint = f", did you mean {likely}?" if likely else ";"
   return f"{verb} has no argument {name}{hint} It takes {', '.join(names)}"
 

@@ -2,6 +2,7 @@
 
 import html
 
+from sora_jax import messages
 from sora_jax.formats import pretrained
 from sora_jax.text import words as words_lib
 
@@ -13,8 +14,8 @@ def rows(model: pretrained.Model) -> list[tuple[str, str]]:
   defaults, (width, height) = model.defaults, model.defaults.size
   takes = ("prompts, images and videos" if model.expand_timesteps
            else "prompts")
-  frames = f"{defaults.frames} frame{'s' * (defaults.frames > 1)}"
-  known = ([("knows", f"{len(model.words):,} words, such as "
+  frames = messages.count(defaults.frames, "frame")
+  known = ([("knows", f"{messages.count(len(model.words), 'word', ',')}, such as "
                       f"{', '.join(words_lib.examples(model.words, None))}")]
            if model.words else [])
   return [
@@ -23,7 +24,7 @@ def rows(model: pretrained.Model) -> list[tuple[str, str]]:
       ("networks", ", ".join(f"{name} {count:,}"
                              for name, count in parts.items())),
       ("makes", f"by default {frames} of {width}x{height} at "
-                f"{defaults.fps:g} fps, {defaults.steps} steps of "
+                f"{defaults.fps:g} fps, {messages.count(defaults.steps, 'step')} of "
                 f"{defaults.method}, guidance {defaults.guidance:g}"),
       ("takes", f"{takes}; a prompt of up to {defaults.text_limit} ids, "
                 f"{defaults.max_tokens:,} tokens at once"), *known]

@@ -7,6 +7,7 @@ guidance is not looked at.
 
 from collections.abc import Sequence
 
+from sora_jax import messages
 from sora_jax.formats import pretrained
 from sora_jax.generation import canvas as canvas_lib
 from sora_jax.generation import sampler
@@ -52,13 +53,13 @@ def _of_text(model: pretrained.Model, tokenizer: prompts_lib.Tokenizer,
       windows_lib.continues(canvas, window)) for window in windows), default=0)
   if length > defaults.text_limit:
     lines.append(
-        f"{name} has {length} ids and the limit of this model is "
+        f"{name} has {messages.count(length, 'id')} and the limit of this model is "
         f"{defaults.text_limit}: its end is left out; make it shorter")
   if unknown := words_lib.unknown(text, model.words, tokenizer):
     named = ", ".join(f"'{word}'" for word in unknown)
     known = ", ".join(words_lib.examples(model.words, tokenizer))
     told = (f"{name}: the captions of this model do not have {named}; they have "
-            f"{len(model.words)} words" if model.words else
+            + messages.count(len(model.words), "word", ",") if model.words else
             f"{name}: this model may not know {named}, for its tokenizer has no "
             "piece for them; it knows words")
     lines.append(f"{told} such as {known}")

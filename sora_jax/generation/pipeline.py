@@ -16,6 +16,7 @@ import warnings
 import jax.numpy as jnp
 import numpy as np
 
+from sora_jax import messages
 from sora_jax.encoding import video as video_lib
 from sora_jax.formats import find
 from sora_jax.formats import pretrained
@@ -121,8 +122,8 @@ class Pipeline:
       raise ValueError(f"prompts is {prompts!r}: give a list of texts")
     seeds = range(len(prompts)) if seeds is None else seeds
     if len(seeds) != len(prompts):
-      raise ValueError(f"{len(prompts)} prompts have {len(seeds)} seeds: give as "
-                       "many")
+      raise ValueError(f"{messages.count(len(prompts), 'prompt')} with "
+                       f"{messages.count(len(seeds), 'seed')}: give as many")
     canvas: Any = self.requests.generate("", size, frames, fps).canvas
     self._warn(canvas, prompts, how)
     made = self.draw_batch([canvas] * len(prompts), prompts, seeds, **how)

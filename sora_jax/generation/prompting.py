@@ -12,6 +12,7 @@ is their own by default; fps is that of the result.
 
 import numpy as np
 
+from sora_jax import messages
 from sora_jax.encoding import video as video_lib
 from sora_jax.formats import pretrained
 from sora_jax.generation import canvas as canvas_lib
@@ -35,7 +36,8 @@ def animate(model: pretrained.Model, image: np.ndarray, frames: int, fps: float,
             ) -> canvas_lib.Canvas:
   """An image [H, W, 3] is frame `at` of a video of `frames`."""
   if not 0 <= at < frames:
-    raise ValueError(f"--at={at}: a video of {frames} frames has the frames 0 to "
+    raise ValueError(f"--at={at}: a video of "
+                     f"{messages.count(frames, 'frame')} has the frames 0 to "
                      f"{frames - 1}")
   video = video_lib.cover(image[None], size)
   size = video.shape[2], video.shape[1]
@@ -187,7 +189,8 @@ def widened(model: pretrained.Model, shape: tuple[int, int, int],
       x >= width or y >= height or t0 >= frames):
     raise ValueError(
         f"--region={','.join(map(str, region))} holds nothing of {width}x"
-        f"{height} with {frames} frames: give x,y,w,h or x,y,w,h,t0,t1")
+        f"{height} with {messages.count(frames, 'frame')}: give x,y,w,h or "
+        "x,y,w,h,t0,t1")
   return frames_lib.widen_region(shape, (x, y, w, h, t0, t1),
                                  vae.stride(model.vae.module), model.patch)
 

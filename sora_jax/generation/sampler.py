@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sora_jax import messages
 from sora_jax.diffusion import sampling
 from sora_jax.formats import pretrained
 from sora_jax.formats import sampling_defaults
@@ -171,7 +172,8 @@ def _plan(model: pretrained.Model, canvas: canvas_lib.Canvas,
         len(latents) + len(windows_lib.keyframes(canvas, latents)))
     if tokens > defaults.max_tokens:
       raise ValueError(
-          f"{canvas.size[0]}x{canvas.size[1]} with {canvas.frames} frames is "
+          f"{canvas.size[0]}x{canvas.size[1]} with "
+          f"{messages.count(canvas.frames, 'frame')} is "
           f"{tokens} tokens, the limit of this model is {defaults.max_tokens}: "
           "make it smaller or shorter, or give --window")
     steps = sampling_defaults.steps(defaults, model.scheduler, tokens,

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from sora_jax import messages
 from sora_jax.media import containers
 
 
@@ -38,8 +39,8 @@ def constant(header: containers.Header, pts: Sequence[int | None]
   fps = float(np.clip(1 / np.median(np.diff(times)), 0.1, 1000))
   frames = round(times[-1] * fps) + 1
   if frames > 2 * count + 8:
-    raise ValueError(f"lasts {times[-1]:.3g} s with {count} frames: its "
-                     "times have gaps")
+    raise ValueError(f"lasts {times[-1]:.3g} s with "
+                     f"{messages.count(count, 'frame')}: its times have gaps")
   return frames, fps, False
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import PIL.Image
 
+from sora_jax import messages
 from sora_jax.media import clips
 from sora_jax.media import images
 from sora_jax.media import video_io
@@ -171,10 +172,10 @@ def _told(video: Video) -> str:
     text = f"image of {width}x{height}"
   else:
     count = video.shape[-4]
-    text = (f"{count} frame{'s' * (count > 1)} of {width}x{height}"
+    text = (f"{messages.count(count, 'frame')} of {width}x{height}"
             + (f" at {video.fps:g} fps" if video.fps and count > 1 else ""))
   if video.ndim == 5:
-    text = f"{len(video)} video{'s' * (len(video) > 1)}, each {text}"
+    text = f"{messages.count(len(video), 'video')}, each {text}"
   if video.prompt:
     text += f", {video.prompt!r}"
   return text if video.seed is None else f"{text}, seed {video.seed}"

@@ -7,6 +7,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 import numpy as np
 
 from sora_jax import contracts
+from sora_jax import messages
 from sora_jax import types
 from sora_jax.mesh import axes as axes_lib
 
@@ -91,9 +92,9 @@ def to_global(mesh: Mesh, batch: types.PyTree) -> types.PyTree:
     run, rest = divmod(len(x), len(share.runs))
     if rest:
       raise ValueError(
-          f"a batch of {len(x)} rows does not divide over the "
-          f"{len(share.runs)} parts of the mesh axes data x fsdp = "
-          f"{share.count} that this host has: give other rows or another mesh")
+          f"a batch of {messages.count(len(x), 'row')} does not divide over "
+          f"the {messages.count(len(share.runs), 'part')} of the mesh axes data x "
+          f"fsdp = {share.count} that this host has: give other rows or another mesh")
     total = share.count * run
     at = {first: i for i, first in enumerate(share.runs)}
 

@@ -104,9 +104,12 @@ def _vae_of_latents(run: task.Run) -> pretrained.Model:
                      "the latents")
   vae = pretrained.load(find.find(run.vae), components=("vae",))
   made_by = run.manifest.info.get("vae")
+  if made_by is None:
+    raise ValueError(f"{run.manifest.root} names no VAE that made latents: give "
+                     "the folder that sora-jax encode wrote")
   if made_by != vae.digest:
     raise ValueError(
-        f"{run.manifest.root} holds latents of the VAE {str(made_by)[:12]} and "
+        f"{run.manifest.root} holds latents of the VAE {made_by[:12]} and "
         f"--vae is {vae.digest[:12]}: give the one they were made with")
   return vae
 

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from sora_jax import mesh as mesh_lib
+from sora_jax import messages
 from sora_jax import types
 from sora_jax.diffusion import steppers
 from sora_jax.formats import pretrained
@@ -99,7 +100,7 @@ def sampling_step(request: programs.Request, mesh: Any) -> programs.Compilable:
       flops, flops - attention,
       2 * flops_lib.attention_flops(network, one, flops_lib.LANES))
   program = programs.Program(
-      f"{width}x{height}, {frames} frames", length, work,
+      f"{width}x{height}, {messages.count(frames, 'frame')}", length, work,
       mesh.shape["context"] * mesh.shape["tensor"],
       functools.partial(step.lower, _stored_params(network, mesh), inputs,
                         carry, step_lib.Step(coefficients)),

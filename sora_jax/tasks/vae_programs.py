@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from sora_jax import mesh as mesh_lib
+from sora_jax import messages
 from sora_jax import ranges
 from sora_jax import types
 from sora_jax.encoding import encoder as encoder_lib
@@ -158,4 +159,5 @@ def _padded_size(request: programs.Request) -> tuple[int, int, int]:
 
 def _name(request: programs.Request) -> str:
   """'1920x1080, 97 frames'."""
-  return "{}x{}, {} frames".format(*request.size, request.frames)
+  width, height = request.size
+  return f"{width}x{height}, {messages.count(request.frames, 'frame')}"

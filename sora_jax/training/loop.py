@@ -16,6 +16,7 @@ from typing import Any
 
 import jax
 
+from sora_jax import messages
 from sora_jax.data.loading import losses as losses_lib
 from sora_jax.mesh import multihost
 from sora_jax.training import checkpoint
@@ -51,7 +52,7 @@ LEAST = 1000  # clips
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-  """How a run ended: its state, and "done", "signal" or "time"."""
+  """How a run ended: its state, and "done" or a reason of `stopping`."""
 
   state: state_lib.TrainState = dataclasses.field(repr=False)
   reason: str
@@ -274,7 +275,8 @@ def train(program: state_lib.Program,
           f"{', '.join(map(str, bad))}): the parameters are as they were before "
           "them; look at the data of these steps or lower the learning rate")
     if reason == "done":
-      progress.log(f"done: {step} steps, {int(state.clips):,} clips, "
+      progress.log(f"done: {messages.count(step, 'step')}, "
+                   f"{messages.count(int(state.clips), 'clip', ',')}, "
                    f"{int(state.skipped)} skipped, {unreadable} unreadable")
     else:
       progress.log(f"stopped at step {step} ({reason}), "

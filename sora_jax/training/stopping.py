@@ -17,7 +17,7 @@ from typing import Any
 from sora_jax.mesh import multihost
 from sora_jax.training import progress
 
-SIGNAL, TIME, SAVE = "signal", "time", "save"
+INTERRUPT, SIGNAL, TIME, SAVE = "interrupt", "signal", "time", "save"
 LATE = "late"  # too late for previews and evaluation
 LOST = "lost="  # and a place in the batch whose clip cannot be read
 COMPILING = "compiling"
@@ -33,14 +33,19 @@ class Stop:
     asked: set by SIGTERM and SIGINT.
     deadline: of time.monotonic(); infinite without a limit.
     undo: puts the handlers of the signals back.
+    interrupted: set by SIGINT alone.
   """
 
   asked: threading.Event
   deadline: float
   undo: Callable[[], object]
+  interrupted: threading.Event = dataclasses.field(
+      default_factory=threading.Event)
 
   def wish(self, reserve: float = 0.0) -> str:
-    """SIGNAL, TIME where less than `reserve` seconds are left, or ""."""
+    """INTERRUPT, SIGNAL, TIME where `reserve` seconds are not left, or ""."""
+    if self.interrupted.is_set():
+      return INTERRUPT
     if self.asked.is_set():
       return SIGNAL
     return TIME if time.monotonic() + reserve > self.deadline else ""
@@ -52,7 +57,7 @@ class Stop:
 
 def watch(start: float, max_seconds: float) -> Stop:
   """Handles signals from now on; `max_seconds` after `start`, 0 is no limit."""
-  asked = threading.Event()
+  asked, interrupted = threading.Event(), threading.Event()
   deadline = start + max_seconds if max_seconds else math.inf
   if threading.current_thread() is not threading.main_thread():
     return Stop(asked, deadline, lambda: None)
@@ -60,6 +65,8 @@ def watch(start: float, max_seconds: float) -> Stop:
   stderr = multihost.stderr()
 
   def handle(number, _):
+    if number == signal.SIGINT:
+      interrupted.set()
     asked.set()
     os.write(stderr, b"\nstopping after this step\n")
     if number == signal.SIGINT:
@@ -68,7 +75,8 @@ def watch(start: float, max_seconds: float) -> Stop:
   for s in before:
     signal.signal(s, handle)
   return Stop(asked, deadline,
-              lambda: [signal.signal(s, h) for s, h in before.items()])
+              lambda: [signal.signal(s, h) for s, h in before.items()],
+              interrupted)
 
 
 def agree(*wishes: str) -> set[str]:
@@ -78,8 +86,8 @@ def agree(*wishes: str) -> set[str]:
 
 
 def reason_of(wishes: set[str]) -> str:
-  """SIGNAL or TIME where one is wished, else ""."""
-  return next((w for w in (SIGNAL, TIME) if w in wishes), "")
+  """INTERRUPT, SIGNAL or TIME where one is wished, else ""."""
+  return next((w for w in (INTERRUPT, SIGNAL, TIME) if w in wishes), "")
 
 
 def compile_step(step: Any, args: tuple, what: str, stop: Stop) -> str:

@@ -19,6 +19,7 @@ import hashlib
 import numpy as np
 
 from sora_jax import contracts
+from sora_jax import messages
 from sora_jax import ranges
 from sora_jax import types
 from sora_jax.data.loading import losses as losses_lib
@@ -115,8 +116,9 @@ def pixel_plan(manifest: manifest_lib.Manifest, cfg: PixelConfig) -> PixelPlan:
     found = np.flatnonzero((sizes >= (t, h, w)).all(1)).astype(np.int32)
     if len(found) < size:
       raise ValueError(
-          f"the bucket of {t} frames of {w}x{h} takes {size} clips a batch and "
-          f"{len(found)} of the {len(manifest)} clips of {manifest.root} are large "
+          f"the bucket of {messages.count(t, 'frame')} of {w}x{h} takes "
+          f"{messages.count(size, 'clip')} a batch and {len(found)} of the "
+          f"{messages.count(len(manifest), 'clip')} of {manifest.root} are large "
           "and long enough: prepare more, or give smaller buckets or batches")
     eligible.append(found)
   weights = np.array([b[4] for b in cfg.buckets], float)

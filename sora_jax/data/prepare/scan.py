@@ -13,6 +13,7 @@ import os
 import numpy as np
 import PIL.Image
 
+from sora_jax import messages
 from sora_jax import stations
 from sora_jax.data.prepare import measure
 from sora_jax.data.sources import items
@@ -47,7 +48,8 @@ def scan(raw: stations.Raw, index: int, cuts: bool, chunk_seconds: float,
   count = len(found.pts)
   if count < LEAST * header.frames:
     raise stations.Reject(
-        f"is cut off: {count} of {header.frames} frames decode", raw.key)
+        f"is cut off: {count} of {messages.count(header.frames, 'frame')} decode",
+        raw.key)
   bounds = _chunks([0, *found.cuts, count],
                    chunk_seconds * (raw.fps or header.fps))
   return [_clip(raw, index, digest, header, found, (start, stop),

@@ -23,6 +23,7 @@ from typing import cast, IO
 import unicodedata
 
 from sora_jax import files
+from sora_jax import messages
 from sora_jax import stations
 from sora_jax.data.sources import items
 from sora_jax.data.sources import world
@@ -114,7 +115,8 @@ def _braces(pattern: str) -> list[str]:
   low, high = found.groups()
   count = int(high) - int(low) + 1
   if not 0 < count <= MAX_MEMBERS:
-    raise ValueError(f"tar:{pattern}: {{{low}..{high}}} names {count} files")
+    raise ValueError(f"tar:{pattern}: {{{low}..{high}}} names "
+                     f"{messages.count(count, 'file')}")
   return [p for i in range(count) for p in _braces(
       pattern[:found.start()] + f"{int(low) + i:0{len(low)}d}"
       + pattern[found.end():])]

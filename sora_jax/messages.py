@@ -1,11 +1,25 @@
-"""The known name that somebody meant who wrote an unknown one."""
+"""What messages are made of: counted things, the name that was meant, an install.
+
+Every room may use it; it imports nothing of ours.
+"""
 
 from collections.abc import Iterable
 import difflib
 import re
 
 
-def find(name: str, names: Iterable[str]) -> str | None:
+def count(number: float, noun: str, form: str = "") -> str:
+  """'1 frame', '0 frames', '1,200 frames'.
+
+  Args:
+    number: of things.
+    noun: one of them; its plural ends in s.
+    form: of the number, as in format(): "," for groups of three digits.
+  """
+  return f"{number:{form}} {noun}{'' if number == 1 else 's'}"
+
+
+def nearest(name: str, names: Iterable[str]) -> str | None:
   """The one of `names` that `name` most likely stands for, None if none does.
 
   A name with dots is a section and a name in it, such as a config key: its last
