@@ -18,6 +18,7 @@ from sora_jax.evaluation import suites
 from sora_jax.evaluation.emergence import clips
 from sora_jax.evaluation.emergence import controls
 from sora_jax.evaluation.emergence import judge
+from sora_jax.evaluation.emergence import what_if
 
 SLOW = ("craft", "orbit")
 NAMES = [pytest.param(n, marks=[pytest.mark.slow] * (n in SLOW))
@@ -36,7 +37,8 @@ class Perfect:
 
   def generate_batch(self, prompts, size, frames, fps, seeds, **how):
     self.calls += 1
-    known = {(c.prompt, c.seed): c for c in self.cases}
+    known = {(c.prompt, c.seed): c for case in self.cases
+             for c in (what_if.other(case), case)}
     return np.stack([self._show(known[key], known[key].facts)
                      for key in zip(prompts, seeds)])
 
@@ -97,6 +99,14 @@ def test_any_video_has_a_score_and_a_reason(name):
       judge.judge(world, case.facts, true[:, ::2, ::2]).unparsed)
 
 
+@pytest.fixture(autouse=True)
+def no_networks(monkeypatch):
+  """The models of these tests have no networks that could be surprised."""
+  monkeypatch.setattr(emergence, "surprise_of", lambda model, todo, law: {
+      "value": 0.5, "low": 0.5, "high": 0.5, "n": len(todo), "paired": True,
+      "more": {"value": 0.0}, "alone": {"value": 0.5}})
+
+
 def run(out, model, todo, names):
   return emergence.evaluate(model, cases.Request(todo, out, worlds=names))
 
@@ -113,6 +123,9 @@ def test_a_model_is_scored_beside_its_ceiling_and_its_floor(tmp_path):
       if not row["unit"]:
         assert row["value"] == row["ceiling"] == row["truth"] == 1
         assert row["floor"] <= 0 and row["above"]["low"] > 0 and row["n"] == 2
+    assert [r["value"] for r in one["what_if"]] == [1, 1]
+    assert one["what_if"][0]["floor"] == 0  # one video for two prompts
+    assert one["surprise"].keys() == set(worlds.WORLDS[name].LAWS)
     assert (tmp_path / "good" / "sheets" / f"{name}.png").exists()
   goes_on = [r for r in found["worlds"]["hidden"]["rows"]
              if r["row"] == "goes on unseen"]

@@ -73,7 +73,10 @@ def markdown(result: Mapping[str, Any]) -> str:
           "the best video that must fail, by its name. above: what the model has "
           "more than the floor, paired by case. A share of a video that could not "
           "be read is 0. From a first clip, what comes back is counted less what "
-          "comes where nothing was.\n"]
+          "comes where nothing was. surprises: of fours of clips, those in which what "
+          "breaks the law loses more; frames alone: the same of single frames, 50 "
+          "where nothing gives the law away, which an unpaired law does not hold "
+          "to.\n"]
   for name, found in result["worlds"].items():
     text.append(f"## {name}\n")
     if "left_out" in found:
@@ -91,6 +94,16 @@ def markdown(result: Mapping[str, Any]) -> str:
     if curves:
       text.append(report.markdown(
           ("row", "from", "frames out of sight", "value", "n"), curves))
+    text.append(report.markdown(
+        ("what if", "value", "interval", "n", "ceiling", "floor"),
+        [(m["row"], _form(m["value"], ""), _span(m, ""), m["n"],
+          _form(m["ceiling"], ""), _form(m["floor"], ""))
+         for m in found["what_if"]]))
+    text.append(report.markdown(
+        ("law", "surprises", "interval", "n", "loss, more", "frames alone"),
+        [(law if m["paired"] else f"{law} (unpaired)", _form(m["value"], ""),
+          _span(m, ""), m["n"], _form(m["more"]["value"], "%"),
+          _form(m["alone"]["value"], "")) for law, m in found["surprise"].items()]))
     text.append(f"{found['seconds'] / 3600:.2f} hours\n")
   return "\n".join(text)
 
@@ -100,9 +113,13 @@ def _line(m):
   floor = f"{form(m['floor'])} ({m['floor_is']})" if m["floor_is"] else "-"
   above = m["above"]
   return (m["ability"], m["row"], m["from"], form(m["value"]),
-          f"{form(m['low'])} to {form(m['high'])}", m["n"], form(m["truth"]),
+          _span(m, m["unit"]), m["n"], form(m["truth"]),
           form(m["ceiling"]), floor, "-" if not above["n"] else
-          f"{form(above['low'])} to {form(above['high'])}")
+          _span(above, m["unit"]))
+
+
+def _span(m, unit):
+  return f"{_form(m['low'], unit)} to {_form(m['high'], unit)}"
 
 
 def _form(value, unit):
