@@ -109,8 +109,9 @@ def ask(model: pretrained.Model, name: str, law: str, count: int, seed: int,
                      for video in four])
   z = np.array(clips)  # [n, 4, t, h, w, C]
   x, pos = _tokens(z, model.patch, fps, f_ref)
-  one = _tokens(np.array(images), model.patch, fps, f_ref) if alone else (None,) * 2
-  return Asked(name, law, x, pos, *one, paired)
+  single, single_pos = _tokens(np.array(images), model.patch, fps, f_ref) if (
+      alone) else (None, None)
+  return Asked(name, law, x, pos, single, single_pos, paired)
 
 
 def _tokens(z, patch, fps, f_ref):
