@@ -1,5 +1,6 @@
 """What we export, the reference's classes run."""
 
+import dataclasses
 import shutil
 
 import diffusers
@@ -33,9 +34,17 @@ def exported(tmp_path_factory):
   return model, at / "out"
 
 
-def test_the_reference_makes_our_video(exported):
+@pytest.mark.parametrize("steps", [STEPS, pytest.param(
+    30, marks=pytest.mark.slow)])
+def test_the_reference_makes_our_video(exported, steps):
+  """It guides at all noise levels, whatever interval the model states."""
   _, folder = exported
   ours = pipeline.load(str(folder))
+  scheduler = ours.model.scheduler
+  scheduler = scheduler | {"sora_jax": scheduler["sora_jax"] | {
+      "guidance_interval": [.1, 1.]}}
+  ours = pipeline.Pipeline(dataclasses.replace(ours.model, scheduler=scheduler),
+                           ours.tokenizer)
   # Our text encoder is not the reference's: prompts are passed in encoded.
   reference = diffusers.WanPipeline.from_pretrained(
       folder, text_encoder=None, tokenizer=None)
@@ -48,13 +57,14 @@ def test_the_reference_makes_our_video(exported):
     wanted = 255 * reference(
         prompt_embeds=embed(PROMPT), negative_prompt_embeds=embed(""),
         height=SIZE[1], width=SIZE[0], num_frames=FRAMES, guidance_scale=3.0,
-        num_inference_steps=STEPS, output_type="np",
+        num_inference_steps=steps, output_type="np",
         latents=torch.tensor(z).permute(0, 4, 1, 2, 3)).frames[0]
-  found = ours.generate(PROMPT, SIZE, FRAMES, seed=SEED, method="folder")
+  found = ours.generate(PROMPT, SIZE, FRAMES, seed=SEED, method="folder",
+                        steps=steps)
   assert np.abs(found - wanted).max() <= 2
   assert np.mean((wanted > 1) & (wanted < 254)) > .2 and wanted.std() > 10
   # It is another solver than our own, and not far from it.
-  own = ours.generate(PROMPT, SIZE, FRAMES, seed=SEED)
+  own = ours.generate(PROMPT, SIZE, FRAMES, seed=SEED, steps=steps)
   assert np.abs(found - own.astype(float)).max() > 2
 
 

@@ -248,15 +248,34 @@ def test_a_repository_is_read_from_the_cache(folder, tmp_path):
       env={**os.environ, "HF_HUB_CACHE": str(tmp_path), "HF_HUB_OFFLINE": "1",
            "PYTHONPATH": str(pathlib.Path(__file__).parent.parent)})
   assert run.stdout.strip() == str(cache / "snapshots" / ("0" * 40))
-  assert "there is no folder someone/other" in run.stderr
+  assert "looking for someone/other at Hugging Face" in run.stderr
+  assert "someone/other cannot be fetched from Hugging Face" in run.stderr
 
 
 def test_without_the_extra_the_command_to_install_it_is_named(monkeypatch):
   monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-  with pytest.raises(ValueError, match=r"pip install 'sora_jax\[hub\]'"):
-    find.find("someone/small-wan")
+  for name in ("someone/small-wan", "hf:someone/small-wan"):
+    with pytest.raises(ValueError, match=r"pip install 'sora_jax\[hub\]'"):
+      find.find(name)
   with pytest.raises(ValueError, match="there is no model 'nothing'"):
     find.find("nothing")
+
+
+def test_a_mistyped_folder_asks_nobody(tmp_path, monkeypatch):
+  asked = []
+  monkeypatch.setattr(find.hub, "fetch", asked.append)
+  monkeypatch.setattr(find.hub, "installed", lambda: True)
+  monkeypatch.chdir(tmp_path)
+  (tmp_path / "models").mkdir()
+  with pytest.raises(ValueError, match="there is no model 'models/mine'"):
+    find.find("models/mine")
+  for name in ("hf:../x", "hf:x", "hf:"):
+    with pytest.raises(ValueError, match="is no repository: write hf:ORG/NAME"):
+      find.find(name)
+  assert not asked
+  find.find("hf:models/mine")
+  find.find("someone/mine")
+  assert asked == ["models/mine", "someone/mine"]
 
 
 def test_a_tied_tensor_has_either_name():

@@ -56,17 +56,17 @@ def draw(f: flags.FlagValues, model: pipeline.Pipeline,
          ) -> result_lib.Result | result_lib.CrossfadeResult:
   """Draws a request as the flags say; `path` names it to who is watching."""
   return model.draw(request.canvas, request.prompt, seed,
-                    report=Progress(f"sampling {path}"), **_how(f))
+                    report=Progress(f"sampling {path}"), **how(f))
 
 
 def tell(f: flags.FlagValues, argv: list[str], model: pipeline.Pipeline,
          request: requests.Request, where: str = "") -> None:
   """Prints what a user should know before a request is drawn."""
-  for line in model.notes(request.canvas, request.prompt, **_how(f)):
+  for line in model.notes(request.canvas, request.prompt, **how(f)):
     print(f"sora-jax {argv[0]}: {where}{line}", file=sys.stderr)
 
 
-def _how(f: flags.FlagValues) -> dict[str, Any]:
+def how(f: flags.FlagValues) -> dict[str, Any]:
   """The arguments of sampler.Sampling that are flags."""
   names = ("negative", "steps", "guidance", "method", "window")
   return {name: f[name].value for name in names}

@@ -6,10 +6,12 @@ The name of a file follows from its line, so what exists is skipped and a run
 that was stopped goes on.
 """
 
+from collections.abc import Callable, Iterable
 import hashlib
 import json
 import os
 import re
+from typing import Any
 
 from absl import flags
 
@@ -17,6 +19,7 @@ from sora_jax import files
 from sora_jax import messages
 from sora_jax.cli import drawing
 from sora_jax.cli import sampling
+from sora_jax.generation import canvas as canvas_lib
 from sora_jax.generation import pipeline
 from sora_jax.generation import requests
 from sora_jax.generation import sampler
@@ -25,6 +28,9 @@ from sora_jax.media import limits
 KEYS: dict[str, type | tuple[type, ...]] = {
     "prompt": str, "seed": int, "size": str, "frames": int,
     "fps": (int, float)}
+
+
+SHOWN = 20  # bad lines that are told of
 
 
 def run(argv: list[str]) -> int:
@@ -51,28 +57,59 @@ def _many(f: flags.FlagValues, argv: list[str]) -> int:
   if f.prompt or f.grid or f.count > 1 or not f.out:
     raise ValueError("--prompts=FILE goes with --out=FOLDER and without "
                      "--prompt, --count and --grid")
-  lines = [parse_line(text, f"{f.prompts}:{i}") for i, text in enumerate(
-      open_text(f.prompts), 1) if text.strip()]
-  if not lines:
+  texts = [(i, text) for i, text in enumerate(open_text(f.prompts), 1)
+           if text.strip()]
+  if not texts:
     raise ValueError(f"{f.prompts} holds no prompt")
-  os.makedirs(f.out, exist_ok=True)
+  lines = _all_good(f, texts, lambda text: parse_line(text, f.prompts))
   model, done = sampling.load(f), 0
+  _all_good(f, zip((i for i, _ in texts), lines, strict=True),
+            lambda line: _request(f, model, line))
+  os.makedirs(f.out, exist_ok=True)
   for i, line in enumerate(lines):
     path = os.path.join(f.out, name_of(line, f, model))
     if os.path.exists(path):
       done += 1
       continue
-    get = lambda key, line=line: line.get(key, getattr(f, key))
-    request = model.requests.generate(
-        line["prompt"], sampling.parse_size(get("size")), get("frames"),
-        get("fps"))
+    request, seed = _request(f, model, line), line.get("seed", f.seed)
     drawing.tell(f, argv, model, request, f"{f.prompts}: prompt {i + 1}: ")
-    result = drawing.draw(f, model, request, get("seed"),
-                          f"{i + 1} of {len(lines)}")
-    drawing.write(path, argv, model, request, result.frames(), get("seed"))
+    result = drawing.draw(f, model, request, seed, f"{i + 1} of {len(lines)}")
+    drawing.write(path, argv, model, request, result.frames(), seed)
   print(f"{f.out}: {messages.count(len(lines), 'prompt')}, {done} of them "
         "there already")
   return 0
+
+
+def _request(f: flags.FlagValues, model: pipeline.Pipeline,
+             line: dict) -> requests.Request:
+  """What a line asks for; a canvas that the model cannot draw is refused."""
+  get = lambda key: line.get(key, getattr(f, key))
+  request = model.requests.generate(
+      line["prompt"], sampling.parse_size(get("size")), get("frames"),
+      get("fps"))
+  canvas = request.canvas
+  if isinstance(canvas, canvas_lib.Canvas):
+    sampler.check(model.model, canvas, sampler.Sampling(**drawing.how(f)))
+  return request
+
+
+def _all_good(f: flags.FlagValues, lines: Iterable[tuple[int, Any]],
+              make: Callable[[Any], Any]) -> list:
+  """make(line) of all lines, so that all bad ones are told before any is drawn.
+
+  Raises:
+    ValueError: the bad lines, by their numbers.
+  """
+  good, bad = [], []
+  for i, line in lines:
+    try:
+      good.append(make(line))
+    except ValueError as e:
+      bad.append(f"{i}: {str(e).removeprefix(f'{f.prompts}: ')}")
+  if bad:
+    more = f"; and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
+    raise ValueError(f"{f.prompts}:{'; '.join(bad[:SHOWN])}{more}")
+  return good
 
 
 def open_text(path: str) -> list[str]:

@@ -48,7 +48,7 @@ def define(verb: Callable[..., requests.Request]) -> flags.FlagValues:
        "or what the model states, as for every flag without a default.")
   text("negative", "", "A prompt to stay away from.")
   text("model", "tiny", "A model of this package, a model folder, or a "
-       "repository ORG/NAME of Hugging Face.")
+       "repository hf:ORG/NAME of Hugging Face.")
   flags.DEFINE_enum("dtype", "float32", DTYPES, "The type of the computation "
                     "and of the weights.", flag_values=f)
   method_flags(f)
@@ -134,6 +134,8 @@ def ending(f: flags.FlagValues) -> None:
   if os.path.splitext(f.out)[1].lower() not in ENDINGS:
     raise ValueError(f"--out={f.out}: name a file that ends in "
                      f"{', '.join(ENDINGS)}")
+  if os.path.isdir(f.out):
+    raise ValueError(f"--out={f.out} is a folder: name a file")
   folder = os.path.dirname(f.out) or "."
   if not os.path.isdir(folder):
     raise ValueError(f"--out={f.out}: there is no folder {folder}")

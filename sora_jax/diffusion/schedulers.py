@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from sora_jax import ranges
 from sora_jax.diffusion import flow
 from sora_jax.diffusion import sampling
 from sora_jax.diffusion import steppers
@@ -35,7 +36,14 @@ FIXED: dict[str, dict[str, Any]] = {
         "use_flow_sigmas": True, "predict_x0": True, "lower_order_final": True,
         "final_sigmas_type": "zero", "thresholding": False, "solver_p": None,
         "solver_type": "bh2"}}  # bh1 ends in not a number at sigma 0
-KINDS = {"flow_prediction": "velocity", "sample": "x0", "epsilon": "eps"}
+# No "epsilon": flow sigmas begin at 1 - 1e-6, where the reference divides by 1e-6
+# what little of x is no noise, and gives that rounding error back as the video.
+RULES = {"shift": ranges.above(0), "flow_shift": ranges.above(0),
+         "solver_order": ranges.whole(min(unipc.ORDERS), max(unipc.ORDERS)),
+         "disable_corrector": ranges.Rule(
+             "a list of whole numbers from 0", lambda v: v == []
+             or ranges.every(ranges.whole()).holds(v))}
+KINDS = {"flow_prediction": "velocity", "sample": "x0"}
 
 
 def prediction(config: dict) -> str:
@@ -46,11 +54,7 @@ def prediction(config: dict) -> str:
   """
   if config.get("_class_name") == "FlowMatchEulerDiscreteScheduler":
     return "velocity"
-  kind = _settings(config)["prediction_type"]
-  if kind not in KINDS:
-    raise ValueError(f"key prediction_type is {kind!r}, supported are "
-                     f"{', '.join(KINDS)}")
-  return KINDS[kind]
+  return KINDS[_settings(config)["prediction_type"]]
 
 
 def steps(config: dict, evaluations: int) -> sampling.Steps:
@@ -86,12 +90,15 @@ def _settings(config: dict) -> dict:
     raise ValueError(f"key _class_name is {name!r}, supported are "
                      f"{', '.join(SILENT)}")
   cfg = FIXED[name] | SILENT[name] | config
+  for key, rule in RULES.items():
+    if key in cfg and not rule.holds(cfg[key]):
+      raise ValueError(f"key {key} is {cfg[key]!r}, it must be {rule.what}")
   for key, value in FIXED[name].items():
     if cfg[key] != value:
       raise ValueError(f"key {key} is {cfg[key]!r}, only {value!r} is supported")
-  if cfg.get("solver_order", 1) not in unipc.ORDERS:
-    raise ValueError(f"key solver_order is {cfg['solver_order']!r}, supported "
-                     f"are {unipc.ORDERS}")
+  if name == "UniPCMultistepScheduler" and cfg["prediction_type"] not in KINDS:
+    raise ValueError(f"key prediction_type is {cfg['prediction_type']!r}, "
+                     f"supported are {', '.join(KINDS)}")
   return cfg
 
 

@@ -42,7 +42,8 @@ class SamplingDefaults:
     steps: evaluations of the transformer.
     method: one of METHODS.
     guidance: scale of classifier-free guidance; 1 is none.
-    guidance_interval: (low, high) of the noise levels where it is on.
+    guidance_interval: (low, high) of the noise levels where it is on, of all
+      methods but "folder" (`interval`).
     window: frames of the longest videos of the training, which long prompted
       videos are drawn in.
     max_tokens: of a video, at most.
@@ -109,6 +110,16 @@ def read(scheduler: dict, expand_timesteps: bool) -> SamplingDefaults:
       name: tuple(found[name]) if isinstance(found[name], list) else found[name]
       for name in names}
   return SamplingDefaults(**values)
+
+
+def interval(defaults: SamplingDefaults,
+             method: str | None = None) -> tuple[float, float]:
+  """(low, high) of the noise levels where guidance is on.
+
+  The reference, which the scheduler of a folder is drawn by, always guides.
+  """
+  method = defaults.method if method is None else method
+  return (0.0, 1.0) if method == FOLDER else defaults.guidance_interval
 
 
 def steps(defaults: SamplingDefaults, scheduler: dict, tokens: int,

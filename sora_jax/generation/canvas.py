@@ -8,12 +8,16 @@ extending, looping, connecting and in-filling are masks, not code paths
 """
 
 import dataclasses
+import math
+import os
 from typing import Any
 
 import numpy as np
 
 from sora_jax.geometry import frames as frames_lib
 from sora_jax.geometry import sizes
+
+COPIES = 4  # of all latents while they are drawn: z, x, noise and what is kept
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -91,6 +95,7 @@ def blank(grid: tuple[int, int, int], patch: sizes.Patch, channels: int,
           **fields: Any) -> Canvas:
   """A canvas of `grid` tokens on which nothing is known."""
   t, h, w = grid
+  _require_memory(t, (h * patch[1], w * patch[2], channels))
   z = np.zeros((t, h * patch[1], w * patch[2], channels), np.float32)
   return Canvas(z, np.zeros(grid, bool), **fields)
 
@@ -99,6 +104,7 @@ def of_parts(parts: list[np.ndarray | int], patch: sizes.Patch,
              **fields: Any) -> Canvas:
   """A canvas of latents in a row: known ones, or a number of unknown ones."""
   shape = next(p.shape[1:] for p in parts if not isinstance(p, int))
+  _require_memory(sum(p for p in parts if isinstance(p, int)), shape)
   full = [np.zeros((p, *shape), np.float32) if isinstance(p, int) else p
           for p in parts]
   known = np.repeat([not isinstance(p, int) for p in parts],
@@ -106,3 +112,18 @@ def of_parts(parts: list[np.ndarray | int], patch: sizes.Patch,
   h, w = (n // p for n, p in zip(shape, patch[1:]))
   return Canvas(np.concatenate(full), np.broadcast_to(
       known[:, None, None], (len(known), h, w)), **fields)
+
+
+def _require_memory(latents: int, shape: tuple[int, ...]) -> None:
+  """Refuses a video whose latents no memory of this machine holds.
+
+  Raises:
+    ValueError: it says what they would take.
+  """
+  needed = COPIES * 4 * latents * math.prod(shape)
+  there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+  if needed > there:
+    raise ValueError(
+        f"{latents:,} latents of {shape[0]}x{shape[1]} would need "
+        f"{needed / 1e9:,.0f} GB of memory and this machine has "
+        f"{there / 1e9:,.0f} GB: make the video shorter or smaller")

@@ -203,7 +203,7 @@ def load(name_or_dir: str | os.PathLike = "tiny", dtype: Any = jnp.float32,
 
   Args:
     name_or_dir: a model folder, the name of a model of this package, or of a
-      repository ORG/NAME of Hugging Face.
+      repository hf:ORG/NAME of Hugging Face.
     dtype: of the computation and of the matrices of the weights, such as
       "float32" or "bfloat16".
     mesh: of `mesh.make_mesh`, which the weights are spread over; one device by

@@ -117,7 +117,7 @@ def sample(model: pretrained.Model, tokenizer: prompts_lib.Tokenizer,
         null, given)
     network = step_lib.Sampler(
         component.module, defaults.process, window.steps.stepper, float(scale),
-        defaults.guidance_interval)
+        sampling_defaults.interval(defaults, how.method))
     report = how.report and functools.partial(_report, how.report, window.done,
                                               total)
     drawn = _draw(network, component.params, inputs, start, window, keys, report)
@@ -129,6 +129,17 @@ def sample(model: pretrained.Model, tokenizer: prompts_lib.Tokenizer,
                              f"weights and the guidance ({scale:g})")
   return list(patches.unpatchify(x.reshape(len(x), -1, x.shape[-1]),
                                  first.z.shape[:3], first.patch))
+
+
+def check(model: pretrained.Model, canvas: canvas_lib.Canvas,
+          how: Sampling) -> None:
+  """Refuses a canvas that `sample` would refuse, before anything is drawn.
+
+  Raises:
+    ValueError: it is one.
+  """
+  check_prompting(model, canvas)
+  _plan(model, canvas, (0,), how)
 
 
 def check_prompting(model: pretrained.Model, canvas: canvas_lib.Canvas) -> None:
