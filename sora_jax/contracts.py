@@ -37,6 +37,8 @@ class Source(Protocol):
       filtered; False by default.
     root: the folder that its files lie in, where nothing may be written.
     ignored: ending -> number of files that are neither media nor captions.
+    held_out: index -> the clip that stands in the split val in the place of an
+      item that is held out, where it is not the item itself.
   """
 
   @property
@@ -87,7 +89,10 @@ WHOLE = Share()  # of one host alone
 
 
 class Plan(Protocol):
-  """A stream of batches, each a pure function of (manifest, seed, step)."""
+  """A stream of batches, each a pure function of (manifest, seed, step).
+
+  A plan may also have `notes`, lines that a run tells before it begins.
+  """
 
   @property
   def digest(self) -> str:

@@ -24,8 +24,26 @@ MAX_DEPTH = 64  # brackets within each other in JSON
 BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF32_LE, "utf-32-le"),
         (codecs.BOM_UTF32_BE, "utf-32-be"), (codecs.BOM_UTF16_LE, "utf-16-le"),
         (codecs.BOM_UTF16_BE, "utf-16-be"))
+# gs://.. and file://.., also as a source "WEIGHT*KIND:..".
+ADDRESS = re.compile(r"([\d.]+\*)?(\w+:)?[A-Za-z][\w+.-]+://")
 # A string, which may not end, or a bracket.
 BRACKETS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[{\]}]', re.DOTALL)
+
+
+def refuse_address(path: object, name: str = "") -> None:
+  """Refuses a path in a bucket or on the web, gs:// and all others.
+
+  Args:
+    path: a path, or a source such as "2*folder:DIR".
+    name: of what it was given for, for the message.
+
+  Raises:
+    ValueError: it is an address.
+  """
+  if ADDRESS.match(str(path)):
+    raise ValueError(f"{name}{path} is an address, and only paths of a file "
+                     "system are read and written: copy the files here, or mount "
+                     "the bucket and give the folder")
 
 
 @contextlib.contextmanager

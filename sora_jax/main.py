@@ -79,6 +79,7 @@ def main(argv: list[str]) -> int:
       print(f"sora-jax {verb}: {arg!a} is not UTF-8", file=sys.stderr)
       return 2
   try:
+    options.refuse_addresses(argv[1:])
     return importlib.import_module(name).run(argv) or 0
   except options.Help as listed:
     print(f"{inspect.getdoc(sys.modules[name])}\n\nflags:\n{listed}")

@@ -40,7 +40,7 @@ def run(root, out):
 def captions(out):
   """The captions of all clips, in the order of the splits."""
   found = []
-  for manifest in (manifest_lib.open_manifest(out, s) for s in shards.SPLITS):
+  for manifest in (manifest_lib.open_manifest(out, s) for s in ("train", "test")):
     found += [(manifest.split, *records.read(manifest, i).captions)
               for i in range(len(manifest))]
   return found

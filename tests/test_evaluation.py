@@ -16,6 +16,7 @@ from sora_jax.data.sources import mixture
 from sora_jax.data.sources import world
 from sora_jax.evaluation import cases
 from sora_jax.evaluation import quality
+from sora_jax.evaluation import real
 from sora_jax.evaluation import suites
 from sora_jax.evaluation import vae
 from sora_jax.evaluation import videos
@@ -197,14 +198,13 @@ def test_the_vae_suite_knows_a_perfect_and_a_blind_vae(todo, tmp_path):
 def test_real_clips_are_read_from_a_folder(tmp_path):
   video = np.random.default_rng(0).integers(0, 256, (5, 16, 20, 3), np.uint8)
   video_io.write(tmp_path / "a.mp4", video, 8.0)
-  result = vae.folder_report(
-      lambda v: v, tmp_path, tmp_path / "sheet.png")
+  result = vae.real_report(
+      lambda v: v, real.find(str(tmp_path)), tmp_path / "sheet.png")
   assert result["psnr"]["n"] == 1 and result["psnr"]["value"] == 100
   assert [c["file"] for c in result["clips"]] == ["a.mp4"]
   (tmp_path / "empty").mkdir()
   with pytest.raises(ValueError, match="holds no video"):
-    vae.folder_report(lambda v: v, tmp_path / "empty",
-                                 tmp_path / "sheet.png")
+    real.find(str(tmp_path / "empty"))
 
 
 @pytest.mark.parametrize("flags, error", [

@@ -31,7 +31,8 @@ def pixels(out):
   return manifest.open_manifest(out)
 
 
-def synthetic(pixels, out, spoil=(), vae="digest", channels=C):
+def synthetic(pixels, out, spoil=(), vae="digest", channels=C,
+              splits=("train",)):
   """Latents whose values say what they are."""
   info = latents.describe(pixels.info, vae, (4, 8, 8), (1, 2, 2), channels, 0,
                           latents.Extras())
@@ -61,8 +62,9 @@ def synthetic(pixels, out, spoil=(), vae="digest", channels=C):
       data = latents.encode(record)
       yield data[:9] if i in spoil else data, latents.entry(record, tok)
 
-  shards.write_shard(out, "train", 0, each(), latents.LATENTS)
-  shards.finish(out, shards.collect(out, {"train": 1}, info))
+  for split in splits:
+    shards.write_shard(out, split, 0, each(), latents.LATENTS)
+  shards.finish(out, shards.collect(out, dict.fromkeys(splits, 1), info))
   return manifest.open_manifest(out)
 
 

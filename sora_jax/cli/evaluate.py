@@ -34,7 +34,8 @@ def run(argv: list[str]) -> int:
                     flag_values=f)
   text("out", None, "Folder for results.json, tables.md and contact sheets.")
   whole("count", 200, "How many held-out clips of the worlds, in all; of "
-        "--suite=emergence of each world.", lower_bound=1)
+        "--suite=emergence of each world; of --real at most so many.",
+        lower_bound=1)
   whole("seed", 0, "Which clips.", lower_bound=0)
   names("sizes", SIZES, "WxH of the videos in pixels, each any.")
   whole("frames", 17, "Frames of a video.", lower_bound=2)
@@ -48,10 +49,17 @@ def run(argv: list[str]) -> int:
   whole("batch", 8, "Videos drawn at a time.", lower_bound=1)
   names("modes", ",".join(prompting_modes.MODES),
         "What --suite=prompting asks for.")
-  text("real", None, "A folder of real clips for --suite=vae.")
+  text("real", None, "For --suite=vae: a folder of real clips, or a data set of "
+       "`prepare`, of which the clips are scored that are held out.")
+  flags.DEFINE_enum("split", None, ["val", "test", "train", "all"], "Of the data "
+                    "set in --real. By default val, and test without a val.",
+                    flag_values=f)
   f.read(argv)
   if not f.out:
     raise ValueError("--out=DIR is needed: the folder for the results")
+  for name, needed in (("real", f.suite == "vae"), ("split", f.real)):
+    if f[name].value and not needed:
+      raise ValueError(f"--{name}={f[name].value} is for --suite=vae --real=DIR")
   _check(f, "sizes")
   sizes = [sampling.parse_size(size) for size in f.sizes]
   _check(f, "worlds", worlds.WORLDS)
@@ -69,7 +77,7 @@ def run(argv: list[str]) -> int:
       draw(f.count, f.seed, sizes, f.frames, f.fps, f.worlds, only),
       pathlib.Path(f.out), f.seed, f.batch,
       {k: f[k].value for k in ("steps", "guidance", "method")}, f.modes, f.real,
-      f.worlds)
+      f.worlds, f.split or "", f.count)
   model = suite.load(f.model)
   request.out.mkdir(parents=True, exist_ok=True)
   suite.evaluate(model, request)

@@ -6,8 +6,11 @@ import textwrap
 
 from absl import flags
 
+from sora_jax import files
+
 HELP = {"-h", "-help", "--help"}
 WIDTH = 80
+TEXTS = ("prompt", "negative", "beam")  # flags that may hold any text
 # Old name -> new name. The old one is refused with the new one.
 RENAMED_FLAGS: dict[str, str] = {
     "piece_seconds": "chunk_seconds",
@@ -61,6 +64,22 @@ class Flags(flags.FlagValues):
     """
     if rest := self(argv)[1:]:
       raise ValueError(f"'{rest[0]}' is no flag: write --NAME=VALUE")
+
+
+def refuse_addresses(argv: Sequence[str]) -> None:
+  """Refuses a command line that has an address in the place of a path.
+
+  Raises:
+    ValueError: it has one.
+  """
+  before = ""  # the name of a flag whose value is the next argument
+  for arg in argv:
+    flag = re.match(r"--?([\w.-]+)(=?)", arg)
+    name = flag[1] if flag else before
+    if name not in TEXTS and (not flag or flag[2]):
+      value = arg[flag.end():] if flag else arg
+      files.refuse_address(value, f"--{name}=" if name else "")
+    before = flag[1] if flag and not flag[2] else ""
 
 
 def asked(argv: Sequence[str]) -> bool:

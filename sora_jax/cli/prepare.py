@@ -60,7 +60,8 @@ def run(argv: list[str]) -> int:
   info = prepare.prepare(
       names, f.out, _world(f), f.test_share, f.workers, f.shard, f.vocab,
       rules=_rules(f), cuts=f.cuts, chunk_seconds=f.chunk_seconds,
-      dry_run=f.dry_run, beam=None if f.beam is None else tuple(f.beam.split()))
+      held_out=f.held_out, dry_run=f.dry_run,
+      beam=None if f.beam is None else tuple(f.beam.split()))
   clips = ", ".join(f"{n} {split}" for split, n in info["clips"].items())
   shards = messages.count(sum(info.get("shards", {}).values()), "shard")
   if f.dry_run and "shards" not in info:
@@ -86,6 +87,9 @@ def _flags() -> options.Flags:
         "and test.", lower_bound=0)
   number("test_share", job.TEST_SHARE, "The share in 0 .. 1 that is held back "
          "as split test.")
+  number("held_out", 0.0, "The share in 0 .. 1 of files that are held out of all "
+         "training as split val, 1 to 512 clips; `train` tells the loss on it. "
+         "0 makes none.")
   for name, (attribute, what) in WORLD.items():
     text(name, _text(getattr(worlds, attribute)), what)
   number("plain", worlds.plain, "The share in 0 .. 1 of a world's clips with a "

@@ -80,8 +80,10 @@ class Request:
     batch: videos drawn at a time.
     how: steps, guidance and method of the sampler; None is the model's default.
     modes: the ways of prompting, for the suite of prompting.
-    real: a folder of real clips, for the suite of the VAE.
+    real: a folder of real clips or a data set, for the suite of the VAE.
     worlds: the names that were asked for; a suite may leave some out.
+    split: of that data set; those that are held out by default.
+    count: of the real clips, at most; 0 is all.
   """
 
   cases: Sequence[Case]
@@ -92,6 +94,8 @@ class Request:
   modes: Sequence[str] = ()
   real: str | None = None
   worlds: Sequence[str] = ()
+  split: str = ""
+  count: int = 0
 
 
 def draw(count: int, seed: int, sizes: Sequence[tuple[int, int]],

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 import dataclasses
 import functools
 import math
-import os
 import pathlib
 from typing import Any
 
@@ -16,17 +15,14 @@ import tqdm
 from sora_jax.encoding import video as video_lib
 from sora_jax.evaluation import cases
 from sora_jax.evaluation import quality
+from sora_jax.evaluation import real
 from sora_jax.evaluation import report
 from sora_jax.evaluation import sheets
 from sora_jax.evaluation import statistics
 from sora_jax.formats import find
 from sora_jax.formats import pretrained
-from sora_jax.media import clips
 from sora_jax.worlds import facts as facts_lib
 from sora_jax.worlds import parse
-
-VIDEOS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".gif")
-MAX_FRAMES = 33  # of a real clip
 
 Reconstruct = Callable[[np.ndarray], np.ndarray]  # uint8 [T, H, W, 3] to same
 
@@ -52,7 +48,7 @@ def evaluate(model: Codec, request: cases.Request) -> dict[str, Any]:
 
   Args:
     model: the VAE.
-    request: cases, out, seed and real count.
+    request: cases, out, seed, real, split and count.
 
   Returns:
     What results.json holds.
@@ -63,8 +59,9 @@ def evaluate(model: Codec, request: cases.Request) -> dict[str, Any]:
             "metrics": world_report(model.reconstruct, todo,
                                     out / "worlds.png")}
   if request.real:
-    result["real"] = folder_report(model.reconstruct, request.real,
-                                   out / "real.png")
+    result["real"] = real_report(
+        model.reconstruct, real.find(request.real, request.split, request.count,
+                                     request.seed), out / "real.png")
   report.write(out, result, tables(result))
   return result
 
@@ -85,7 +82,8 @@ def tables(result: dict[str, Any]) -> str:
         rows.append((name, form(m["value"]),
                      f"{form(m['low'])} to {form(m['high'])}", m["n"]))
     if rows:
-      text += [f"## {title}\n", report.markdown(header, rows)]
+      about = [f"{scores['about']}\n"] if "about" in scores else []
+      text += [f"## {title}\n", *about, report.markdown(header, rows)]
   return "\n".join(text)
 
 
@@ -140,27 +138,21 @@ def world_report(reconstruct: Reconstruct, todo: Sequence[cases.Case],
   return result
 
 
-def folder_report(reconstruct: Reconstruct, folder: str | os.PathLike,
-                  sheet: pathlib.Path) -> dict[str, Any]:
-  """Real clips through the VAE: {psnr, ssim} with their intervals.
-
-  Raises:
-    ValueError: a folder without a video.
-  """
-  paths = sorted(p for p in pathlib.Path(folder).rglob("*")
-                 if p.suffix.lower() in VIDEOS)
-  if not paths:
-    raise ValueError(f"{folder} holds no video ({', '.join(VIDEOS)})")
+def real_report(reconstruct: Reconstruct, found: real.RealClips,
+                sheet: pathlib.Path) -> dict[str, Any]:
+  """Real clips through the VAE: {psnr, ssim} with their intervals."""
   rows: list[dict[str, Any]] = []
   shown = []
-  for path in tqdm.tqdm(paths, desc="real clips", unit="clip"):
-    truth, _ = clips.read(path, MAX_FRAMES)
+  for i, name in enumerate(tqdm.tqdm(found.names, desc="real clips",
+                                     unit="clip")):
+    truth = found.read(i)
     out = reconstruct(truth)
-    rows.append({"file": str(path.relative_to(folder)),
-                 "psnr": quality.psnr(truth, out), "ssim": quality.ssim(truth, out)})
-    shown.append((truth, out, rows[-1]["file"]))
+    rows.append({"file": name, "psnr": quality.psnr(truth, out),
+                 "ssim": quality.ssim(truth, out)})
+    shown.append((truth, out, name))
   _sheet(sheet, shown)
-  return {"psnr": statistics.mean([r["psnr"] for r in rows]),
+  return {"about": found.about,
+          "psnr": statistics.mean([r["psnr"] for r in rows]),
           "ssim": statistics.mean([r["ssim"] for r in rows]), "clips": rows}
 
 

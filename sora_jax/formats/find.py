@@ -3,6 +3,7 @@
 import logging
 import os
 
+from sora_jax import files
 from sora_jax.formats import hub
 
 WEIGHTS = os.path.join(os.path.dirname(os.path.dirname(__file__)), "weights")
@@ -18,6 +19,7 @@ def find(name_or_dir: str) -> str:
   Raises:
     ValueError: no such model.
   """
+  files.refuse_address(name_or_dir, "model ")
   for folder in (name_or_dir, os.path.join(WEIGHTS, name_or_dir)):
     if os.path.isdir(folder):
       return folder

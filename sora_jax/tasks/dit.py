@@ -1,5 +1,6 @@
 """The task of a config of kind "dit": the transformer, from cached latents."""
 
+from collections.abc import Callable
 import functools
 from typing import Any
 
@@ -10,6 +11,7 @@ from sora_jax import mesh as mesh_lib
 from sora_jax import types
 from sora_jax.data.loading import clips
 from sora_jax.data.loading import plan as plan_lib
+from sora_jax.data.store import latents
 from sora_jax.data.store import manifest as manifest_lib
 from sora_jax.formats import find
 from sora_jax.formats import pretrained
@@ -23,7 +25,11 @@ from sora_jax.tasks import dit_model
 from sora_jax.tasks import dit_programs
 from sora_jax.tasks import prompts as prompts_lib
 from sora_jax.tasks import task
+from sora_jax.tasks import validation as validation_lib
+from sora_jax.training import progress
 from sora_jax.training.objectives import dit as objective_lib
+
+PREVIEWS = 4  # captions of the data that are drawn in a preview
 
 
 def plan(cfg: Any, manifest: manifest_lib.Manifest) -> plan_lib.TokenPlan:
@@ -68,22 +74,61 @@ def recipe(run: task.Run) -> task.Recipe:
              if "text_encoder" in cfg
              else prompts_lib.frozen(cfg, run.mesh, plan.tokenizer))
 
+  denoise = functools.partial(dit.denoise, network)
+  process, columns = build.process_of(cfg), cfg.data.max_segments + 1
+
   def params_of_init_from():
     return {"transformer": build.pretrained_params(
         cfg, "transformer", network, run.mesh)} | prompts.pretrained()
 
   return task.Recipe(
-      objective_lib.dit_objective(
-          functools.partial(dit.denoise, network), prompts.encode,
-          build.process_of(cfg), cfg.data.max_segments + 1),
+      objective_lib.dit_objective(denoise, prompts.encode, process, columns),
       objective_lib.init_params(functools.partial(dit.init, network),
                                 prompts.init),
       {"transformer": mesh_lib.DIT_RULES, "text_encoder": mesh_lib.TEXT_RULES},
-      functools.partial(_preview, cfg, vae, prompts), "tokens",
+      functools.partial(_preview, cfg, vae, prompts,
+                        preview_prompts(cfg, manifest)), "tokens",
       lambda batch: int(np.sum(batch.tokens.seg > 0)),
       params_of_init_from if cfg.init_from else dict, prompts.prepare,
       functools.partial(_flops, network, build.text_encoder_of(cfg)
-                        if "text_encoder" in cfg else None))
+                        if "text_encoder" in cfg else None),
+      _validation(run, functools.partial(objective_lib.loss, denoise,
+                                         prompts.encode, process, columns),
+                  prompts.prepare))
+
+
+def _validation(run: task.Run, loss: validation_lib.Loss,
+                prepare: Callable[[Any], Any]
+                ) -> Callable[[Any], dict[str, float]] | None:
+  """The loss on the split val; None, and a line that says so, without one."""
+  if "val" not in run.manifest.info["shards"]:
+    progress.log(f"{run.manifest.root} has no split val, so no validation loss is "
+                 "told: prepare --held_out=.02 makes one")
+    return None
+  plan: Any = run.plan
+  held = plan_lib.every_clip_once(
+      manifest_lib.open_manifest(run.manifest.root, "val"), plan.cfg,
+      plan.tokenizer)
+  return validation_lib.validation(loss, held, held.steps, run.mesh, prepare)
+
+
+def preview_prompts(cfg: Any, manifest: manifest_lib.Manifest) -> list[str]:
+  """The prompts of previews: those of the config, or captions of the data.
+
+  Captions are those of clips spread over the split val, or else test or train.
+  """
+  if cfg.preview.prompts:
+    return list(cfg.preview.prompts)
+  held = manifest_lib.held_out(manifest) or manifest
+  found: list[str] = []
+  for i in np.linspace(0, len(held) - 1, 4 * PREVIEWS).astype(int).tolist():
+    try:
+      caption = latents.decode(held.record(i)).captions[0]
+    except (ValueError, RuntimeError, OSError):
+      continue  # the plan counts what cannot be read
+    if caption not in found and len(found) < PREVIEWS:
+      found.append(caption)
+  return found
 
 
 def _flops(network: dit.DiT, encoder: Any, batch: types.Batch) -> float:
@@ -114,15 +159,16 @@ def _vae_of_latents(run: task.Run) -> pretrained.Model:
   return vae
 
 
-def _preview(cfg, vae, prompts: prompts_lib.Prompts, step: int, state,
-             workdir: str) -> None:
-  """Writes videos of the prompts of the config, of the averaged weights."""
+def _preview(cfg, vae, prompts: prompts_lib.Prompts, texts: list[str],
+             step: int, state, workdir: str) -> None:
+  """Writes videos of prompts, of the averaged weights."""
+  if not texts:  # no clip of the data can be read
+    return
   # Training alone needs neither generation nor video codecs.
   from sora_jax.generation import pipeline
   from sora_jax.media import sheets
   ema = jax.device_put(multihost.gather(state.ema))  # once, not every step
   model = dit_model.model_of(cfg, vae, ema, prompts.source, prompts.frozen)
-  texts = list(cfg.preview.prompts)
   videos = list(pipeline.Pipeline(model, prompts.tokenizer).generate_batch(
       texts, tuple(cfg.preview.size), cfg.preview.frames,
       seeds=[cfg.preview.seed] * len(texts)))

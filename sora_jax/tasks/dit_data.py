@@ -24,7 +24,7 @@ def describe(cfg: Any, manifest: manifest_lib.Manifest,
 
 def plan_report(cfg: Any, manifest: manifest_lib.Manifest,
                 options: task.DataOptions) -> dict:
-  """The numbers of `statistics.report`, and `resized`: what is lost by it.
+  """The numbers of `statistics.report`, `resized`: what is lost by it, and `notes`.
 
   Raises:
     ValueError: a data set of pixels without options.stride, or one of latents
@@ -59,7 +59,8 @@ def plan_report(cfg: Any, manifest: manifest_lib.Manifest,
   plan = plan_lib.token_plan(manifest, build.tokens_of(
       cfg, shapes=data["shapes"], shards=data["shards"]))
   return statistics.report(plan) | {
-      "resized": lost or manifest.info.get("resized")}
+      "resized": lost or manifest.info.get("resized"),
+      "notes": list(plan.notes)}
 
 
 def lines_of(found: dict, steps: int = 0) -> list[str]:
@@ -100,4 +101,4 @@ def lines_of(found: dict, steps: int = 0) -> list[str]:
       f"of {clips - found['dropped']:,} clips, {found['left_over']:.1%} of the "
       "batches left to another"
       + (f"; {steps:,} steps are {steps / epoch:,.1f} epochs" if steps else "")]
-  return lines
+  return [*lines, *found["notes"]]

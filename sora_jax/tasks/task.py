@@ -67,6 +67,8 @@ class Recipe:
     prepare: batch on the mesh -> the batch of the objective.
     flops: batch of this host -> the model FLOPs of a step with it, forward and
       backward; 0 where nobody has counted them.
+    validate: params -> metrics of clips that are held out, tasks/validation.py;
+      every process calls it. None without such clips.
   """
 
   objective: Callable[..., tuple[Any, dict[str, jax.Array]]]
@@ -78,6 +80,7 @@ class Recipe:
   pretrained: Callable[[], dict[str, Any]] = dict
   prepare: Callable[[Any], Any] = lambda batch: batch
   flops: Callable[[Any], float] = lambda batch: 0
+  validate: Callable[[Any], dict[str, float]] | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,6 +6,7 @@ import time
 import jax
 from ml_collections import config_dict
 
+from sora_jax import files
 from sora_jax import mesh as mesh_lib
 from sora_jax.data.loading import pipeline
 from sora_jax.data.store import manifest as manifest_lib
@@ -55,6 +56,8 @@ def train(config: str | dict | config_dict.ConfigDict, data: str | os.PathLike,
     FloatingPointError: too many steps in a row had no usable gradient.
   """
   start = time.monotonic()
+  for name, path in (("data ", data), ("workdir ", workdir), ("vae ", vae)):
+    files.refuse_address(path, name)
   cfg = config_lib.load(config) if isinstance(config, str) else (
       config_dict.ConfigDict(config) if isinstance(config, dict) else config)
   check.check(cfg)
@@ -66,6 +69,8 @@ def train(config: str | dict | config_dict.ConfigDict, data: str | os.PathLike,
   multihost.check_joined()
   mesh = mesh_lib.make_mesh(**cfg.mesh)
   plan = task.plan(cfg, manifest)
+  for note in getattr(plan, "notes", ()):
+    progress.log(note)
   recipe = task.recipe(task_lib.Run(cfg, manifest, plan, mesh, vae))
   key = jax.random.key(cfg.seed)
   program = state_lib.program(
@@ -79,6 +84,8 @@ def train(config: str | dict | config_dict.ConfigDict, data: str | os.PathLike,
                          else vae}}
   hooks = [loop.Hook(every.preview_every, lambda step, state: recipe.preview(
       step, state, workdir))] if recipe.preview else []
+  validation = loop.Validation(cfg.loop.get("validate_every", 0),
+                               recipe.validate) if recipe.validate else None
   share = mesh_lib.host(mesh)
   threads = max(1, min(8, (os.cpu_count() or 1) // 2))
   kind = mesh.devices.flat[0].device_kind
@@ -87,6 +94,7 @@ def train(config: str | dict | config_dict.ConfigDict, data: str | os.PathLike,
   return loop.train(
       program, lambda start: pipeline.batches(plan, start, share, threads),
       steps=cfg.steps, workdir=workdir, config=record, key=key, hooks=hooks,
+      validation=validation,
       place=lambda batch: recipe.prepare(mesh_lib.to_global(mesh, batch)),
       losses=getattr(plan, "losses", None),
       rates=loop.Rates(recipe.unit, recipe.count, recipe.flops, mesh.size, peak),

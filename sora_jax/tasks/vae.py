@@ -33,7 +33,8 @@ PREVIEW_FRAMES = 17
 def plan(cfg: Any, manifest: manifest_lib.Manifest) -> buckets.PixelPlan:
   """Batches of crops."""
   manifest_lib.require(manifest, "pixels")
-  return buckets.pixel_plan(manifest, _pixels_of(cfg))
+  return buckets.pixel_plan(manifest, _pixels_of(cfg),
+                            vae.stride(build.vae_of(cfg)))
 
 
 def check(cfg: Any) -> None:
@@ -103,9 +104,9 @@ def _flops(module: vae.VAE, size: tuple[int, int, int],
 
 def held_out(manifest: manifest_lib.Manifest,
              count: int = 3) -> list[np.ndarray]:
-  """The first clips of the split test that have the size of its longest.
+  """The first clips of the split val that have the size of its longest.
 
-  Of the training clips where the data set has no split test.
+  Of the split test where there is no val, and else of the training clips.
 
   Args:
     manifest: of the training clips.
@@ -114,9 +115,7 @@ def held_out(manifest: manifest_lib.Manifest,
   Returns:
     Clips uint8 [T, H, W, 3], T at most PREVIEW_FRAMES.
   """
-  test = manifest
-  if "test" in manifest.info["shards"]:
-    test = manifest_lib.open_manifest(manifest.root, "test")
+  test = manifest_lib.held_out(manifest) or manifest
   entries, longest = test.entries, int(np.argmax(test.entries["frames"]))
   same = np.flatnonzero((entries["height"] == entries["height"][longest])
                         & (entries["width"] == entries["width"][longest])
@@ -148,14 +147,15 @@ def describe(cfg: Any, manifest: manifest_lib.Manifest,
              options: task.DataOptions) -> tuple[dict, list[str]]:
   """What a config makes of a data set: numbers and lines of text."""
   del options  # they are for packed tokens
-  found = buckets.report(plan(cfg, manifest))
+  planned = plan(cfg, manifest)
+  found = buckets.report(planned)
   lines = ["    T x    H x    W   batch  share      pixels   clips large enough"]
   for b in found["buckets"]:
     t, h, w = b["shape"]
     lines.append(f"{t:>5} x{h:>5} x{w:>5}  {b['batch']:>6}  {b['share']:5.1%}  "
                  f"{b['pixels']:>10,}  {b['clips']:,}")
-  return found, [*lines, f"too small or too short for every bucket, unused: "
-                 f"{found['unused']:,}"]
+  return found, [*lines, *planned.notes, "too small or too short for every "
+                 f"bucket, unused: {found['unused']:,}"]
 
 
 TASK = task.Task(

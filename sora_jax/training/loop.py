@@ -51,6 +51,20 @@ LEAST = 1000  # clips
 
 
 @dataclasses.dataclass(frozen=True)
+class Validation:
+  """A loss on held-out data, every `every` steps and at the end.
+
+  Attributes:
+    every: steps between two calls; 0 is never.
+    measure: params -> metrics, which stand in the line of the step. Every
+      process calls it.
+  """
+
+  every: int
+  measure: Callable[[Any], dict[str, float]]
+
+
+@dataclasses.dataclass(frozen=True)
 class Outcome:
   """How a run ended: its state, and "done" or a reason of `stopping`."""
 
@@ -82,7 +96,7 @@ class Rates:
 def train(program: state_lib.Program,
           batches: Callable[[int], Iterable[tuple[int, Any]]], *, steps: int,
           workdir: str | os.PathLike, config: dict, key: jax.Array,
-          hooks: Sequence[Hook] = (),
+          hooks: Sequence[Hook] = (), validation: Validation | None = None,
           place: Callable[[Any], Any] = lambda batch: batch,
           losses: losses_lib.Losses | None = None,
           rates: Rates = Rates(), log_every: int = 10, save_every: int = 1000,
@@ -101,6 +115,7 @@ def train(program: state_lib.Program,
     config: the resolved config; JSON-able.
     key: the run's key.
     hooks: called between steps.
+    validation: measured between steps.
     place: puts a host's batch on the mesh.
     losses: where the batches note the clips that cannot be read.
     rates: what speed is measured by.
@@ -158,7 +173,7 @@ def train(program: state_lib.Program,
   shapes, skips, consecutive, reason = set(), [], 0, "done"
   # Clips that could not be read, in all and in this call; clips seen in it.
   unreadable, lost_here, seen, clips = writer.unreadable, 0, 0, int(state.clips)
-  ending, hooks_take, shown = False, 0.0, time.monotonic()
+  ending, hooks_take, shown, measured = False, 0.0, time.monotonic(), -1
 
   def write(last):
     """Writes the metrics of the last step; returns its consecutive skips."""
@@ -174,7 +189,7 @@ def train(program: state_lib.Program,
           "its batch has no token to learn from" if values.get("weight") == 0
           else f"loss {values['loss']:.4g}, gradient norm "
                f"{values['grad_norm']:.4g}"))
-    if n % log_every == 0 or consecutive or lost:
+    if n % log_every == 0 or consecutive or lost or n == measured:
       timing = clock.timing(n)
       writer.write(n, values, timing)
       progress.log(progress.metrics_line(n, steps, values, timing, rates.unit))
@@ -221,8 +236,9 @@ def train(program: state_lib.Program,
       tracer.after(step, metrics)
 
       # ------------------------------------------- act 3: saves and previews
-      due = [h for h in hooks if h.every and (
-          step % h.every == 0 or step == steps)]
+      due: list[Hook | Validation] = [
+          h for h in (*hooks, validation) if h and h.every and (
+              step % h.every == 0 or step == steps)]
       reserve = saving.seconds + clock.seconds_a_step()
       wishes = stopping.agree(
           stop.wish(reserve), saving.wish(step),
@@ -240,6 +256,12 @@ def train(program: state_lib.Program,
       if stopping.LATE in wishes:
         due = []
       save = reason != "unreadable" and (ending or stopping.SAVE in wishes)
+      begun = time.monotonic()
+      if reason == "done" and validation in due and last is not None:
+        last = step, last[1] | validation.measure(state.params)
+        measured = step
+        clock.add("evaluation", time.monotonic() - begun)
+      measuring = time.monotonic() - begun
       if save or due:
         consecutive, last = write(last), None
       if save:
@@ -248,9 +270,10 @@ def train(program: state_lib.Program,
       if reason == "done" and due:
         begun = time.monotonic()
         for hook in due:
-          hook.run(step, state)
-        hooks_take = time.monotonic() - begun
-        clock.add("evaluation", hooks_take)
+          if isinstance(hook, Hook):
+            hook.run(step, state)
+        clock.add("evaluation", time.monotonic() - begun)
+        hooks_take = measuring + time.monotonic() - begun
       saving.check(clock.seconds_a_step())
       if ending:
         break

@@ -2,7 +2,8 @@
 
 One line of metrics.jsonl is {"step": n, metric: value, .., "timing": {..}}.
 Everything outside "timing" is a function of the config and the step, so an
-interrupted run's file equals an uninterrupted one's. A value that is not finite
+interrupted run's file equals an uninterrupted one's, but for "val_loss" where it
+was stopped at a step that has one. A value that is not finite
 is null. On resume the file is cut back to the restored step. Of several
 processes the first alone writes.
 """

@@ -45,7 +45,8 @@ def metrics_line(step: int, steps: int, metrics: dict[str, float],
   rate = timing["steps_per_s"]
   speed = f"{rate:.2f} steps/s" if rate >= 1 or not rate else (
       f"{1 / rate:.3g} s/step")
-  parts = [f"step {step}/{steps} loss {metrics['loss']:.4f} "
+  val = f"val {metrics['val_loss']:.4f} " if "val_loss" in metrics else ""
+  parts = [f"step {step}/{steps} loss {metrics['loss']:.4f} {val}"
            f"grad {metrics['grad_norm']:.3g} {speed}",
            f"{timing[f'{unit}_per_s_per_chip']:,.0f} {unit}/s/chip"]
   if (flops := timing.get("tflops_per_s_per_chip")) is not None:

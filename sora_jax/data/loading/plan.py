@@ -30,6 +30,7 @@ from sora_jax.data.store import manifest as manifest_lib
 from sora_jax.text import tokenizer as tokenizer_lib
 
 CHUNKS = 3  # chunks that are remembered
+HELD_OUT_BYTES = 2 ** 28  # of latents, in a plan of every clip once
 # The names of the fields of TokenConfig when plans were first stored. A plan's
 # digest is made of them, so that a run goes on over the same batches.
 DIGEST_NAMES = {"conditioning": "masks", "chunk": "block"}
@@ -48,6 +49,8 @@ class TokenPlan:
     tokenizer: of the prompts, that of the data set if None.
     losses: the clips that could not be read.
     chunks: the latest ones, packed.
+    repeats: how often every clip comes in a batch, where they do not fill one;
+      else 1.
   """
 
   manifest: manifest_lib.Manifest
@@ -60,6 +63,17 @@ class TokenPlan:
       default_factory=losses_lib.Losses, repr=False)
   chunks: lru_cache.LRUCache = dataclasses.field(
       default_factory=lambda: lru_cache.LRUCache(CHUNKS), repr=False)
+  repeats: float = 1.0
+
+  @property
+  def notes(self) -> tuple[str, ...]:
+    """What is to be said of the plan before a run: a line each."""
+    if self.repeats <= 1:
+      return ()
+    size = int(np.prod(self.cfg.shapes[0]))
+    return (f"{self.manifest.root}: its {sum(map(len, self.pools)):,} clips that "
+            f"fit a row do not fill a batch of {size:,} tokens: each comes "
+            f"{self.repeats:.1f} times in a batch",)
 
   @functools.cached_property
   def digest(self) -> str:
@@ -126,7 +140,7 @@ def token_plan(manifest: manifest_lib.Manifest, cfg: token_config.TokenConfig,
 
   Raises:
     ValueError: a share of images that the data set cannot give, or a data set
-      that does not fill one batch.
+      of which no clip fits a row.
   """
   cfg = dataclasses.replace(cfg, shapes=tuple(sorted(
       (tuple(s) for s in cfg.shapes), key=lambda s: s[1])))
@@ -141,8 +155,24 @@ def token_plan(manifest: manifest_lib.Manifest, cfg: token_config.TokenConfig,
       if share and not len(pool):
         raise ValueError(f"images = {cfg.images:g} asks for {share:.0%} {name} "
                          f"and {manifest.root} has 0 that fit a row")
-  plan = TokenPlan(manifest, cfg, pools, tokenizer=tokenizer)
+  plan = TokenPlan(manifest, cfg, pools, tokenizer=tokenizer,
+                   repeats=_repeats(manifest, cfg, usable))
   return dataclasses.replace(plan, steps=len(plan.chunk(0).batches))
+
+
+def every_clip_once(manifest: manifest_lib.Manifest,
+                    cfg: token_config.TokenConfig,
+                    tokenizer: tokenizer_lib.Tokenizer | None = None
+                    ) -> TokenPlan:
+  """A plan whose first chunk, of `steps` batches, has every clip once.
+
+  Rows that the clips do not fill are empty. What is drawn of a clip depends on
+  the manifest and on the shapes alone. Args and errors are those of
+  `token_plan`.
+  """
+  return token_plan(manifest, dataclasses.replace(
+      cfg, chunk=len(_usable(manifest, cfg)), seed=0, images=-1.0,
+      cache_bytes=min(cfg.cache_bytes, HELD_OUT_BYTES)), tokenizer)
 
 
 def _digest_text(cfg: token_config.TokenConfig) -> str:
@@ -157,23 +187,24 @@ def _digest_text(cfg: token_config.TokenConfig) -> str:
 
 def _usable(manifest: manifest_lib.Manifest,
             cfg: token_config.TokenConfig) -> np.ndarray:
-  """Manifest indices [N] int32 of the clips that fit a row; at least a batch."""
+  """Manifest indices [N] int32 of the clips that fit a row, at least one."""
   tokens = epoch_chunks.latent_tokens(manifest)
-  longest, t = cfg.shapes[-1][1], np.asarray(manifest.entries["t"])
+  longest = max(n for _, n in cfg.shapes)
   usable = np.flatnonzero(tokens <= longest).astype(np.int32)
   if not len(usable):
     raise ValueError(
         f"no clip of {manifest.root} fits a row: one latent has "
         f"{tokens.min()} tokens or more and the longest row {longest}; give "
         "longer rows")
-  batch = cfg.shapes[0][0] * cfg.shapes[0][1]
-  whole = int(np.minimum(tokens.astype(np.int64) * t, longest)[usable].sum())
-  if whole < batch:
-    raise ValueError(
-        f"the {len(usable)} clips of {manifest.root} that fit a row have {whole} "
-        f"tokens and one batch holds {batch}: encode more clips, or give "
-        "smaller shapes")
   return usable
+
+
+def _repeats(manifest: manifest_lib.Manifest, cfg: token_config.TokenConfig,
+             usable: np.ndarray) -> float:
+  """How often a clip comes in a batch that all of them do not fill; 1 if they do."""
+  tokens = epoch_chunks.latent_tokens(manifest)[usable].astype(np.int64)
+  whole = np.minimum(tokens * manifest.entries["t"][usable], cfg.shapes[-1][1])
+  return max(1.0, cfg.shapes[0][0] * cfg.shapes[0][1] / int(whole.sum()))
 
 
 def _check_latents(manifest: manifest_lib.Manifest) -> None:

@@ -31,7 +31,8 @@ def report(plan: plan_lib.TokenPlan, shards: int | None = None) -> dict:
     left to another epoch, in the first CHUNKS chunks), cut (clips longer than a
     row, of which an example is a part), cut_latents and cut_tokens (what the
     longest examples leave out of them), dropped (one latent is over a row),
-    prompts_cut.
+    prompts_cut, repeats (how often a clip comes in a batch that all do not
+    fill; else 1).
   """
   chunk, cfg = plan.chunk(0), plan.cfg
   entries, count = plan.manifest.entries, len(plan.manifest)
@@ -66,7 +67,8 @@ def report(plan: plan_lib.TokenPlan, shards: int | None = None) -> dict:
       "left_over": _left_over(plan),
       "cut": int((cut > 0).sum()), "cut_latents": int(cut.sum()),
       "cut_tokens": int((cut * per).sum()), "dropped": int((room == 0).sum()),
-      "prompts_cut": int((entries["text_tokens"].max(1) > cfg.text_limit).sum())}
+      "prompts_cut": int((entries["text_tokens"].max(1) > cfg.text_limit).sum()),
+      "repeats": plan.repeats}
 
 
 def lengths(manifest: manifest_lib.Manifest) -> np.ndarray:

@@ -2,7 +2,8 @@
 
 Every step has one bucket, and the batch sizes of the buckets give every step
 about the same number of pixels, so that memory and time are flat. Nothing is
-padded or resized: a crop comes from a clip that is large and long enough.
+padded or resized: a crop comes from a clip that is large and long enough. Clips
+that are fewer than a batch come several times in it.
 `batch` is a pure function of (manifest, seed, step):
 
   * steps come in blocks of BLOCK, whose buckets are a seeded shuffle of exact
@@ -71,6 +72,7 @@ class PixelPlan:
     cfg: the config.
     eligible: per bucket, the clips that are large and long enough.
     shares: per bucket, its steps in a block.
+    notes: what is to be said of the plan before a run, a line each.
     losses: the clips that could not be read.
     orders: the latest orders of buckets and of clips.
   """
@@ -79,6 +81,7 @@ class PixelPlan:
   cfg: PixelConfig
   eligible: tuple[np.ndarray, ...] = dataclasses.field(repr=False)
   shares: tuple[int, ...]
+  notes: tuple[str, ...] = ()
   losses: losses_lib.Losses = dataclasses.field(
       default_factory=losses_lib.Losses, repr=False)
   orders: lru_cache.LRUCache = dataclasses.field(
@@ -105,29 +108,65 @@ class PixelPlan:
         functools.partial(self.losses.add, step, first + i)) for i in rows]))
 
 
-def pixel_plan(manifest: manifest_lib.Manifest, cfg: PixelConfig) -> PixelPlan:
+def pixel_plan(manifest: manifest_lib.Manifest, cfg: PixelConfig,
+               stride: tuple[int, int, int] | None = None) -> PixelPlan:
   """Plans batches of pixels over a prepared data set.
 
+  Args:
+    manifest: of the data set.
+    cfg: the config.
+    stride: (T, H, W) of the VAE. With it a bucket that no clip fills is
+      reduced, which the notes of the plan say.
+
   Raises:
-    ValueError: a bucket that no clip, or less than a batch of clips, fills.
+    ValueError: a bucket that no clip fills.
   """
   sizes, eligible = manifest_lib.sizes(manifest.entries), []
-  for t, h, w, size, _ in cfg.buckets:
-    found = np.flatnonzero((sizes >= (t, h, w)).all(1)).astype(np.int32)
-    if len(found) < size:
+  buckets, notes = [], []
+  for t, h, w, size, share in cfg.buckets:
+    name = f"the bucket of {messages.count(t, 'frame')} of {w}x{h}"
+    large = lambda size: np.flatnonzero((sizes >= size).all(1)).astype(np.int32)
+    if not len(large((t, h, w))) and stride:
+      t, h, w = _reduced(sizes, (t, h, w), stride)
+      less = f"{messages.count(t, 'frame')} of {w}x{h}"
+      notes.append(f"no clip of {manifest.root} fills {name}: it takes {less}")
+      name = f"the bucket of {less}"
+    found = large((t, h, w))
+    if not len(found) or min(t, h, w) < 1:
       raise ValueError(
-          f"the bucket of {messages.count(t, 'frame')} of {w}x{h} takes "
-          f"{messages.count(size, 'clip')} a batch and {len(found)} of the "
-          f"{messages.count(len(manifest), 'clip')} of {manifest.root} are large "
-          "and long enough: prepare more, or give smaller buckets or batches")
+          f"{name}: none of the {messages.count(len(manifest), 'clip')} of "
+          f"{manifest.root} is large and long enough: prepare others, "
+          "or give smaller buckets")
+    if len(found) < size:
+      notes.append(f"{name} takes {size} clips a batch and {len(found)} of "
+                   f"{manifest.root} are large and long enough: each comes "
+                   f"{size / len(found):.1f} times in a batch")
     eligible.append(found)
+    buckets.append((t, h, w, size, share))
+  if buckets != [tuple(b) for b in cfg.buckets]:
+    cfg = dataclasses.replace(cfg, buckets=tuple(buckets))
   weights = np.array([b[4] for b in cfg.buckets], float)
   exact = weights / weights.sum() * BLOCK
   shares = np.floor(exact).astype(int)
   for i in np.argsort(shares - exact)[:BLOCK - shares.sum()]:
     shares[i] += 1
   return PixelPlan(manifest, cfg, tuple(eligible),
-                   tuple(int(x) for x in shares))
+                   tuple(int(x) for x in shares), tuple(notes))
+
+
+def _reduced(sizes: np.ndarray, bucket: tuple[int, int, int],
+             stride: tuple[int, int, int]) -> tuple[int, int, int]:
+  """The part of a bucket that clips of `sizes` [N, 3] fill.
+
+  Of the sizes that single clips allow, in whole strides, the one of which the
+  clips have most pixels in all.
+  """
+  least = np.unique(np.minimum(sizes, bucket), axis=0)
+  least[:, 0] = (least[:, 0] - 1) // stride[0] * stride[0] + 1
+  least[:, 1:] = least[:, 1:] // stride[1:] * stride[1:]
+  clips = (sizes[None] >= least[:, None]).all(2).sum(1)
+  t, h, w = least[np.argmax(clips * least.astype(np.int64).prod(1))].tolist()
+  return t, h, w
 
 
 def report(plan: PixelPlan) -> dict:

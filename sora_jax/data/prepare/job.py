@@ -24,6 +24,7 @@ class Job:
     rules: of what is kept.
     cuts: whether files are cut into shots.
     chunk_seconds: the longest chunk of a video or shot; 0 leaves them whole.
+    held_out: the share of files that only the split val holds; 0 makes none.
   """
 
   source: str | tuple[str, ...]
@@ -35,11 +36,17 @@ class Job:
   rules: filters.Rules
   cuts: bool
   chunk_seconds: float
+  held_out: float = 0.0
 
   @property
   def name(self) -> str:
     """The sources, as they were typed."""
     return self.source if isinstance(self.source, str) else " ".join(self.source)
+
+  @property
+  def mixed(self) -> bool:
+    """Whether there are several sources; keys then begin with the number of one."""
+    return not isinstance(self.source, str)
 
   def describe(self, exact: bool) -> dict[str, Any]:
     """What dataset.json says; exact clips are neither filtered nor cut.
@@ -52,5 +59,7 @@ class Job:
                                   ("rules", "max_repeats", 0)):
       if fields[section][key] == default:
         del fields[section][key]
+    if not self.held_out:
+      del fields["held_out"]
     scanned = ("rules", "cuts", "chunk_seconds") if exact else ()
     return {k: v for k, v in fields.items() if k not in scanned}

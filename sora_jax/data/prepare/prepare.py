@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import tqdm
 
+from sora_jax import files
 from sora_jax import stations
 from sora_jax.data.prepare import beam_runner
 from sora_jax.data.prepare import filters
@@ -48,6 +49,7 @@ def prepare(source: str | Sequence[str], out: str | os.PathLike,
             shard: int = job_lib.SHARD, vocab: int = tokenizer.VOCAB,
             quiet: bool = False, *, rules: filters.Rules | None = None,
             cuts: bool = False, chunk_seconds: float = 0.0,
+            held_out: float = 0.0,
             dry_run: bool = False, beam: tuple[str, ...] | None = None
             ) -> dict[str, Any]:
   """Writes the data set `out`; finishes an interrupted one.
@@ -65,6 +67,9 @@ def prepare(source: str | Sequence[str], out: str | os.PathLike,
     cuts: cut files into shots (needs the extra `data`).
     chunk_seconds: the longest that the equal chunks of a video or shot may be;
       0 leaves all whole.
+    held_out: the share in [0, 1) of files that only the split val holds, 1 to
+      512 clips; 0 makes no such split. Of worlds, clips of facts that they hold
+      out by rule.
     dry_run: scan and report only; the scan is kept for the run itself.
     beam: flags of Apache Beam, which then runs the work.
 
@@ -80,14 +85,19 @@ def prepare(source: str | Sequence[str], out: str | os.PathLike,
   options = options or world.WorldOptions()
   if not 0 <= test_share < 1:
     raise ValueError(f"test_share is {test_share:g}; it must be in [0, 1)")
+  if not 0 <= held_out < 1:
+    raise ValueError(f"held_out is {held_out:g}; it must be in [0, 1)")
   if cuts:
     shots.require()
   if beam is not None:
     beam_runner.require()
   names = source if isinstance(source, str) else tuple(source)
+  files.refuse_address(os.fspath(out), "out ")
+  for name in [names] if isinstance(names, str) else names:
+    files.refuse_address(name)
   job = job_lib.Job(names[0] if len(names) == 1 else names, options, test_share,
                     options.seed, shard, vocab, rules or filters.Rules(), cuts,
-                    chunk_seconds)
+                    chunk_seconds, held_out)
   mixture.mix.cache_clear()  # the files may be others than at the last call
   items = mixture.mix(job.source, options)
   if not len(items):

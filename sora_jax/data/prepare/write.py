@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from sora_jax import stations
+from sora_jax.data.prepare import held_out
 from sora_jax.data.prepare import job as job_lib
 from sora_jax.data.prepare import scans
 from sora_jax.data.prepare import transcode
@@ -20,18 +21,24 @@ def divide(clips: Sequence[stations.KeptClip], job: job_lib.Job
   """The clips of each (split, shard), in a seeded order.
 
   All clips of a file go into the same split.
+
+  Raises:
+    ValueError: clips are to be held out, and that would leave none.
   """
+  held = held_out.choose(clips, job.held_out, job.mixed)
   by_item = collections.defaultdict(list)
   for clip in clips:
     by_item[clip.item].append(clip.without_pictures())
-  units = list(by_item.values())
+  units = [unit for item, unit in by_item.items() if item not in held]
+  val = [unit for item, unit in by_item.items() if item in held]
   order = np.random.default_rng([job.seed, 7]).permutation(len(units))
   test = round(len(units) * job.test_share)
   if job.test_share and len(units) > 1:
     test = min(max(test, 1), len(units) - 1)
   parts = {}
-  for split, indices in (("train", order[test:]), ("test", order[:test])):
-    found = [clip for i in indices for clip in units[i]]
+  for split, some in (("train", [units[i] for i in order[test:]]),
+                      ("test", [units[i] for i in order[:test]]), ("val", val)):
+    found = [clip for unit in some for clip in unit]
     for i in range(-(-len(found) // job.shard)):
       parts[split, i] = found[i * job.shard:(i + 1) * job.shard]
   return parts
@@ -57,7 +64,8 @@ def write_shard(out: str, job: job_lib.Job,
     for clip in clips:
       file: str | bytes = b""
       try:
-        found = source[clip.item]
+        found = (source.held_out(clip.item) if split == "val" else
+                 source[clip.item])
         if isinstance(found, stations.Raw):
           file = found.file
           if not clip.scanned or not clip.key.startswith(found.key):

@@ -60,10 +60,18 @@ class Mixture:
     return self.starts[-1] + len(self.sources[-1])
 
   def __getitem__(self, index: int) -> stations.Item | stations.Raw:
+    return self._read(index, "__getitem__")
+
+  def held_out(self, index: int) -> stations.Item | stations.Raw:
+    """What the split val has of item `index`: another clip, if a source says so."""
+    return self._read(index, "held_out")
+
+  def _read(self, index: int, how: str) -> stations.Item | stations.Raw:
     i = int(np.searchsorted(self.starts, index, "right")) - 1
     prefix = "" if len(self.sources) == 1 else f"{i}/"
     try:
-      item = self.sources[i][index - self.starts[i]]
+      source = self.sources[i]
+      item = getattr(source, how, source.__getitem__)(index - self.starts[i])
     except stations.Reject as e:
       raise stations.Reject(str(e), prefix + e.key) from e
     return dataclasses.replace(item, key=prefix + item.key)

@@ -1,4 +1,7 @@
-"""shards:DIR[?split=train]: the clips of a folder of `sora-jax prepare`."""
+"""shards:DIR[?split=train]: the clips of a folder of `sora-jax prepare`.
+
+All splits but val, which is held out of every training, unless one is named.
+"""
 
 import dataclasses
 
@@ -43,8 +46,9 @@ def read_shards(rest: str, options: world.WorldOptions) -> Shards:
   """
   del options
   root, query = items.parse_query(rest, ("split",))
-  splits = [query["split"]] if "split" in query else list(
-      manifest_lib.open_manifest(root).info["shards"])
+  splits = [query["split"]] if "split" in query else [
+      split for split in manifest_lib.open_manifest(root).info["shards"]
+      if split != "val"]
   entries, digests = [], []
   for split in splits:
     manifest = manifest_lib.open_manifest(root, split)

@@ -61,7 +61,14 @@ class World:
     return self.options.count
 
   def __getitem__(self, index: int) -> stations.Item:
-    name, facts = self.draw(index)
+    return self._render(index, *self.draw(index))
+
+  def held_out(self, index: int) -> stations.Item:
+    """The clip in the place of item `index` that the world holds out by rule."""
+    return self._render(index, *self.draw(index, held_out=True))
+
+  def _render(self, index: int, name: str,
+              facts: contracts.Facts) -> stations.Item:
     world, (width, height) = worlds.WORLDS[name], facts.size
     return stations.Item(
         key=f"{name}-{self.options.seed}-{index}",
@@ -70,8 +77,11 @@ class World:
         captions=world.describe(facts, worlds.key(index, name, "caption")),
         facts=worlds.to_json(facts))
 
-  def draw(self, index: int) -> tuple[str, contracts.Facts]:
+  def draw(self, index: int,
+           held_out: bool = False) -> tuple[str, contracts.Facts]:
     """The name of the world and the facts of item `index`.
+
+    With `held_out`, facts that the world keeps out of every training.
 
     Raises:
       ValueError: no clip is as long as the world needs.
@@ -93,7 +103,7 @@ class World:
         "objects": int(_draw(rng, cfg.objects)),
         "background": "plain" if rng.random() < cfg.plain else "textured"}
     return name, world.sample(
-        key, size, frames, float(fps),
+        key, size, frames, float(fps), held_out=held_out,
         **{k: v for k, v in asked.items() if v in world.OPTIONS.get(k, ())})
 
 

@@ -31,7 +31,7 @@ class Manifest:
 
   Attributes:
     root: the folder.
-    split: "train" or "test".
+    split: "train", "test" or "val".
     entries: structured array, one entry per record.
     info: the contents of dataset.json.
     stored: the same as it is stored, where that has old names.
@@ -133,6 +133,14 @@ def _check_entries(path: str, entries: np.ndarray, shards: int) -> None:
       at = int(np.argmin(good))
       told = ", ".join(f"{k} {some[at][k].item()}" for k in known)
       raise ValueError(f"{path} is damaged: entry {start + at} is {told}")
+
+
+def held_out(manifest: Manifest) -> Manifest | None:
+  """The split of the same data set that nothing trains on: val, or else test."""
+  for split in ("val", "test"):
+    if split in manifest.info["shards"]:
+      return open_manifest(manifest.root, split)
+  return None
 
 
 def read_info(root: str | os.PathLike) -> dict | None:

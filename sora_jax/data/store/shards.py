@@ -28,7 +28,9 @@ from sora_jax.data.store import manifest
 from sora_jax.data.store import old_names
 
 PARTS = "parts"
-SPLITS = ("train", "test")
+SPLITS = ("train", "test", "val")
+# Keys of dataset.json that are left out where they have their default.
+OPTIONAL = ("held_out",)
 
 
 def start(root: str | os.PathLike, info: dict) -> dict | None:
@@ -62,11 +64,12 @@ def find_finished(root: str | os.PathLike, info: dict) -> dict | None:
     raise ValueError(f"{root} was begun by another version of sora-jax: finish "
                      "it with that one, or give another folder")
   for old in filter(None, (done, old_names.info(job or {}))):
-    changed = [k for k, v in info.items() if old.get(k) != v]
+    keys = [*info, *(k for k in OPTIONAL if k in old and k not in info)]
+    changed = [k for k in keys if old.get(k) != info.get(k)]
     if changed:
       raise ValueError(
           f"{root} holds another data set ("
-          + ", ".join(f"{k}: {old.get(k)} there, {info[k]} asked for"
+          + ", ".join(f"{k}: {old.get(k)} there, {info.get(k)} asked for"
                       for k in changed)[:300] + "): give another folder")
   return done
 
@@ -78,7 +81,7 @@ def write_shard(root: str | os.PathLike, split: str, shard: int,
 
   Args:
     root: the data set.
-    split: "train" or "test".
+    split: one of SPLITS.
     shard: its number.
     records: (bytes, entry) or (bytes, entry, times) .., entry a tuple of the
       fields of `dtype` after shard and record, which the manifest then lists
