@@ -155,9 +155,12 @@ def token_plan(manifest: manifest_lib.Manifest, cfg: token_config.TokenConfig,
       if share and not len(pool):
         raise ValueError(f"images = {cfg.images:g} asks for {share:.0%} {name} "
                          f"and {manifest.root} has 0 that fit a row")
-  plan = TokenPlan(manifest, cfg, pools, tokenizer=tokenizer,
-                   repeats=_repeats(manifest, cfg, usable))
-  return dataclasses.replace(plan, steps=len(plan.chunk(0).batches))
+  plan = TokenPlan(manifest, cfg, pools, tokenizer=tokenizer)
+  first = plan.chunk(0)
+  steps = len(first.batches)
+  return dataclasses.replace(
+      plan, steps=steps,
+      repeats=max(1.0, len(first.clips) / steps / sum(map(len, pools))))
 
 
 def every_clip_once(manifest: manifest_lib.Manifest,
@@ -197,14 +200,6 @@ def _usable(manifest: manifest_lib.Manifest,
         f"{tokens.min()} tokens or more and the longest row {longest}; give "
         "longer rows")
   return usable
-
-
-def _repeats(manifest: manifest_lib.Manifest, cfg: token_config.TokenConfig,
-             usable: np.ndarray) -> float:
-  """How often a clip comes in a batch that all of them do not fill; 1 if they do."""
-  tokens = epoch_chunks.latent_tokens(manifest)[usable].astype(np.int64)
-  whole = np.minimum(tokens * manifest.entries["t"][usable], cfg.shapes[-1][1])
-  return max(1.0, cfg.shapes[0][0] * cfg.shapes[0][1] / int(whole.sum()))
 
 
 def _check_latents(manifest: manifest_lib.Manifest) -> None:
