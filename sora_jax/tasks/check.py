@@ -22,17 +22,20 @@ class Intervals:
     save_every: steps between checkpoints.
     preview_every: steps between previews; 0 is never.
     save_minutes: minutes after which a checkpoint is saved as well; 0 is never.
+    validate_every: steps between losses on the split val; 0 is never.
   """
 
   log_every: int
   save_every: int
   preview_every: int
   save_minutes: float = 0.0
+  validate_every: int = 0
 
   def __post_init__(self):
     ranges.check("loop", self, log_every=ranges.whole(1),
                  save_every=ranges.whole(1), preview_every=ranges.whole(),
-                 save_minutes=ranges.number(0))
+                 save_minutes=ranges.number(0),
+                 validate_every=ranges.whole())
 
 
 def intervals_of(cfg: Any) -> Intervals:

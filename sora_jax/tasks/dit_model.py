@@ -30,7 +30,7 @@ class Preview:
     seed: of their noise.
     size: (W, H) in pixels.
     frames: of each.
-    prompts: one for each.
+    prompts: one for each; without any, captions of the data.
   """
 
   seed: int
@@ -41,7 +41,8 @@ class Preview:
   def __post_init__(self):
     ranges.check("preview", self, seed=ranges.whole(),
                  size=ranges.every(ranges.whole(1), 2), frames=ranges.whole(1),
-                 prompts=ranges.every(ranges.text()))
+                 prompts=ranges.Rule("a list of texts", lambda v: v in ((), [])
+                                     or ranges.every(ranges.text()).holds(v)))
 
 
 def check(cfg: Any) -> None:

@@ -84,7 +84,7 @@ def train(config: str | dict | config_dict.ConfigDict, data: str | os.PathLike,
                          else vae}}
   hooks = [loop.Hook(every.preview_every, lambda step, state: recipe.preview(
       step, state, workdir))] if recipe.preview else []
-  validation = loop.Validation(cfg.loop.get("validate_every", 0),
+  validation = loop.Validation(every.validate_every,
                                recipe.validate) if recipe.validate else None
   share = mesh_lib.host(mesh)
   threads = max(1, min(8, (os.cpu_count() or 1) // 2))
