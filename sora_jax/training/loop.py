@@ -257,8 +257,9 @@ def train(program: state_lib.Program,
         due = []
       save = reason != "unreadable" and (ending or stopping.SAVE in wishes)
       begun = time.monotonic()
-      if reason == "done" and validation in due and last is not None:
-        last = step, last[1] | validation.measure(state.params)
+      if reason == "done" and validation and validation in due:
+        metrics = metrics | validation.measure(state.params)
+        last = (step, metrics, lost, unreadable)
         measured = step
         clock.add("evaluation", time.monotonic() - begun)
       measuring = time.monotonic() - begun
