@@ -44,7 +44,7 @@ DIT = {
     "loop.log_every": (0, -1), "loop.save_every": (0,),
     "loop.save_minutes": (-1.0,), "loop.preview_every": (-1,),
     "preview.seed": (-1,), "preview.size": ((64,),), "preview.frames": (0,),
-    "preview.prompts": ((), (3,)),
+    "preview.prompts": (("",), (3,)),
     "mesh.data": (0, -2), "mesh.context": (0,),
 }
 # The same of configs/vae.py:test.
