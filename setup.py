@@ -5,20 +5,7 @@ import runpy
 
 import setuptools
 
-EXTRAS = {
-    "tpu": ["jax[tpu]"],
-    "cuda": ["jax[cuda13]"],
-    "data": ["scenedetect-headless"],
-    "beam": ["apache-beam"],
-    "log": ["tensorboardX"],
-    "text": ["tokenizers", "ftfy"],
-    "hub": ["huggingface_hub"],
-    "worlds": ["craftax", "pymunk"],
-    "dev": ["pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "ruff",
-            "mypy", "scenedetect-headless", "diffusers", "transformers",
-            "accelerate", "tokenizers", "ftfy", "torch==2.13.0", "craftax",
-            "pymunk"],
-}
+EXTRAS = runpy.run_path("sora_jax/extras.py")["EXTRAS"]
 
 setuptools.setup(
     name="sora_jax",

@@ -6,10 +6,13 @@ SORA_JAX_TRACEBACK=1 to see where an error came from.
 """
 
 import difflib
+import glob
 import importlib
 import importlib.metadata
+import importlib.util
 import inspect
 import os
+import pathlib
 import platform
 import sys
 
@@ -18,6 +21,7 @@ from absl import flags
 from sora_jax.cli import errors
 from sora_jax.cli import options
 
+GOOGLE = "0x1ae0"  # the vendor of TPUs on the PCI bus
 VERBS = {
     "prepare": "turn a source of captioned clips into shards",
     "plan-data": "what a config makes of a data set, before training",
@@ -54,6 +58,25 @@ def version() -> str:
           f"{platform.python_version()}")
 
 
+def without_tpu() -> dict[str, str]:
+  """What keeps libtpu quiet where it is installed and there is no TPU.
+
+  Without these it asks who its host is, and prints three lines of errors. They
+  are not for a machine with a chip, nor for one that names a TPU in TPU_..
+  """
+  chip = glob.glob("/dev/accel*") + glob.glob("/dev/vfio/*") + [
+      path for path in glob.glob("/sys/bus/pci/devices/*/vendor")
+      if pathlib.Path(path).read_text(encoding="ascii").strip() == GOOGLE]
+  named = {name for name in os.environ if name.startswith("TPU_")}
+  # jax and libtpu set these themselves, on every machine.
+  named -= {"TPU_SKIP_MDS_QUERY", "TPU_LIBRARY_PATH"}
+  if chip or named or (
+      importlib.util.find_spec("libtpu") is None):
+    return {}
+  return {"TPU_SKIP_MDS_QUERY": "1", "TPU_WORKER_HOSTNAMES": "localhost",
+          "TPU_ACCELERATOR_TYPE": "v5p-8"}
+
+
 def main(argv: list[str]) -> int:
   """Runs one verb: argv is the command line without the program's name."""
   if argv[:1] == ["--version"]:
@@ -66,6 +89,8 @@ def main(argv: list[str]) -> int:
   os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", os.path.join(
       os.environ.get("XDG_CACHE_HOME", os.path.expanduser("~/.cache")),
       "sora_jax"))
+  for name, value in without_tpu().items():
+    os.environ.setdefault(name, value)
   verb = argv[0]
   if verb not in VERBS:
     near = difflib.get_close_matches(verb, VERBS, 1)

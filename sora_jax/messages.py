@@ -1,4 +1,4 @@
-"""What messages are made of: counted things, the name that was meant, an install.
+"""What messages are made of: counted things, and the name that was meant.
 
 Every room may use it; it imports nothing of ours.
 """

@@ -15,9 +15,9 @@ PACKAGE = "sora_jax"
 
 # The rooms of docs/architecture.md, from the ground up: a room imports only from
 # rooms above its line, and modules of a room never import each other in a circle.
-ROOMS = ("messages", "stations", "types", "contracts", "files", "ranges",
-         "mesh", "worlds", "media", "text", "geometry", "models", "diffusion",
-         "formats", "data.store", "data.sources", "data.prepare",
+ROOMS = ("messages", "extras", "stations", "types", "contracts", "files",
+         "ranges", "mesh", "worlds", "media", "text", "geometry", "models",
+         "diffusion", "formats", "data.store", "data.sources", "data.prepare",
          "data.loading", "data.pixels", "encoding", "training", "generation",
          "language", "evaluation", "tasks", "aot", "studio", "cli", "main",
          "__main__")

@@ -69,7 +69,7 @@ def test_a_mistake_is_one_line(args, message, capsys, monkeypatch):
 def test_without_the_compiler_it_says_what_to_install(capsys, monkeypatch):
   monkeypatch.chdir(ROOT)
   assert main.main(["plan", *TINY]) == 2
-  assert "pip install 'sora_jax[tpu]'" in capsys.readouterr().err
+  assert "pip install 'jax[tpu]'" in capsys.readouterr().err
 
 
 def run(tmp_path, *args) -> tuple[dict, str]:

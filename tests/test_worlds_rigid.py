@@ -199,7 +199,7 @@ def test_pieces_fill_the_whole_and_stay_where_they_fell():
 def test_without_pymunk_the_command_is_told(name, monkeypatch):
   facts = draw(name, 50)
   monkeypatch.setitem(sys.modules, "pymunk", None)
-  with pytest.raises(ValueError, match=r"pip install 'sora_jax\[worlds\]'"):
+  with pytest.raises(ValueError, match="pip install craftax pymunk"):
     worlds.WORLDS[name].render(dataclasses.replace(facts, fps=7.5))
 
 

@@ -14,6 +14,7 @@ import time
 import jax
 from jax.experimental import topologies
 
+from sora_jax import extras
 from sora_jax.aot import hlo
 from sora_jax.mesh import chips
 
@@ -98,8 +99,8 @@ def devices(topology: str, slices: int = 1) -> list:
   """
   chip = chip_of(topology)
   if importlib.util.find_spec("libtpu") is None:
-    raise ValueError("plan needs the TPU compiler: pip install "
-                     "'sora_jax[tpu]'; it runs without a TPU")
+    raise ValueError("plan needs the TPU compiler, which runs without a TPU: "
+                     f"{extras.install('tpu')}")
   os.environ |= ALONE
   jax.config.update("jax_platforms", "cpu")
   # Programs for absent chips are not for this machine's cache.

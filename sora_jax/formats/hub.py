@@ -8,6 +8,8 @@ with HF_HUB_OFFLINE=1, reads it from disk.
 import importlib.util
 import re
 
+from sora_jax import extras
+
 # What `pretrained` reads; no Python, no pickle.
 FILES = ["model_index.json", "*/*.json", "*/*.safetensors", "*/*.model"]
 PREFIX = "hf:"  # of a name that can be no folder
@@ -38,8 +40,8 @@ def fetch(repo: str) -> str:
     import huggingface_hub  # pylint: disable=g-import-not-at-top
   except ImportError:
     raise ValueError(
-        f"to fetch {repo} from Hugging Face install the extra hub: pip install "
-        "'sora_jax[hub]'") from None
+        f"to fetch {repo} from Hugging Face: "
+        f"{extras.install('hub')}") from None
   try:
     return huggingface_hub.snapshot_download(repo, allow_patterns=FILES)
   except Exception as e:  # of many kinds: HTTP, network, cache

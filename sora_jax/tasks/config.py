@@ -1,13 +1,14 @@
 """Reads configs: a file of the user's, and what an older run has saved.
 
 A config file has get_config(variant) and returns an ml_collections ConfigDict.
-A path that is not found in the working directory is looked up in the copy that
-setup.py installed.
+A path that is not found in the working directory is looked up in the checkout
+that the package lies in, and in the copies that setup.py installed.
 """
 
 from collections.abc import Iterator
 import json
 import os
+import site
 import sys
 from typing import Any
 
@@ -74,16 +75,28 @@ def resolve(name: str) -> str:
   """FILE:VARIANT with the path of a file that is there.
 
   Raises:
-    ValueError: it is neither here nor among the installed ones.
+    ValueError: it is neither here nor among those that came with the package.
   """
   path, *variant = name.split(":", 1)
-  installed = os.path.join(sys.prefix, "share", "sora_jax", path)
   if not os.path.exists(path):
-    if not os.path.exists(installed):
+    tried = [os.path.join(root, path) for root in roots()]
+    found = [at for at in tried if os.path.isfile(at)]
+    if not found:
       raise ValueError(f"there is no config file {path}, here or in "
-                       f"{os.path.dirname(installed)}")
-    path = installed
+                       f"{' or '.join(map(os.path.dirname, tried))}")
+    path = found[0]
   return ":".join([path, *variant])
+
+
+def roots() -> list[str]:
+  """The folders that configs/ of this package may lie in."""
+  above = os.path.dirname(os.path.dirname(os.path.dirname(
+      os.path.abspath(__file__))))
+  # A checkout, with or without an editable install; site-packages is none.
+  checkout = [above] if os.path.isfile(os.path.join(above, "setup.py")) else []
+  # pip puts them there, with --user, and with --target.
+  shares = [sys.prefix, site.getuserbase(), above]
+  return checkout + [os.path.join(at, "share", "sora_jax") for at in shares]
 
 
 def flatten(cfg: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

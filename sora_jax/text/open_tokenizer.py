@@ -19,6 +19,7 @@ from typing import Any
 
 import sentencepiece
 
+from sora_jax import extras
 from sora_jax import files
 
 Find = Callable[[str], int | None]  # a special token to its id
@@ -112,7 +113,7 @@ def _json(path: str, settings: dict[str, Any]) -> Reading:
     import tokenizers  # pylint: disable=g-import-not-at-top
   except ImportError:
     raise ValueError(f"{path} needs the package tokenizers: "
-                     "pip install 'sora_jax[text]'") from None
+                     f"{extras.install('text')}") from None
   try:
     tokenizer = tokenizers.Tokenizer.from_file(path)
   except Exception as e:  # the package raises no narrower class

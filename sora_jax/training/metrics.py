@@ -15,6 +15,7 @@ import os
 import pathlib
 from typing import Any, TextIO
 
+from sora_jax import extras
 from sora_jax import files
 from sora_jax.mesh import multihost
 from sora_jax.training import progress
@@ -103,8 +104,8 @@ def open_writer(workdir: str | os.PathLike, step: int,
     try:
       import tensorboardX  # pylint: disable=g-import-not-at-top
     except ImportError as e:
-      raise ValueError("TensorBoard logs need the extra: "
-                       "pip install 'sora_jax[log]'") from e
+      raise ValueError("TensorBoard logs need a package: "
+                       f"{extras.install('log')}") from e
     board = tensorboardX.SummaryWriter(str(workdir / "tensorboard"),
                                        purge_step=step + 1)
   lost, unreadable = cut_back(workdir / METRICS, step)

@@ -17,6 +17,7 @@ import zlib
 import numpy as np
 
 from sora_jax import contracts
+from sora_jax import extras
 from sora_jax.worlds import balls
 from sora_jax.worlds import bite
 from sora_jax.worlds import collide
@@ -85,7 +86,7 @@ def missing(name: str) -> str:
   """What a world needs that is not installed, with the command; "" if nothing."""
   lack = [n for n in getattr(WORLDS[name], "NEEDS", ())
           if importlib.util.find_spec(n) is None]
-  return (f"the world {name} needs {' and '.join(lack)}: {rigid.INSTALL}"
+  return (f"the world {name} needs {' and '.join(lack)}: {extras.install('worlds')}"
           if lack else "")
 
 

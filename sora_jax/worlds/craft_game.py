@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-INSTALL = "pip install 'sora_jax[worlds]'"
+from sora_jax import extras
+
 VIEW = (7, 9)  # rows and columns of cells that are shown
 # One letter a block, in the game's order; the first two are no block of a map.
 BLOCKS = "?#.wStW_cidTFsLpR"
@@ -64,7 +65,7 @@ def package(name: str) -> Any:
     return importlib.import_module(f"craftax.craftax_classic.{name}")
   except ImportError as e:
     raise ValueError("the world craft needs craftax, which is not installed: "
-                     f"{INSTALL}") from e
+                     f"{extras.install('worlds')}") from e
 
 
 @functools.cache

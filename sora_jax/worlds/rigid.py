@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from sora_jax import extras
+
 TICKS = 240
-INSTALL = "pip install 'sora_jax[worlds]'"
 
 
 def pymunk() -> Any:
@@ -26,7 +27,7 @@ def pymunk() -> Any:
     return importlib.import_module("pymunk")
   except ImportError as e:
     raise ValueError("the worlds collide and shatter need pymunk, which is not "
-                     f"installed: {INSTALL}") from e
+                     f"installed: {extras.install('worlds')}") from e
 
 
 def space(gravity: float) -> Any:

@@ -9,14 +9,15 @@ that they share; Beam only decides who does what.
 from collections.abc import Callable
 from typing import Any
 
+from sora_jax import extras
+
 
 def require() -> None:
   """Raises ValueError where the extra is not installed."""
   try:
     import apache_beam  # noqa: F401
   except ImportError as e:
-    raise ValueError("--beam needs an extra: pip install 'sora_jax[beam]'"
-                     ) from e
+    raise ValueError(f"--beam needs a package: {extras.install('beam')}") from e
 
 
 def run(call: Callable[[Any], int], tasks: list, flags: tuple[str, ...]) -> None:

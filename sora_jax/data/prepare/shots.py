@@ -4,6 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from sora_jax import extras
+
 LEAST = 8  # frames of a shot, at least
 
 
@@ -12,8 +14,8 @@ def require() -> None:
   try:
     import scenedetect  # noqa: F401
   except ImportError as e:
-    raise ValueError("--cuts needs an extra, and without it no file is read: pip "
-                     "install 'sora_jax[data]'") from e
+    raise ValueError("--cuts needs a package, and without it no file is read: "
+                     f"{extras.install('data')}") from e
 
 
 def detector(fps: float) -> Callable[[int, np.ndarray], int | None]:
