@@ -3,6 +3,7 @@
 import logging
 import os
 
+from sora_jax import extras
 from sora_jax import files
 from sora_jax.formats import hub
 
@@ -33,7 +34,7 @@ def find(name_or_dir: str) -> str:
     return hub.fetch(repo)
   names = sorted(os.listdir(WEIGHTS)) if os.path.isdir(WEIGHTS) else []
   raise ValueError(f"there is no model '{name_or_dir}': give a model folder, "
-                   "a repository hf:ORG/NAME of Hugging Face (extra hub: pip "
-                   "install 'sora_jax[hub]')" + (
+                   "a repository hf:ORG/NAME of Hugging Face ("
+                   f"{extras.install('hub')})" + (
                        f", or the name of a model of this package: "
                        f"{', '.join(names)}" if names else ""))
