@@ -11,9 +11,11 @@ one as it was.
 import codecs
 from collections.abc import Callable, Iterable, Iterator
 import contextlib
+import io
 import json
 import os
 import re
+import secrets
 import stat
 from typing import Any, BinaryIO
 
@@ -53,7 +55,7 @@ def atomic_path(path: str | os.PathLike) -> Iterator[str]:
   Whatever fails, a full disk too, leaves nothing behind and the old file, if
   there was one, as it was.
   """
-  temporary = f"{os.fspath(path)}.{os.getpid()}.tmp"
+  temporary = _new_file(os.fspath(path))
   try:
     yield temporary
     os.replace(temporary, path)
@@ -61,6 +63,20 @@ def atomic_path(path: str | os.PathLike) -> Iterator[str]:
     with contextlib.suppress(FileNotFoundError):
       os.unlink(temporary)
     raise
+
+
+def _new_file(path: str) -> str:
+  """The name of a new, empty file beside `path`.
+
+  The name is drawn and the file is made, so that nobody can have put a link
+  there to write through.
+  """
+  flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+  while True:
+    temporary = f"{path}.{secrets.token_hex(4)}.tmp"
+    with contextlib.suppress(FileExistsError):
+      os.close(os.open(temporary, flags, 0o666))
+      return temporary
 
 
 @contextlib.contextmanager
@@ -96,7 +112,7 @@ def write_json_lines(path: str | os.PathLike, values: Iterable[Any]) -> None:
   write_text(path, "".join(json.dumps(v) + "\n" for v in values))
 
 
-def open_regular(path: str | os.PathLike) -> BinaryIO:
+def open_regular(path: str | os.PathLike) -> io.BufferedReader:
   """Opens a file to read its bytes, and nothing that is no file.
 
   Raises:
@@ -104,11 +120,11 @@ def open_regular(path: str | os.PathLike) -> BinaryIO:
     ValueError: a pipe or a device, which could hold a reader for ever.
   """
   flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
-  file = os.fdopen(os.open(path, flags), "rb")
-  if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-    file.close()
+  opened = os.open(path, flags)
+  if not stat.S_ISREG(os.fstat(opened).st_mode):
+    os.close(opened)
     raise ValueError("is no regular file")
-  return file
+  return os.fdopen(opened, "rb")
 
 
 def encoding_of(head: bytes) -> tuple[str, int]:

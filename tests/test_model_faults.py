@@ -1,14 +1,24 @@
 """A model folder or a request that cannot be right is one line, told early."""
 
 
+import errno
+import os
+import shutil
+
+import experiment
 import numpy as np
 import pytest
+import safetensors.numpy
 import tiny_model
 
+from sora_jax import files
 from sora_jax import main
 from sora_jax.formats import pretrained
+from sora_jax.formats import weight_files
 from sora_jax.generation import pipeline
 from sora_jax.generation import sampler
+
+EDITS = experiment.load("faults/models")
 
 
 @pytest.fixture(name="folder", scope="module")
@@ -70,3 +80,100 @@ def test_a_longer_video_is_refused_before_it_is_held(folder):
               lambda n: model.requests.animate(video[0], "a", frames=n)):
     with pytest.raises(ValueError, match="GB of memory"):
       ask(10**10)
+
+
+def test_edited_folders_are_read_or_one_line(folder, tmp_path):
+  """A sample of experiments/faults/models.py, which edits 200."""
+  cases = EDITS.cases(folder)
+  assert len(cases) == EDITS.CASES
+  kinds = {}
+  for i, case in enumerate([*cases[:77:11], *cases[77::25]]):
+    kind, said = EDITS.judge(folder, case, tmp_path / str(i))
+    assert kind != "BAD", (case, said)
+    kinds.setdefault(kind, []).append(said)
+  assert len(kinds["one line"]) > 5
+
+
+@pytest.mark.parametrize("name, said", [
+    ("/dev/zero", "lies outside"), ("vae/../../x", "lies outside"),
+    ("pipe", "pipe is no regular file"), ("gone", "gone is missing")])
+def test_sums_that_leave_the_folder(folder, tmp_path, name, said):
+  at = tmp_path / "m"
+  shutil.copytree(folder, at)
+  os.mkfifo(at / "pipe")
+  with open(at / "SHA256SUMS", "a") as file:
+    file.write(f"{'0' * 64}  {name}\n")
+  with pytest.raises(ValueError, match=said):
+    pretrained.load(str(at))
+
+
+def test_sums_that_lack_a_file_prove_nothing(folder, tmp_path):
+  for name in ("model_index.json", "vae/config.json", "tokenizer/tokenizer.model",
+               "scheduler/scheduler_config.json",
+               "transformer/diffusion_pytorch_model.safetensors"):
+    at = tmp_path / name.replace("/", "-")
+    shutil.copytree(folder, at)
+    sums = at / "SHA256SUMS"
+    sums.write_text("".join(line for line in sums.read_text().splitlines(True)
+                            if not line.endswith(f"  {name}\n")))
+    with pytest.raises(ValueError, match=f"{name} is read and SHA256SUMS does not"):
+      pretrained.load(str(at))
+  (at / "notes.json").write_text("{}")  # nobody reads it
+  weight_files.write_sums(at)
+  pretrained.load(str(at), components=("vae",))
+
+
+def test_weights_of_no_numbers_are_refused(folder, tmp_path):
+  at = tmp_path / "m"
+  shutil.copytree(folder, at)
+  path = at / "transformer" / "diffusion_pytorch_model.safetensors"
+  tensors = safetensors.numpy.load_file(path)
+  name = sorted(tensors)[0]
+  tensors[name] = tensors[name].astype(np.int8)
+  safetensors.numpy.save_file(tensors, path)
+  (at / "SHA256SUMS").unlink()
+  with pytest.raises(ValueError, match=f"tensor {name} of .* is of dtype I8"):
+    pretrained.load(str(at))
+
+
+@pytest.mark.parametrize("at", range(5))
+def test_a_full_disk_leaves_the_old_folder_and_no_half(folder, tmp_path, monkeypatch,
+                                                       at):
+  """Whichever file of the export does not fit."""
+  shutil.copytree(folder, tmp_path / "m")
+  model = pretrained.load(str(folder))
+  names = [(weight_files.safetensors.numpy, "save_file"), (files, "write_json"),
+           (files, "write_bytes"), (weight_files, "write_sums"),
+           (pretrained, "_replace")]
+
+  def full(*args, **named):
+    raise (weight_files.safetensors.SafetensorError("no space left") if at == 0
+           else OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+
+  monkeypatch.setattr(*names[at], full)
+  with pytest.raises(OSError, match="(?i)no space left"):
+    pretrained.save(str(tmp_path / "m"), model)
+  monkeypatch.undo()
+  assert sorted(os.listdir(tmp_path)) == ["m"]
+  assert pretrained.load(str(tmp_path / "m")).digest == model.digest
+
+
+def test_nobody_can_plant_the_name_of_a_temporary_file(tmp_path, monkeypatch):
+  victim = tmp_path / "victim"
+  victim.write_text("mine")
+  tokens = iter(["aa", "aa", "bb"])
+  monkeypatch.setattr(files.secrets, "token_hex", lambda n: next(tokens))
+  os.symlink(victim, tmp_path / "x.aa.tmp")
+  files.write_text(tmp_path / "x", "new")
+  assert victim.read_text() == "mine" and (tmp_path / "x").read_text() == "new"
+  assert sorted(os.listdir(tmp_path)) == ["victim", "x", "x.aa.tmp"]
+  os.umask(mask := os.umask(0))
+  assert (tmp_path / "x").stat().st_mode & 0o777 == 0o666 & ~mask
+
+
+def test_an_export_does_not_write_through_a_planted_link(folder, tmp_path):
+  (tmp_path / "away").mkdir()
+  os.symlink(tmp_path / "away", tmp_path / "m.writing")
+  with pytest.raises(OSError):
+    pretrained.save(str(tmp_path / "m"), pretrained.load(str(folder)))
+  assert not os.listdir(tmp_path / "away")

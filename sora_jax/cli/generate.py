@@ -63,12 +63,14 @@ def _many(f: flags.FlagValues, argv: list[str]) -> int:
     raise ValueError(f"{f.prompts} holds no prompt")
   lines = _all_good(f, texts, lambda text: parse_line(text, f.prompts))
   model, done = sampling.load(f), 0
-  _all_good(f, zip((i for i, _ in texts), lines, strict=True),
-            lambda line: _request(f, model, line))
+  there = lambda line: os.path.exists(os.path.join(
+      f.out, name_of(line, f, model)))
+  _all_good(f, ((i, line) for (i, _), line in zip(texts, lines, strict=True)
+                if not there(line)), lambda line: _request(f, model, line))
   os.makedirs(f.out, exist_ok=True)
   for i, line in enumerate(lines):
     path = os.path.join(f.out, name_of(line, f, model))
-    if os.path.exists(path):
+    if there(line):
       done += 1
       continue
     request, seed = _request(f, model, line), line.get("seed", f.seed)

@@ -142,13 +142,25 @@ def load(folder: str, dtype: Any = jnp.float32, mesh: Any = None,
       words = os.path.join(found["tokenizer"], WORDS)
       if os.path.isfile(words):
         found["words"] = tuple(files.read_text(words).split())
-      with open(os.path.join(found["tokenizer"], "tokenizer.model"), "rb") as f:
-        found["tokenizer"] = f.read()
+      found["tokenizer"] = _read(os.path.join(found["tokenizer"],
+                                              "tokenizer.model"))
   if "scheduler" in classes:
     found["scheduler"] = files.read_json(
         os.path.join(folder, "scheduler", "scheduler_config.json"))
-  return Model(**{"vae": None, **found}, digest=digest,
-               expand_timesteps=bool(index.get("expand_timesteps")))
+  expand = index.get("expand_timesteps") or False
+  if not isinstance(expand, bool):
+    raise ValueError(f"{index_file}: key expand_timesteps is {expand!r}, it must "
+                     "be true or false")
+  return Model(**{"vae": None, **found}, digest=digest, expand_timesteps=expand)
+
+
+def _read(path: str) -> bytes:
+  try:
+    return files.read_bytes(path)
+  except FileNotFoundError:
+    raise ValueError(f"{path} is missing") from None
+  except ValueError as e:
+    raise ValueError(f"{path} {e}") from e
 
 
 def _classes(file: str, index: dict) -> dict[str, str]:
@@ -206,12 +218,27 @@ def _component(folder: str, name: str, network: networks.Network, dtype,
   except (TypeError, ValueError) as e:
     raise ValueError(f"{file}: {e}") from e
   tensors = weight_files.open_weights(os.path.join(folder, name))
+  _require_bounded(file, module, len(tensors))
   mapping = network.mapping(module)
   try:
     tensors = weight_mapping.check(tensors, mapping)
   except ValueError as e:
     raise ValueError(f"{os.path.join(folder, name)}: {e}") from e
   return Component(module, _place(tensors, mapping, network.rules, dtype, mesh))
+
+
+def _require_bounded(file: str, module: Any, tensors: int) -> None:
+  """Refuses a network of more parts than its files hold tensors.
+
+  The names of its tensors would fill the memory before one is missed.
+  """
+  parts = {"layers": getattr(module, "layers", 0),
+           "blocks": getattr(module, "blocks", 0),
+           "mults": len(getattr(module, "mults", ()))}
+  for name, count in parts.items():
+    if count > tensors:
+      raise ValueError(f"{file}: a network of {count} {name} has more tensors than "
+                       f"the {tensors} of its files")
 
 
 def _place(tensors, mapping: weight_mapping.WeightMapping, rules, dtype, mesh):
@@ -240,9 +267,20 @@ def save(folder: str, model: Model, dtype: Any = np.float16) -> str:
   folder = os.path.realpath(folder)
   if os.path.exists(folder):
     _check_old(folder)
-  unfinished, old = folder + ".writing", folder + ".old"
-  shutil.rmtree(unfinished, ignore_errors=True)
-  os.makedirs(unfinished)
+  unfinished = folder + ".writing"
+  shutil.rmtree(unfinished, ignore_errors=True)  # of an export that was killed
+  os.makedirs(unfinished)  # refused where a link has been put
+  try:
+    _write(unfinished, model, dtype)
+    _replace(folder, unfinished)
+  except BaseException:  # a full disk too: no half is left
+    shutil.rmtree(unfinished, ignore_errors=True)
+    raise
+  return weight_files.verify(folder)
+
+
+def _write(unfinished: str, model: Model, dtype: Any) -> None:
+  """Writes all files of a model."""
   index = {"_class_name": "WanPipeline", "boundary_ratio": None,
            "expand_timesteps": model.expand_timesteps,
            "vae": ["diffusers", "AutoencoderKLWan"]}
@@ -262,6 +300,11 @@ def save(folder: str, model: Model, dtype: Any = np.float16) -> str:
     index |= _write_text(unfinished, model, dtype)
   files.write_json(os.path.join(unfinished, "model_index.json"), index, indent=2)
   weight_files.write_sums(unfinished)
+
+
+def _replace(folder: str, unfinished: str) -> None:
+  """Gives a written folder its name; the card of the old one stays."""
+  old = folder + ".old"
   if os.path.exists(folder):
     card = os.path.join(folder, "README.md")
     if os.path.exists(card):  # it is the author's
@@ -270,7 +313,6 @@ def save(folder: str, model: Model, dtype: Any = np.float16) -> str:
     os.rename(folder, old)
   os.rename(unfinished, folder)
   shutil.rmtree(old, ignore_errors=True)
-  return weight_files.verify(folder)
 
 
 def _check_old(folder: str) -> None:
@@ -285,12 +327,20 @@ def _check_old(folder: str) -> None:
                      "was written here: name another folder")
 
 
+def _copy_regular(source: str, target: str) -> None:
+  """Copies a file, and nothing that is none, such as a link to a device."""
+  if not os.path.isfile(source):
+    raise ValueError(f"{source} is no regular file")
+  shutil.copyfile(source, target)
+
+
 def _write_text(folder: str, model: Model, dtype) -> dict:
   """Writes the text encoder and its tokenizer; their entries of the index."""
   if isinstance(model.tokenizer, str):
     source = os.path.dirname(model.tokenizer)
     for name in ("text_encoder", "tokenizer"):
-      shutil.copytree(os.path.join(source, name), os.path.join(folder, name))
+      shutil.copytree(os.path.join(source, name), os.path.join(folder, name),
+                      copy_function=_copy_regular)
     index = files.read_json(os.path.join(source, "model_index.json"))
     return {name: index[name] for name in ("text_encoder", "tokenizer")}
   component = model.text_encoder

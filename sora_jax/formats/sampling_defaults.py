@@ -109,7 +109,10 @@ def read(scheduler: dict, expand_timesteps: bool) -> SamplingDefaults:
   values: dict[str, Any] = {
       name: tuple(found[name]) if isinstance(found[name], list) else found[name]
       for name in names}
-  return SamplingDefaults(**values)
+  defaults = SamplingDefaults(**values)
+  if defaults.method == FOLDER:
+    schedulers.steps(scheduler, 1)
+  return defaults
 
 
 def interval(defaults: SamplingDefaults,

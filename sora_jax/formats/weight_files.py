@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import hashlib
 import os
+import re
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,9 @@ from sora_jax import files
 
 SHARD_BYTES = 12 * 10**6  # of our own folders; large hosts refuse large files
 SUMS = "SHA256SUMS"
+SUM = re.compile(r"[0-9a-f]{64}  (\S.*)")
+ENDINGS = (".json", ".safetensors", ".model", ".txt")  # of what is read
+DTYPES = ("F64", "F32", "F16", "BF16")  # of weights
 
 
 def verify(folder: str, components: tuple[str, ...] = ()) -> str:
@@ -30,7 +34,8 @@ def verify(folder: str, components: tuple[str, ...] = ()) -> str:
     components: the folders in it that are used.
 
   Raises:
-    ValueError: a file that is missing or differs from SHA256SUMS.
+    ValueError: a file that is missing or differs from SHA256SUMS, that is read
+      and not named there, or that is named and no file of the folder.
   """
   lines = _sums(folder)
   if lines is None:
@@ -38,6 +43,7 @@ def verify(folder: str, components: tuple[str, ...] = ()) -> str:
              and n.endswith((".json", ".safetensors"))]
     lines = [f"{_sha256(os.path.join(folder, n))}  {n}" for n in names]
   else:
+    _check_named(folder, lines, components)
     for line in lines:
       expected, name = line.split("  ", 1)
       path = os.path.join(folder, name)
@@ -47,6 +53,27 @@ def verify(folder: str, components: tuple[str, ...] = ()) -> str:
         raise ValueError(f"{path} is damaged: its sha256 is not the one in "
                          "SHA256SUMS; fetch the model again")
   return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
+
+
+def _check_named(folder: str, lines: list[str],
+                 components: tuple[str, ...]) -> None:
+  """Refuses a SHA256SUMS that leaves its folder, or that proves too little."""
+  sums, names = os.path.join(folder, SUMS), set()
+  for i, line in enumerate(lines, 1):
+    found = SUM.fullmatch(line)
+    if not found:
+      raise ValueError(f"{sums}:{i} is no line of a sha256, two spaces and the "
+                       "name of a file")
+    if os.path.isabs(found[1]) or ".." in found[1].split("/"):
+      raise ValueError(f"{sums}:{i} names {found[1]}, which lies outside of "
+                       f"{folder}")
+    names.add(found[1])
+  read = ("vae", "tokenizer", "scheduler", *components)
+  for name in paths(folder):
+    if name not in names and (name == "model_index.json" or name.split("/")[
+        0] in read and name.endswith(ENDINGS)):
+      raise ValueError(f"{os.path.join(folder, name)} is read and SHA256SUMS does "
+                       "not name it: fetch the model again")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,7 +123,11 @@ def open_weights(folder: str) -> dict[str, Stored]:
   for path in (os.path.join(folder, name) for name in found):
     with _opened(path) as f:
       for name in f.keys():  # noqa: SIM118, no dict
-        tensors[name] = Stored(path, name, tuple(f.get_slice(name).get_shape()))
+        stored = f.get_slice(name)
+        if (dtype := stored.get_dtype()) not in DTYPES:
+          raise ValueError(f"tensor {name} of {path} is of dtype {dtype}, it must "
+                           f"be one of {', '.join(DTYPES)}")
+        tensors[name] = Stored(path, name, tuple(stored.get_shape()))
   if lost := sorted(set(named) - set(tensors)):
     path = os.path.join(folder, named[lost[0]])
     raise ValueError(f"tensor {lost[0]} is missing from {path}, the index names "
@@ -107,6 +138,8 @@ def open_weights(folder: str) -> dict[str, Stored]:
 @contextlib.contextmanager
 def _opened(path: str):
   """An open safetensors file; ValueError where it is damaged."""
+  if not os.path.isfile(path):  # a pipe would hold its reader for ever
+    raise ValueError(f"{path} is no regular file")
   try:
     with safetensors.safe_open(path, framework="numpy") as f:
       yield f
@@ -131,8 +164,11 @@ def write_weights(folder: str, stem: str, tensors: dict,
     name = f"{stem}.safetensors"
     if len(shards) > 1:
       name = f"{stem}-{i + 1:05d}-of-{len(shards):05d}.safetensors"
-    safetensors.numpy.save_file(shard, os.path.join(folder, name),
-                                metadata={"format": "pt"})
+    path = os.path.join(folder, name)
+    try:
+      safetensors.numpy.save_file(shard, path, metadata={"format": "pt"})
+    except safetensors.SafetensorError as e:
+      raise OSError(f"{path} could not be written: {e}") from e
     weight_map |= dict.fromkeys(shard, name)
   if len(shards) > 1:
     total = sum(v.nbytes for v in tensors.values())
@@ -149,10 +185,7 @@ def named(folder: str) -> list[str]:
 def _sums(folder: str) -> list[str] | None:
   """The lines of the SHA256SUMS of a folder, None where it has none."""
   path = os.path.join(folder, SUMS)
-  if not os.path.exists(path):
-    return None
-  with open(path, encoding="utf-8") as f:
-    return f.read().splitlines()
+  return files.read_text(path).splitlines() if os.path.lexists(path) else None
 
 
 def write_sums(folder: str) -> None:
@@ -170,5 +203,8 @@ def paths(folder: str) -> list[str]:
 
 
 def _sha256(path: str) -> str:
-  with open(path, "rb") as f:
-    return hashlib.file_digest(f, "sha256").hexdigest()
+  try:
+    with files.open_regular(path) as f:
+      return hashlib.file_digest(f, "sha256").hexdigest()
+  except ValueError as e:
+    raise ValueError(f"{path} {e}") from e

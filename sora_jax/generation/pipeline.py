@@ -229,5 +229,9 @@ def load(name_or_dir: str | os.PathLike = "tiny", dtype: Any = jnp.float32,
   except ValueError as e:
     raise ValueError(f"{folder}/scheduler/scheduler_config.json: {e}") from e
   source = model.tokenizer
-  return Pipeline(model, tokenizer_lib.load(source) if isinstance(
-      source, bytes) else tokenizer_lib.open_folder(source))
+  if not isinstance(source, bytes):
+    return Pipeline(model, tokenizer_lib.open_folder(source))
+  try:
+    return Pipeline(model, tokenizer_lib.load(source))
+  except ValueError as e:
+    raise ValueError(f"{folder}/tokenizer/tokenizer.model: {e}") from e

@@ -8,7 +8,6 @@ import numpy as np
 from sora_jax import ranges
 from sora_jax.data.store import latents
 from sora_jax.data.store import manifest as manifest_lib
-from sora_jax.diffusion import schedulers
 from sora_jax.formats import find
 from sora_jax.formats import pretrained
 from sora_jax.formats import sampling_defaults
@@ -58,9 +57,7 @@ def check(cfg: Any) -> None:
   if not ranges.above(0).holds(shift):
     raise ValueError(f"sampling.flow_shift is {shift!r}, it must be "
                      f"{ranges.above(0).what}")
-  found = scheduler(cfg)
-  if sampling_defaults.read(found, True).method == sampling_defaults.FOLDER:
-    schedulers.steps(found, 1)
+  sampling_defaults.read(scheduler(cfg), expand_timesteps=True)
 
 
 def export(cfg: dict, params: dict, data: str,
