@@ -6,10 +6,12 @@ Only safetensors and JSON are read; nothing in a folder is ever run.
 import contextlib
 import dataclasses
 import hashlib
+import json
 import os
 import re
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import safetensors
 import safetensors.numpy
@@ -20,7 +22,14 @@ SHARD_BYTES = 12 * 10**6  # of our own folders; large hosts refuse large files
 SUMS = "SHA256SUMS"
 SUM = re.compile(r"[0-9a-f]{64}  (\S.*)")
 ENDINGS = (".json", ".safetensors", ".model", ".txt")  # of what is read
-DTYPES = ("F64", "F32", "F16", "BF16")  # of weights
+# How safetensors names numbers that we read, and those that it cannot give to
+# numpy. 8-bit floats are read as float32.
+KINDS = {"F64": None, "F32": None, "F16": None, "BF16": None,
+         "F8_E4M3": np.dtype(ml_dtypes.float8_e4m3fn),
+         "F8_E5M2": np.dtype(ml_dtypes.float8_e5m2)}
+# Names of the scales that quantised weights have beside them.
+SCALE = re.compile(r"(^|[._])(scaled_fp8|scale_(weight|input)|"
+                   r"(weight|input)_scale(_inv|_2)?|absmax|quant_state)([._]|$)")
 
 
 def verify(folder: str, components: tuple[str, ...] = ()) -> str:
@@ -87,13 +96,20 @@ class Stored:
     path: of the file.
     name: of the tensor.
     shape: as the header says.
+    kind: of its numbers, as the header names it: of KINDS.
+    offset: of its first byte in the file, of 8-bit floats; else 0.
   """
 
   path: str
   name: str
   shape: tuple[int, ...]
+  kind: str = "F32"
+  offset: int = 0
 
   def __getitem__(self, index: tuple[slice, ...]) -> np.ndarray:
+    if (eight := KINDS[self.kind]) is not None:  # which numpy has not
+      whole = np.memmap(self.path, eight, "r", self.offset, self.shape)
+      return np.asarray(whole[index], np.float32)
     with _opened(self.path) as f:
       return f.get_slice(self.name)[index]
 
@@ -102,8 +118,9 @@ def open_weights(folder: str) -> dict[str, Stored]:
   """The tensors of a component's safetensors files; only headers are read.
 
   Raises:
-    ValueError: no weights, a file or tensor that the index names is missing, or
-      a file that is no safetensors file or is cut short.
+    ValueError: no weights, a file or tensor that the index names is missing,
+      a file that is no safetensors file or is cut short, or numbers that are no
+      floats or have scales beside them.
   """
   found = sorted(n for n in os.listdir(folder) if n.endswith(".safetensors"))
   named = {}
@@ -122,17 +139,40 @@ def open_weights(folder: str) -> dict[str, Stored]:
   tensors = {}
   for path in (os.path.join(folder, name) for name in found):
     with _opened(path) as f:
-      for name in f.keys():  # noqa: SIM118, no dict
-        stored = f.get_slice(name)
-        if (dtype := stored.get_dtype()) not in DTYPES:
-          raise ValueError(f"tensor {name} of {path} is of dtype {dtype}, it must "
-                           f"be one of {', '.join(DTYPES)}")
-        tensors[name] = Stored(path, name, tuple(stored.get_shape()))
+      stored = [(name, f.get_slice(name))
+                for name in f.keys()]  # noqa: SIM118, no dict
+      found_kinds = {name: part.get_dtype() for name, part in stored}
+      _check_kinds(path, found_kinds)
+      starts = _offsets(path) if any(
+          KINDS[kind] is not None for kind in found_kinds.values()) else {}
+      for name, part in stored:
+        tensors[name] = Stored(path, name, tuple(part.get_shape()),
+                               found_kinds[name], starts.get(name, 0))
   if lost := sorted(set(named) - set(tensors)):
     path = os.path.join(folder, named[lost[0]])
     raise ValueError(f"tensor {lost[0]} is missing from {path}, the index names "
                      "it")
   return tensors
+
+
+def _check_kinds(path: str, kinds: dict[str, str]) -> None:
+  """Refuses numbers that mean nothing as they stand."""
+  for name, kind in kinds.items():
+    if SCALE.search(name):
+      raise ValueError(f"tensor {name} of {path} is a scale of quantised weights, "
+                       "which are not supported: convert them to bfloat16")
+    if kind not in KINDS:
+      raise ValueError(f"tensor {name} of {path} is of dtype {kind}, it must be "
+                       f"one of {', '.join(KINDS)}: convert it to bfloat16")
+
+
+def _offsets(path: str) -> dict[str, int]:
+  """Where the bytes of every tensor begin in a file that has been opened."""
+  with open(path, "rb") as f:
+    size = int.from_bytes(f.read(8), "little")
+    header = json.loads(f.read(size))
+  return {name: 8 + size + about["data_offsets"][0]
+          for name, about in header.items() if name != "__metadata__"}
 
 
 @contextlib.contextmanager
