@@ -3,15 +3,19 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from sora_jax import stations
 from sora_jax.data.loading import clips
 from sora_jax.data.loading import losses as losses_lib
 from sora_jax.data.pixels import crops
 from sora_jax.data.store import manifest as manifest_lib
+from sora_jax.data.store import records
 from sora_jax.encoding import dataset
 from sora_jax.tasks import dit
 from sora_jax.tasks import task
@@ -205,3 +209,15 @@ def test_changed_data_is_said_in_words(tmp_path):
   with pytest.raises(ValueError, match="the data changed since .* (digest a{12} "
                      "then, b{12} now)".replace("(", r"\(").replace(")", r"\)")):
     toy_run.train(tmp_path, 4, config=config | {"plan": "b" * 64})
+
+
+def test_a_record_is_the_same_in_every_process():
+  """Another process draws another order of what protobuf calls a map."""
+  item = stations.Item(key="k", data=b"v", captions=("a", "b"), facts="", frames=3,
+                       height=4, width=5, fps=6.)
+  code = ("from sora_jax import stations; from sora_jax.data.store import records; "
+          f"print(records.encode(stations.{item!r}).hex())")
+  done = subprocess.run([sys.executable, "-c", code], capture_output=True,
+                        text=True, check=True)
+  assert done.stdout.strip() == records.encode(item).hex()
+  assert records.decode(records.encode(item)) == item

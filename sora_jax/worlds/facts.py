@@ -14,10 +14,11 @@ together in training.
 
 from collections.abc import Iterable, Sequence
 import dataclasses
-import json
 from typing import Any, TypeVar
 
 import numpy as np
+
+from sora_jax import files
 
 Value = TypeVar("Value")
 
@@ -133,7 +134,7 @@ class Facts:
 def from_json(text: str, size: tuple[int, int], frames: int,
               fps: float) -> Facts:
   """Facts from the JSON of a record and what else the record says."""
-  d = json.loads(text)
+  d = files.parse_json(text)
 
   def pairs(fields: dict) -> dict[str, Any]:
     return {k: tuple(v) if isinstance(v, list) else v

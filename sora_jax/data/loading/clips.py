@@ -86,7 +86,8 @@ def verify(manifest: manifest_lib.Manifest,
     ValueError: one that is missing or not of this manifest.
   """
   verify_lib.verify(
-      manifest, lambda data, entry: _check(latents.decode(data), entry), share)
+      manifest, lambda data, entry: _check(
+          latents.decode(data), entry, manifest.info["channels"]), share)
 
 
 def _read(load: Loader, index: int) -> Clip | None:
@@ -94,7 +95,7 @@ def _read(load: Loader, index: int) -> Clip | None:
   entry = load.manifest.entries[index]
   try:
     record = latents.decode(load.manifest.record(index))
-    _check(record, entry)
+    _check(record, entry, load.manifest.info["channels"])
     suffixes = {c: _patches(load, record.suffixes[c])
                 for c in entry["suffix_starts"].tolist() if c >= 0}
     keyframes = {f: _patches(load, record.keyframes[f])[0]
@@ -111,12 +112,20 @@ def _read(load: Loader, index: int) -> Clip | None:
   return Clip(_patches(load, record.z), suffixes, keyframes, masked, ids)
 
 
-def _check(record: latents.Record, entry: np.void) -> None:
+def _check(record: latents.Record, entry: np.void, channels: int) -> None:
   """Raises ValueError where a record is not what its entry says."""
-  size = tuple(entry[k].item() for k in "thw")
-  if record.z.shape[:3] != size:
-    raise ValueError(f"has latents {record.z.shape}, its entry in the manifest "
-                     f"says {size}")
+  t, h, w = (entry[k].item() for k in "thw")
+  wanted = {"latents": (record.z, t), "masked latents": (record.masked, t)}
+  wanted |= {f"the suffix from latent {c}": (record.suffixes.get(c), t - c)
+             for c in entry["suffix_starts"].tolist() if c >= 0}
+  wanted |= {f"the keyframe {f}": (record.keyframes.get(f), 1)
+             for f in entry["keyframes"].tolist() if f >= 0}
+  for name, (z, length) in wanted.items():
+    shape = (length, h, w, channels)
+    if z is None and name != "masked latents" or z is not None and (
+        z.shape != shape):
+      raise ValueError(f"has {name} {None if z is None else z.shape}, its entry in "
+                       f"the manifest says {shape}")
   region = tuple(entry["region"].tolist())
   if (record.region or (-1,) * 6) != region:
     raise ValueError(f"has the region {record.region}, its entry in the "

@@ -23,6 +23,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
+from sora_jax import files
 from sora_jax.data.store import old_names
 from sora_jax.data.store import shards
 from sora_jax.text import tokenizer as tokenizer_lib
@@ -152,7 +153,8 @@ def decode(data: bytes) -> Record:
         suffixes=numbered("suffix_"), keyframes=numbered("keyframe_"),
         region=about["region"] and tuple(about["region"]),
         masked=named["masked"] if about["region"] else None)
-  except (ValueError, KeyError, TypeError, safetensors.SafetensorError) as e:
+  except (ValueError, KeyError, TypeError, AttributeError,
+          safetensors.SafetensorError) as e:
     raise ValueError("is no record of latents: "
                      + " ".join(str(e).split())[:200]) from e
 
@@ -165,7 +167,7 @@ def captions_of(data: bytes) -> tuple[str, ...]:
   """
   try:
     return tuple(map(str, _about(data)["captions"]))
-  except (ValueError, KeyError, TypeError) as e:
+  except (ValueError, KeyError, TypeError, AttributeError) as e:
     raise ValueError("is no record of latents: "
                      + " ".join(str(e).split())[:200]) from e
 
@@ -173,7 +175,8 @@ def captions_of(data: bytes) -> tuple[str, ...]:
 def _about(data: bytes) -> dict:
   """What a record says beside its arrays, in the names of this format."""
   size = int.from_bytes(data[:8], "little")
-  about = json.loads(json.loads(data[8:8 + size])["__metadata__"]["record"])
+  about = files.parse_json(files.parse_json(
+        data[8:8 + size])["__metadata__"]["record"])
   return {old_names.FIELDS.get(k, k): x for k, x in about.items()}
 
 

@@ -10,6 +10,7 @@ import os
 
 import numpy as np
 import tensorflow_datasets as tfds
+from tensorflow_datasets.core import example_serializer
 
 from sora_jax import stations
 from sora_jax.data.store import manifest as manifest_lib
@@ -30,11 +31,21 @@ def features() -> tfds.features.FeaturesDict:
 
 
 def encode(item: stations.Item) -> bytes:
-  """The record of an item."""
-  return features().serialize_example({
+  """The record of an item, the same bytes in every process.
+
+  The fields of an Example are a map, whose order protobuf draws anew in every
+  process where it is not asked for one, and TFDS does not ask.
+  """
+  example = _serializer().get_tf_example(features().encode_example({
       "key": item.key, "video": item.data, "captions": list(item.captions),
       "facts": item.facts, "frames": item.frames, "height": item.height,
-      "width": item.width, "fps": item.fps})
+      "width": item.width, "fps": item.fps}))
+  return example.SerializeToString(deterministic=True)
+
+
+@functools.cache
+def _serializer() -> example_serializer.ExampleSerializer:
+  return example_serializer.ExampleSerializer(features().get_serialized_info())
 
 
 def decode(record: bytes) -> stations.Item:
