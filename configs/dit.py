@@ -92,6 +92,11 @@ def get_config(variant: str = "tiny") -> ml_collections.ConfigDict:
   # one (prepare --held_out=.02).
   cfg.loop = dict(log_every=50, save_every=1000, save_minutes=0.0,
                   preview_every=5000, validate_every=1000)
+  # Paired surprise (sora_jax/evaluation/surprise.py): how often what breaks a law
+  # of these worlds loses more than what keeps it, every so many steps, in
+  # metrics.jsonl. fours: of each law. No worlds: it is not asked.
+  cfg.surprise = dict(every=5000, worlds=(), fours=32, size=(64, 64), frames=17,
+                      fps=8.0)
   # Without prompts, previews show captions of clips that are held out.
   cfg.preview = dict(seed=0, size=(64, 64), frames=17, prompts=())
 

@@ -193,11 +193,11 @@ def test_validation_is_the_mean_over_every_clip_once(cached):
 
 
 def test_the_loss_stands_in_the_line_of_its_step(tmp_path, capsys):
-  measure = lambda params: {"val_loss": float(jnp.sum(
-      params["model"]["bias"] ** 2)) + 2}
+  measure = lambda state: {"val_loss": float(jnp.sum(
+      state.params["model"]["bias"] ** 2)) + 2}
   run = lambda steps: toy_run.train(
       tmp_path, steps, log_every=5, save_every=100,
-      validation=loop.Validation(4, measure))
+      validations=[loop.Validation(4, measure)])
   run(6)
   run(10)
   lines = [json.loads(line) for line in

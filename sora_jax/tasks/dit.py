@@ -23,6 +23,7 @@ from sora_jax.tasks import dit_data
 from sora_jax.tasks import dit_layout
 from sora_jax.tasks import dit_model
 from sora_jax.tasks import dit_programs
+from sora_jax.tasks import dit_surprise
 from sora_jax.tasks import prompts as prompts_lib
 from sora_jax.tasks import task
 from sora_jax.tasks import validation as validation_lib
@@ -57,6 +58,7 @@ def check(cfg: Any) -> None:
     raise ValueError(f"optimizer.accumulate is {accumulate}, it must divide the "
                      f"{odd[0]} rows of data.shapes")
   dit_model.check(cfg)
+  dit_surprise.options_of(cfg)
 
 
 def recipe(run: task.Run) -> task.Recipe:
@@ -94,7 +96,8 @@ def recipe(run: task.Run) -> task.Recipe:
                         if "text_encoder" in cfg else None),
       _validation(run, functools.partial(objective_lib.loss, denoise,
                                          prompts.encode, process, columns),
-                  prompts.prepare))
+                  prompts.prepare),
+      *dit_surprise.measure(cfg, vae, prompts))
 
 
 def _validation(run: task.Run, loss: validation_lib.Loss,

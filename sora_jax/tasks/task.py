@@ -69,6 +69,9 @@ class Recipe:
       backward; 0 where nobody has counted them.
     validate: params -> metrics of clips that are held out, tasks/validation.py;
       every process calls it. None without such clips.
+    measure: state -> other metrics of the model, which are asked for every
+      `measure_every` steps; every process calls it.
+    measure_every: 0 is never.
   """
 
   objective: Callable[..., tuple[Any, dict[str, jax.Array]]]
@@ -81,6 +84,8 @@ class Recipe:
   prepare: Callable[[Any], Any] = lambda batch: batch
   flops: Callable[[Any], float] = lambda batch: 0
   validate: Callable[[Any], dict[str, float]] | None = None
+  measure: Callable[[Any], dict[str, float]] | None = None
+  measure_every: int = 0
 
 
 @dataclasses.dataclass(frozen=True)

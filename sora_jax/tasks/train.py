@@ -22,7 +22,7 @@ from sora_jax.training import progress
 from sora_jax.training import state as state_lib
 
 # What a later call of the same run may change.
-FREE = (*checkpoint.FREE, "mesh", "sampling", "sources", "init_from",
+FREE = (*checkpoint.FREE, "mesh", "sampling", "surprise", "sources", "init_from",
         "data.cache_bytes")
 
 
@@ -84,8 +84,12 @@ def train(config: str | dict | config_dict.ConfigDict, data: str | os.PathLike,
                          else vae}}
   hooks = [loop.Hook(every.preview_every, lambda step, state: recipe.preview(
       step, state, workdir))] if recipe.preview else []
-  validation = loop.Validation(every.validate_every,
-                               recipe.validate) if recipe.validate else None
+  validations = []
+  if validate := recipe.validate:
+    validations.append(loop.Validation(
+        every.validate_every, lambda state: validate(state.params)))
+  if recipe.measure:
+    validations.append(loop.Validation(recipe.measure_every, recipe.measure))
   share = mesh_lib.host(mesh)
   threads = max(1, min(8, (os.cpu_count() or 1) // 2))
   kind = mesh.devices.flat[0].device_kind
@@ -94,7 +98,7 @@ def train(config: str | dict | config_dict.ConfigDict, data: str | os.PathLike,
   return loop.train(
       program, lambda start: pipeline.batches(plan, start, share, threads),
       steps=cfg.steps, workdir=workdir, config=record, key=key, hooks=hooks,
-      validation=validation,
+      validations=validations,
       place=lambda batch: recipe.prepare(mesh_lib.to_global(mesh, batch)),
       losses=getattr(plan, "losses", None),
       rates=loop.Rates(recipe.unit, recipe.count, recipe.flops, mesh.size, peak),

@@ -52,16 +52,16 @@ LEAST = 1000  # clips
 
 @dataclasses.dataclass(frozen=True)
 class Validation:
-  """A loss on held-out data, every `every` steps and at the end.
+  """What a model is measured by, every `every` steps and at the end.
 
   Attributes:
     every: steps between two calls; 0 is never.
-    measure: params -> metrics, which stand in the line of the step. Every
-      process calls it.
+    measure: state -> metrics, such as a loss on held-out data, which stand in the
+      line of the step. Every process calls it.
   """
 
   every: int
-  measure: Callable[[Any], dict[str, float]]
+  measure: Callable[[state_lib.TrainState], dict[str, float]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,7 +96,7 @@ class Rates:
 def train(program: state_lib.Program,
           batches: Callable[[int], Iterable[tuple[int, Any]]], *, steps: int,
           workdir: str | os.PathLike, config: dict, key: jax.Array,
-          hooks: Sequence[Hook] = (), validation: Validation | None = None,
+          hooks: Sequence[Hook] = (), validations: Sequence[Validation] = (),
           place: Callable[[Any], Any] = lambda batch: batch,
           losses: losses_lib.Losses | None = None,
           rates: Rates = Rates(), log_every: int = 10, save_every: int = 1000,
@@ -115,7 +115,7 @@ def train(program: state_lib.Program,
     config: the resolved config; JSON-able.
     key: the run's key.
     hooks: called between steps.
-    validation: measured between steps.
+    validations: measured between steps.
     place: puts a host's batch on the mesh.
     losses: where the batches note the clips that cannot be read.
     rates: what speed is measured by.
@@ -237,7 +237,7 @@ def train(program: state_lib.Program,
 
       # ------------------------------------------- act 3: saves and previews
       due: list[Hook | Validation] = [
-          h for h in (*hooks, validation) if h and h.every and (
+          h for h in (*hooks, *validations) if h.every and (
               step % h.every == 0 or step == steps)]
       reserve = saving.seconds + clock.seconds_a_step()
       wishes = stopping.agree(
@@ -257,8 +257,10 @@ def train(program: state_lib.Program,
         due = []
       save = reason != "unreadable" and (ending or stopping.SAVE in wishes)
       begun = time.monotonic()
-      if reason == "done" and validation and validation in due:
-        metrics = metrics | validation.measure(state.params)
+      checks = [v for v in due if isinstance(v, Validation)]
+      if reason == "done" and checks:
+        for check in checks:
+          metrics = metrics | check.measure(state)
         last = (step, metrics, lost, unreadable)
         measured = step
         clock.add("evaluation", time.monotonic() - begun)
