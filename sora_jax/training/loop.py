@@ -236,9 +236,9 @@ def train(program: state_lib.Program,
       tracer.after(step, metrics)
 
       # ------------------------------------------- act 3: saves and previews
-      due: list[Hook | Validation] = [
-          h for h in (*hooks, *validations) if h.every and (
-              step % h.every == 0 or step == steps)]
+      every: list[Hook | Validation] = [*hooks, *validations]
+      due = [h for h in every if h.every and (
+          step % h.every == 0 or step == steps)]
       reserve = saving.seconds + clock.seconds_a_step()
       wishes = stopping.agree(
           stop.wish(reserve), saving.wish(step),
