@@ -26,7 +26,8 @@ __all__ = list(_NAMES)
 
 
 def __dir__() -> list[str]:
-  return sorted(set(globals()) - {"importlib", "Any"} | set(_NAMES))
+  hidden = {"importlib", "Any", "_NAMES"}
+  return sorted(set(globals()) - hidden | set(_NAMES))
 
 
 def __getattr__(name: str) -> Any:

@@ -86,6 +86,7 @@ def test_all_arguments_are_named_with_their_units(verb):
   args = inspect.getdoc(method).partition("Args:\n")[2].partition("\n\n")[0]
   told = re.findall(r"^  (\w+): ", args, re.MULTILINE)
   assert told == [n for n in names if n != "self"]
+  assert inspect.signature(method).return_annotation is videos.Video
   assert "in pixels" in args and "frames per second" in args
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from sora_jax import messages
 from sora_jax.generation import sampler
+from sora_jax.media import videos
 
 SEED = inspect.Parameter("seed", inspect.Parameter.KEYWORD_ONLY, default=None,
                          annotation=int | None)
@@ -53,6 +54,8 @@ def explicit(function: Callable[..., Any], of: Callable[..., Any] | None = None
   """
   of = of or function
   signature = _signature(of)
+  if of is not function:
+    signature = signature.replace(return_annotation=videos.Video)
 
   @functools.wraps(of)
   def checked(*args: Any, **named: Any) -> Any:
