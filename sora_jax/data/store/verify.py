@@ -30,7 +30,8 @@ def verify(manifest: manifest_lib.Manifest,
     ValueError: a shard that is missing, damaged or has too few records, or a
       record that is not what its entry says; the message names the file.
   """
-  shard, record = (np.asarray(manifest.entries[k]) for k in ("shard", "record"))
+  shard, record = (np.asarray(manifest.entries[k], np.int64)
+                   for k in ("shard", "record"))
   count = manifest.info["shards"][manifest.split]
   needed = np.zeros(count, np.int64)
   np.maximum.at(needed, shard, record + 1)
