@@ -94,11 +94,11 @@ model
 
 # %%
 # @title 4. A prompt becomes a video
-prompt = "a red ball moves to the right"  # @param {type:"string"}
+prompt = "a large red ball moves to the right on a plain black background"  # @param {type:"string"}
 width = 64  # @param {type:"slider", min:32, max:128, step:8}
 height = 64  # @param {type:"slider", min:32, max:128, step:8}
 frames = 17  # @param {type:"slider", min:1, max:49, step:4}
-seed = 2  # @param {type:"integer"}
+seed = 3  # @param {type:"integer"}
 
 video = model.generate(prompt, size=(width, height), frames=frames, seed=seed)
 video
@@ -117,38 +117,38 @@ clip
 
 # %%
 # @title 6. Animate the first frame
-prompt_animate = "a red ball moves to the right"  # @param {type:"string"}
+prompt_animate = "a large red ball moves to the right on a plain black background"  # @param {type:"string"}
 
 animated = model.animate(clip[0], prompt_animate, frames=17,
-                         size=(width, height), seed=seed)
+                         size=(width, height))
 animated
 
 # %%
 # @title 7. Extend
 direction = "backward"  # @param ["forward", "backward", "both"]
-prompt_extend = "a red ball moves to the right"  # @param {type:"string"}
+prompt_extend = "a large red ball moves to the right on a plain black background"  # @param {type:"string"}
 
-extended = model.extend(clip, prompt_extend, frames=8, direction=direction,
-                        size=(width, height), seed=seed)
+extended = model.extend(clip, prompt_extend, frames=12, direction=direction,
+                        size=(width, height))
 extended
 
 # %%
 # @title 8. Loop
-# @markdown Things of `tiny` move one way, so on the way back to the beginning one
-# @markdown leaves while another appears.
-prompt_loop = "a red ball moves to the right"  # @param {type:"string"}
+# @markdown Of the prompt alone, or where you gave a file, from its end back to its
+# @markdown beginning. What moves one way has no way back: `tiny` lets another
+# @markdown thing appear while it leaves.
+prompt_loop = "a large blue square on a plain navy background"  # @param {type:"string"}
 
-looped = model.loop(clip, prompt_loop, frames=16, size=(width, height),
-                    seed=seed)
+looped = model.loop(clip if own else None, prompt_loop, frames=24,
+                    size=(width, height))
 looped
 
 # %%
 # @title 9. Edit
-prompt_edit = "a blue ball moves to the right"  # @param {type:"string"}
+prompt_edit = "a large green ball moves to the right on a plain black background"  # @param {type:"string"}
 strength = 0.7  # @param {type:"slider", min:0, max:1, step:0.05}
 
-edited = model.edit(clip, prompt_edit, strength=strength, size=(width, height),
-                    seed=seed)
+edited = model.edit(clip, prompt_edit, strength=strength, size=(width, height))
 edited
 
 # %%

@@ -66,6 +66,23 @@ def test_commands_are_taken(path, monkeypatch):
   assert not wrong, "\n".join(wrong)
 
 
+def test_the_videos_of_the_readme_were_judged():
+  """Whoever changes these commands runs experiments/prompting/commands.py."""
+  *lines, held = (ROOT / "experiments" / "prompting" / "commands.txt").read_text(
+      ).splitlines()
+  section = DOCUMENTS[0].read_text().split("## Make videos")[1].split("\n## ")[0]
+  wanted = set()
+  for argv in commands(section):
+    flag = dict(a.split("=", 1) for a in argv if a.startswith("--"))
+    stem, end = flag["--out"].split(".")
+    first, count = int(flag.get("--seed", 0)), int(flag.get("--count", 1))
+    wanted |= {f"{stem}-{first + i}.{end}" if count > 1 else flag["--out"]
+               for i in range(count)}
+  judged = {line.split()[0] for line in lines}
+  assert judged == wanted - {"minute.mp4"} and len(judged) > 12
+  assert held == "held" and not any("WRONG" in line for line in lines)
+
+
 def test_commands_are_found():
   text = """
     python3 -m venv .venv && .venv/bin/sora-jax generate --prompt="a b" --out=c
