@@ -10,6 +10,7 @@ command tells, and no middle goes further than a sixth of the picture.
 """
 
 import collections
+import contextlib
 import os
 import pathlib
 import shlex
@@ -74,7 +75,9 @@ def main() -> int:
     os.chdir(folder)
     for argv in commands():
       before = set(os.listdir())
-      if program.main(argv):
+      with contextlib.redirect_stdout(sys.stderr):
+        code = program.main(argv)
+      if code:
         raise SystemExit(f"sora-jax {shlex.join(argv)} failed")
       for name in sorted(set(os.listdir()) - before):
         line, right = judged(pathlib.Path(name), THINGS.get(name, 1))
