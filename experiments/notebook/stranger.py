@@ -1,6 +1,6 @@
 """Runs colab/first_video.py where a stranger would: with nothing but its installs.
 
-  python experiments/notebook/stranger.py > experiments/notebook/stranger.txt
+  python experiments/notebook/stranger.py
 
 A new environment gets jax alone, as a runtime of Colab has it, an older one than
 the newest. From an empty folder the cells then install a wheel of this checkout
