@@ -68,7 +68,7 @@ def get_config(variant: str = "tiny") -> ml_collections.ConfigDict:
     cfg.steps = 20
     cfg.vae.update(base=8, mults=(1, 1, 1), z=4, blocks=1)
     cfg.data.buckets = ((1, 16, 16, 10, 0.5), (5, 16, 16, 2, 0.5))
-    cfg.optimizer.warmup = 5
+    cfg.optimizer.update(name="adamw", learning_rate=1e-3, warmup=5)
     cfg.loop.update(log_every=1, save_every=10, preview_every=20)
   elif variant in ("wan_2_1", "wan_2_2"):
     new = variant == "wan_2_2"

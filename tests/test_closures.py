@@ -160,8 +160,8 @@ def loaded(code: str, *argv: str) -> set[str]:
   code += "\nprint(*sorted({m.split('.')[0] for m in sys.modules}))"
   done = subprocess.run([sys.executable, "-c", "import sys\n" + code, *argv],
                         cwd=ROOT, env=os.environ | {
-                            "JAX_PLATFORMS": "cpu", "XLA_FLAGS":
-                            "--xla_backend_optimization_level=0"},
+                            "JAX_PLATFORMS": "cpu",
+                            "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"},
                         capture_output=True, text=True, check=False)
   assert done.returncode == 0, done.stderr[-2000:]
   return set(done.stdout.splitlines()[-1].split())

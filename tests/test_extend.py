@@ -75,7 +75,8 @@ def test_a_recipe_works(title, house):
   assert program
   env = os.environ | {  # a CPU that looks like two devices
       "PYTHONPATH": str(house), "JAX_PLATFORMS": "cpu",
-      "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+      "XLA_FLAGS": os.environ["XLA_FLAGS"]
+                   + " --xla_force_host_platform_device_count=2"}
   done = subprocess.run([sys.executable, "-c", program], cwd=house, env=env,
                         text=True, capture_output=True, check=False)
   assert done.returncode == 0, done.stdout + done.stderr[-3000:]

@@ -70,7 +70,8 @@ def test_memory_is_what_is_placed_and_a_shard(tmp_path):
   large = write(tmp_path / "large", 512, 16384, 6, ml_dtypes.bfloat16)
   here = pathlib.Path(__file__).parent
   env = {**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(here.parent),
-         "XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
+         "XLA_FLAGS": os.environ["XLA_FLAGS"]
+                      + " --xla_force_host_platform_device_count=4"}
   run = subprocess.run(
       [sys.executable, here / "load_memory.py", small, large], env=env,
       text=True, capture_output=True, check=False)

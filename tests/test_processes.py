@@ -46,7 +46,8 @@ def free_address():
 def start(*argv, devices=1):
   """A Python process on CPU devices."""
   env = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS":
-         f"--xla_force_host_platform_device_count={devices}"}
+         os.environ["XLA_FLAGS"]
+         + f" --xla_force_host_platform_device_count={devices}"}
   return subprocess.Popen([sys.executable, *map(str, argv)], env=env, text=True,
                           stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
