@@ -28,6 +28,7 @@ def _quick() -> str:
 if "XLA_FLAGS" not in os.environ:
   os.environ["XLA_FLAGS"] = _quick()
 
+import jax  # noqa: E402
 import pytest  # noqa: E402
 
 CACHE = "JAX_COMPILATION_CACHE_DIR"

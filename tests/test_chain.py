@@ -27,11 +27,11 @@ from sora_jax.text import tokenizer
 from sora_jax.training import checkpoint
 
 ROOT = pathlib.Path(__file__).parent.parent
-VAE = f"--config={ROOT}/configs/vae.py:test"
-DIT = f"--config={ROOT}/configs/dit.py:test"
-# One program to compile instead of two, and no preview.
-IMAGES = ("--config.data.buckets=((1, 16, 16, 10, 1.0),)",
-          "--config.loop.preview_every=99")
+# One program to compile instead of two.
+VAE = (f"--config={ROOT}/configs/vae.py:test",
+       "--config.data.buckets=((5, 16, 16, 2, 1.0),)")
+DIT = (f"--config={ROOT}/configs/dit.py:test",
+       "--config.data.shapes=((4, 64),)")
 
 pytestmark = pytest.mark.quick_compile
 
@@ -48,7 +48,7 @@ def chain(tmp_path_factory):
   command("prepare", "world:balls", f"--out={at}/data", "--count=96",
           "--size=32x32:2,48x32", "--frames=1,5:3,9", "--plain=1",
           "--workers=1", "--test_share=0.1")
-  command("train", VAE, f"--data={at}/data", f"--workdir={at}/vae_run")
+  command("train", *VAE, f"--data={at}/data", f"--workdir={at}/vae_run")
   command("export", f"--workdir={at}/vae_run", f"--out={at}/vae")
   command("encode", f"--vae={at}/vae", f"--data={at}/data",
           f"--out={at}/latents")
@@ -60,7 +60,7 @@ def chain(tmp_path_factory):
 def train(at, workdir):
   """Starts the transformer's training in a process of its own."""
   return subprocess.Popen(
-      [sys.executable, "-m", "sora_jax", "train", DIT, f"--data={at}/latents",
+      [sys.executable, "-m", "sora_jax", "train", *DIT, f"--data={at}/latents",
        f"--vae={at}/vae", f"--workdir={at}/{workdir}"], cwd=ROOT,
       stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
 
@@ -128,10 +128,11 @@ def test_encoding_in_shares_equals_encoding_at_once(chain, tmp_path):
 
 @pytest.mark.slow
 def test_a_decoder_goes_on_alone(chain, tmp_path, capsys):
-  command("train", VAE, f"--data={chain}/data", f"--workdir={tmp_path}/run",
+  command("train", *VAE, f"--data={chain}/data", f"--workdir={tmp_path}/run",
           f"--config.init_from={chain}/vae", "--config.steps=3",
           "--config.objective.decoder_only=True",
-          "--config.optimizer.frozen=/(encoder|quant_conv)/", *IMAGES)
+          "--config.optimizer.frozen=/(encoder|quant_conv)/",
+          "--config.loop.preview_every=99")
   command("export", f"--workdir={tmp_path}/run", f"--out={tmp_path}/vae")
   old, new = (pretrained.load(str(at)) for at in (chain / "vae",
                                                   tmp_path / "vae"))
@@ -202,7 +203,7 @@ def test_a_mistake_is_one_line(chain, tmp_path, capsys, argv, what):
 @pytest.mark.slow
 def test_another_config_is_refused_and_nothing_lost(chain, capsys):
   before = sorted(os.listdir(chain / "dit_run" / "checkpoints"))
-  command("train", DIT, "--config.transformer.layers=3",
+  command("train", *DIT, "--config.transformer.layers=3",
           f"--data={chain}/latents", f"--vae={chain}/vae",
           f"--workdir={chain}/dit_run", code=2)
   assert "transformer.layers: 2 -> 3" in capsys.readouterr().err
@@ -228,7 +229,7 @@ def test_latents_of_another_vae_are_refused(chain, tmp_path, capsys):
   shutil.copytree(chain / "vae", folder)
   model = pretrained.load(str(folder))
   pretrained.save(str(folder), model, np.float32)
-  command("train", DIT, f"--data={chain}/latents", f"--vae={folder}",
+  command("train", *DIT, f"--data={chain}/latents", f"--vae={folder}",
           f"--workdir={tmp_path}/w", code=2)
   assert "latents of the VAE" in capsys.readouterr().err
 
@@ -239,6 +240,6 @@ def test_a_model_that_reads_otherwise_is_refused(chain, tmp_path, capsys):
   tokenizer.train(["another text", "and one more of them"],
                   str(model / "tokenizer" / "tokenizer.model"), 40)
   (model / "SHA256SUMS").unlink()
-  command("train", DIT, f"--data={chain}/latents", f"--vae={chain}/vae",
+  command("train", *DIT, f"--data={chain}/latents", f"--vae={chain}/vae",
           f"--config.init_from={model}", f"--workdir={tmp_path}/run", code=2)
   assert "has another tokenizer" in capsys.readouterr().err

@@ -15,6 +15,8 @@ from sora_jax.formats import dit_mapping
 from sora_jax.geometry import patches
 from sora_jax.models import dit
 
+pytestmark = pytest.mark.quick_compile
+
 # layers, heads, head size, ffn, in, out, text width, freq dim, patch, eps
 CONFIGS = (
     (2, 2, 16, 48, 4, 4, 12, 32, (1, 2, 2), 1e-6),

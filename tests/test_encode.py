@@ -28,6 +28,8 @@ from sora_jax.geometry import sizes as sizes_lib
 from sora_jax.media import video_io
 from sora_jax.models.vae import vae
 
+pytestmark = pytest.mark.quick_compile
+
 STRIDE, PATCH = (4, 8, 8), (1, 2, 2)
 
 

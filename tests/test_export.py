@@ -19,6 +19,8 @@ from sora_jax.models import dit
 from sora_jax.models.text import encoder
 from sora_jax.models.vae import vae
 
+pytestmark = pytest.mark.quick_compile
+
 SIZE, FRAMES, STEPS, SEED = (48, 32), 5, 4, 1
 PROMPT = tiny_model.PROMPT
 

@@ -18,6 +18,8 @@ from sora_jax.geometry import sizes
 from sora_jax.media import video_io
 from sora_jax.models.vae import vae
 
+pytestmark = pytest.mark.quick_compile
+
 SIZE, FRAMES, STEPS, SEED = (48, 32), 5, 4, 3
 PROMPT, NEGATIVE = " a  cat &amp;amp; a “red ball\n", "rain"
 IMAGE = np.random.default_rng(0).integers(0, 256, (48, 72, 3)).astype(np.uint8)

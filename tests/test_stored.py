@@ -19,6 +19,8 @@ from sora_jax.data.store import old_names
 from sora_jax.encoding import dataset
 from sora_jax.formats import pretrained
 
+pytestmark = pytest.mark.quick_compile
+
 STORED = pathlib.Path(__file__).parent / "stored" / "stored.tar.xz"
 CONFIG = token_config.TokenConfig(shapes=((4, 24), (2, 48)), text_length=120,
                               chunk=500)

@@ -10,6 +10,8 @@ import chunks
 from sora_jax.formats import vae_mapping
 from sora_jax.models.vae import vae as vae_lib
 
+pytestmark = pytest.mark.quick_compile
+
 diffusers = pytest.importorskip("diffusers")
 torch = pytest.importorskip("torch")
 

@@ -39,7 +39,7 @@ class Clock:
   start: float = dataclasses.field(default_factory=lambda: time.monotonic())
   spent: dict[str, float] = dataclasses.field(
       default_factory=lambda: dict.fromkeys(PHASES, 0.0))
-  mark: float = dataclasses.field(default_factory=lambda: time.monotonic())
+  mark: float = dataclasses.field(init=False)  # where this span began
   count: int = 0
   units: float = 0.0
   flops: float = 0.0
@@ -47,6 +47,9 @@ class Clock:
   left_out: float = 0.0
   rate: float = 0.0
   lost: float = 0.0
+
+  def __post_init__(self):
+    self.mark = self.start
 
   def add(self, phase: str, seconds: float) -> None:
     """Adds seconds that have just passed to a phase."""
