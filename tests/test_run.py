@@ -55,6 +55,16 @@ def test_every_second_belongs_to_one_phase(now):
   assert "compile 30.0" in progress.totals_line(total)
 
 
+def test_what_a_run_did_before_its_clock_takes_nothing_from_its_rates(now):
+  begun = now[0]
+  now[0] += 30  # reads its config and its data set
+  clock = clock_lib.Clock("tokens", steps=10, start=begun)
+  clock.add("init", 30)
+  now[0] += 2
+  clock.tick(units=80)
+  assert clock.timing(1)["tokens_per_s"] == 40
+
+
 def test_a_run_counts_the_steps_that_it_makes_again(tmp_path, monkeypatch):
   toy_run.train(tmp_path, 10, save_every=100)  # the last step is saved
   lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
