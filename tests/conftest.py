@@ -55,9 +55,13 @@ def _compile_quickly(request):
   if not request.node.get_closest_marker("quick_compile"):
     yield
     return
+  jax.clear_caches()  # of programs that were compiled otherwise
   jax.config.update("jax_disable_most_optimizations", True)
+  os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"  # of processes
   yield
+  del os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"]
   jax.config.update("jax_disable_most_optimizations", False)
+  jax.clear_caches()
 
 
 @pytest.fixture(scope="module")

@@ -26,6 +26,8 @@ from sora_jax.training import loop
 from sora_jax.training import metrics
 import toy_run
 
+pytestmark = pytest.mark.quick_compile
+
 HERE = pathlib.Path(__file__).parent
 
 

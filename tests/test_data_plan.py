@@ -105,13 +105,12 @@ def test_resuming_at_any_step_gives_the_same_stream(pixels, cached):
 
 
 def test_too_little_data_is_refused_with_numbers(pixels, cached):
-  with pytest.raises(ValueError, match="99 frames.*takes 4 clips.* 0 of the 40"):
+  with pytest.raises(ValueError, match="99 frames of 16x16: none of the 40 clips"):
     buckets.pixel_plan(pixels, buckets.PixelConfig(
         buckets=((99, 16, 16, 4, 1.0),)))
   few = dataclasses.replace(cached, entries=cached.entries[:2])
-  with pytest.raises(ValueError, match="2 clips .* batch holds 65536"):
-    plan_lib.token_plan(few, dataclasses.replace(
-        toy_data.CONFIG, shapes=((64, 1024),)))
+  assert plan_lib.token_plan(few, dataclasses.replace(
+      toy_data.CONFIG, shapes=((64, 1024),))).repeats > 64
   with pytest.raises(ValueError, match="the longest row 2"):
     plan_lib.token_plan(cached, dataclasses.replace(
         toy_data.CONFIG, shapes=((4, 2),)))

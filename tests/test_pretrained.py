@@ -27,6 +27,8 @@ from sora_jax.formats import weight_mapping
 from sora_jax.models import dit
 from sora_jax.models.vae import vae
 
+pytestmark = pytest.mark.quick_compile
+
 VAE = vae.VAE(base=2, mults=(1, 1), z=2, blocks=1, temporal=(True,))
 
 

@@ -25,6 +25,8 @@ from sora_jax.training import digest
 from sora_jax.training import metrics
 import toy_run
 
+pytestmark = pytest.mark.quick_compile
+
 HERE = pathlib.Path(__file__).parent
 FOREVER = 100_000
 

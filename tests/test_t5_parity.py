@@ -17,6 +17,8 @@ from sora_jax import types
 from sora_jax.formats import t5_mapping
 from sora_jax.models.text import t5
 
+pytestmark = pytest.mark.quick_compile
+
 # layers, heads, head size, width, ffn, vocab, buckets, max distance, act, eps
 CONFIGS = (
     (2, 2, 16, 32, 48, 50, 32, 128, "gelu", 1e-6),
