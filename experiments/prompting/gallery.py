@@ -48,8 +48,8 @@ STRIPS = [
     ("Loop a video", [f"loop ball.mp4 {BALL} --frames=8 --out=loop.mp4"],
      ["loop.mp4"]),
     ("Loop from text",
-     ['loop --prompt="a small green triangle moves up" --frames=24 '
-      "--out=endless.mp4"], ["endless.mp4"]),
+     ['loop --prompt="a large blue square on a plain navy background" '
+      "--frames=24 --out=endless.mp4"], ["endless.mp4"]),
     ("Edit", ['edit ball.mp4 --prompt="a large green ball moves to the right on '
               'a plain black background" --out=green.mp4'],
      ["ball.mp4", "green.mp4"]),
@@ -68,6 +68,9 @@ STRIPS = [
      [f"generate {BALL} --fps=16 --frames=961 --window=49 --out=minute.mp4"],
      ["minute.mp4"]),
 ]
+# What is wrong in a strip.
+FAULTS = {"Loop a video": "A second ball comes in while the first leaves: "
+                          "[why](videos.md#loops)."}
 
 
 def run(command: str, work: pathlib.Path, model: str) -> None:
@@ -115,6 +118,7 @@ def main():
         out / "gallery" / f"{name}.png")
     text += [f"## {title}", "", *(f"    sora-jax {c}" for c in commands), "",
              f"![{title}](gallery/{name}.png)", ""]
+    text += [FAULTS[title], ""] if title in FAULTS else []
   (out / "gallery.md").write_text("\n".join(text), encoding="utf-8")
   print(f"{out}/gallery.md")
 
