@@ -25,7 +25,6 @@ from sora_jax.training import state
 from sora_jax.training import stopping
 import toy_run
 
-pytestmark = pytest.mark.quick_compile
 ROOT = pathlib.Path(__file__).parent.parent
 STORED = ROOT / "tests" / "stored" / "run.tar.xz"
 LINE = '''
