@@ -47,6 +47,7 @@ def kept_by(out):
   return {item.key: item for item in found}
 
 
+@pytest.mark.slow
 def test_a_folder_of_bad_files(tmp_path):
   expected = bad_files.write(tmp_path / "in")
   done = subprocess.run(

@@ -66,6 +66,7 @@ def test_tracing_counts_convolutions_scans_and_branches():
         lambda c: c[0, 0] < 1, lambda c: c @ m, m), m)
 
 
+@pytest.mark.slow
 def test_the_vae_costs_as_much_as_its_pixels():
   net = vae.VAE(base=8, mults=(1, 1), z=4, blocks=1, temporal=(True,), patch=1,
                 residual=False)

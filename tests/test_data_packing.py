@@ -217,6 +217,7 @@ def test_pixels_are_scaled_or_cut_to_the_middle_square():
                                                PATCH) <= 3
 
 
+@pytest.mark.slow
 def test_latents_of_reduced_clips(tmp_path):
   """Encoded as asked, counted, and refused under another name."""
   data = tmp_path / "worlds"

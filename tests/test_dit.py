@@ -62,6 +62,7 @@ def close(a, b, limit=1e-5):
   assert np.max(np.abs(a - b)) <= limit * np.max(np.abs(b))
 
 
+@pytest.mark.slow
 def test_predicts_zero_at_first_and_counts_parameters():
   params = jax.eval_shape(lambda: dit.init(
       dit.DiT(layers=6, heads=6, head_size=64, ffn=1536, patch_channels=64,

@@ -54,6 +54,7 @@ def objective(cfg=PROCESS, denoise=None):
                                COLUMNS)
 
 
+@pytest.mark.slow
 def test_the_loss_equals_one_made_by_hand_token_by_token():
   cfg, key, batch = flow.Process(base_tokens=4), jax.random.key(3), batch_of()
 

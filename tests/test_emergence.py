@@ -55,6 +55,7 @@ class Perfect:
     return clips.control(case, self.control)(facts)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_the_truth_is_right_and_what_is_made_to_fail_fails(name):
   todo = cases.draw(2, 1, [(64, 64)], names=[name])

@@ -60,6 +60,7 @@ def encoded(data, model, tmp_path_factory):
   return manifest_lib.open_manifest(out)
 
 
+@pytest.mark.slow
 def test_what_is_known_was_encoded_without_what_is_unknown(data, model, encoded):
   """Each by itself, of pixels that hold nothing else of the clip."""
   pixels, regions = manifest_lib.open_manifest(data), 0

@@ -129,6 +129,7 @@ def test_an_oracle_scores_its_ceiling(todo, tmp_path):
   assert "occluder 3 textured 64x40" in (tmp_path / "tables.md").read_text()
 
 
+@pytest.mark.slow
 def test_noise_scores_its_floor_and_nothing_as_a_whole(todo, tmp_path):
   """The parser finds specks in white noise, so that single attributes, the
   count above all, are right by chance; a whole prompt never is."""

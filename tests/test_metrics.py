@@ -18,6 +18,7 @@ def test_wilson_interval_is_that_of_scipy(right, n):
                              (expected.low, expected.high), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_wilson_interval_covers_the_truth_as_often_as_it_says():
   rng = np.random.default_rng(0)
   for p in (0.5, 0.9):

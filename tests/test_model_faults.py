@@ -73,6 +73,7 @@ def test_what_cannot_be_written_or_held_is_told_first(folder, tmp_path, capsys,
   assert said in error and not drawn
 
 
+@pytest.mark.slow
 def test_a_longer_video_is_refused_before_it_is_held(folder):
   model = pipeline.load(str(folder))
   video = np.zeros((5, 32, 32, 3), np.uint8)
@@ -82,6 +83,7 @@ def test_a_longer_video_is_refused_before_it_is_held(folder):
       ask(10**10)
 
 
+@pytest.mark.slow
 def test_edited_folders_are_read_or_one_line(folder, tmp_path):
   """A sample of experiments/faults/models.py, which edits 200."""
   cases = EDITS.cases(folder)

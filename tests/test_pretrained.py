@@ -67,6 +67,7 @@ def write(at, width, ffn, layers, dtype):
   return at
 
 
+@pytest.mark.slow
 def test_memory_is_what_is_placed_and_a_shard(tmp_path):
   small = write(tmp_path / "small", 32, 64, 2, np.float32)
   large = write(tmp_path / "large", 512, 16384, 6, ml_dtypes.bfloat16)

@@ -72,6 +72,7 @@ MODES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 def test_known_tokens_come_back_bit_equal(ours, mode):
   make, frames, whole = MODES[mode]

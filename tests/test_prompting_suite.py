@@ -117,6 +117,7 @@ def scores(todo, tmp_path_factory):
   return made
 
 
+@pytest.mark.slow
 def test_a_model_that_does_all_reaches_the_ceiling(scores):
   (m, at), _ = scores
   value = lambda mode, name: m[mode][name]["value"]

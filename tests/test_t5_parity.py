@@ -160,6 +160,7 @@ def test_each_parameter_has_one_sharding_rule(kind):
   assert any(specs["blocks"]["mlp"]["gate"]["kernel"])
 
 
+@pytest.mark.slow
 def test_fresh_scores_have_unit_variance():
   module = small("umt5")[0]
   params = t5.init(module, jax.random.key(0))

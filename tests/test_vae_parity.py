@@ -112,6 +112,7 @@ def check(vae, frames, encode, decode, pad=False):
   assert np.abs(out).min() < 0.9  # and not everywhere
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("vae", WAN21 + WAN22)
 def test_outputs_agree(vae):
   check(vae, 5, compiled(vae_lib.encode, vae), compiled(vae_lib.decode, vae))

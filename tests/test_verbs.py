@@ -71,6 +71,7 @@ VERBS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("argv", VERBS, ids=" ".join)
 def test_a_verb_makes_the_same_file_again(at, tmp_path, capsys, argv):
   frames, fps = VERBS[argv]

@@ -42,6 +42,7 @@ def test_a_parser_reads_what_was_drawn(name):
   assert np.mean([v for values in right.values() for v in values]) > 0.97, right
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_captions_are_read_back_in_two_languages(name):
   world = worlds.WORLDS[name]
@@ -63,6 +64,7 @@ def test_captions_are_read_back_in_two_languages(name):
     world.read("a cat on the moon")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_held_out_facts_are_never_trained_on(name):
   world = worlds.WORLDS[name]

@@ -59,6 +59,7 @@ def test_parser_recovers_the_facts_of_500_clips():
   assert min(shares.values()) >= 0.99, shares
 
 
+@pytest.mark.slow
 def test_parser_bears_noise_and_blur():
   rng = np.random.default_rng(0)
   shares = _recovered(range(1000, 1100), lambda v: _degrade(v, 8.0, rng))

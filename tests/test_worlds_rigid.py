@@ -79,6 +79,7 @@ def test_a_clip_is_the_same_at_every_rate(name):
     assert (apart > 8).mean() < 0.002
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_what_is_held_out_is_never_trained_on(name):
   world = worlds.WORLDS[name]
