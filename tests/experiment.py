@@ -2,14 +2,17 @@
 
 import importlib.util
 import pathlib
+import sys
 
 ROOT = pathlib.Path(__file__).parent.parent
 
 
 def load(name):
-  """The module experiments/NAME.py."""
-  spec = importlib.util.spec_from_file_location(
-      pathlib.Path(name).name, ROOT / "experiments" / f"{name}.py")
+  """The module experiments/NAME.py, which finds its neighbours as a script does."""
+  path = ROOT / "experiments" / f"{name}.py"
+  if str(path.parent) not in sys.path:
+    sys.path.append(str(path.parent))
+  spec = importlib.util.spec_from_file_location(path.stem, path)
   module = importlib.util.module_from_spec(spec)
   spec.loader.exec_module(module)
   return module

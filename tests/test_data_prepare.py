@@ -245,6 +245,7 @@ def test_nothing_left_is_refused_with_numbers(tmp_path):
     (["world:balls", "--out=x", "--size=64"], "--size=64"),
     (["world:balls", "--out=x", "--frames=0"], "above 0"),
     (["world:balls", "--out=x", "--fps=8:-1"], "above 0"),
+    (["world:balls", "--out=x", "--fps=1e400"], "finite"),
     (["world:balls", "--out=x", "--nonsense=1"], "nonsense"),
     (["world:balls", "--out=x", "--test_share=1"], "test_share")])
 def test_the_verb_answers_a_mistake_in_one_line(capsys, tmp_path, monkeypatch,

@@ -1,6 +1,7 @@
 """Samples of the sweeps of experiments/faults, which try thousands of cases."""
 
 import os
+import time
 
 import experiment
 
@@ -37,4 +38,22 @@ def test_wrong_values_of_flags_are_one_line(tmp_path, monkeypatch):
     assert verdict != "BAD", (verb, flag, value, said)
     verdicts.append(verdict)
   assert verdicts.count("refused") > len(verdicts) / 2
-  assert FLAGS.judge("train", "nothing", "3")[0] == "refused"
+  for case in (("train", "nothing", "3"), ("evaluate", "fps", "1e400"),
+               ("evaluate", "count", str(10**20))):  # the two drew for ever
+    assert FLAGS.judge(*case)[0] == "refused", case
+
+
+def test_what_takes_too_long_is_bad_though_all_errors_are_caught(
+    tmp_path, monkeypatch):
+  monkeypatch.setattr(DATA.hostile, "SECONDS", 1)
+
+  def use(_):
+    try:
+      time.sleep(5)
+    except Exception as e:  # pylint: disable=broad-except
+      raise ValueError(f"{tmp_path}/copy: {e}") from e
+
+  (tmp_path / "folder").mkdir()
+  verdict, said = DATA.hostile.judge(
+      tmp_path / "folder", tmp_path / "copy", lambda copy: None, use)
+  assert verdict == "BAD" and "more than 1 s" in said

@@ -214,6 +214,7 @@ def test_boxes_hold_the_objects():
     (lambda: toy_facts.sample("balls", 0, (64, 8)), "64x8"),
     (lambda: toy_facts.sample("balls", 0, frames=0), "0 frames"),
     (lambda: toy_facts.sample("balls", 0, fps=0), "0 a second"),
+    (lambda: toy_facts.sample("balls", 0, fps=float("inf")), "finite"),
     (lambda: toy_facts.sample("balls", -1), "-1"),
     (lambda: toy_facts.sample("balls", 0, objects=4), "4"),
     (lambda: toy_facts.sample("balls", 0, background="pink"), "pink"),

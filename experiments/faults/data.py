@@ -11,15 +11,12 @@ seconds and 2 GB.
 
 import collections
 import json
-import os
 import pathlib
 import random
-import resource
-import shutil
-import signal
 import sys
 import tempfile
 
+import hostile
 import numpy as np
 
 from sora_jax.data.loading import clips
@@ -38,7 +35,6 @@ from sora_jax.geometry import sizes
 from sora_jax.text import tokenizer
 
 CASES = 100
-SECONDS, MEGABYTES = 20, 2048
 VALUES = (None, -1, 0, 10**9, 1.5, "x", [], [0], {}, {"train": 9}, True)
 SHARD = "sora-train.array_record-00000-of-00001"
 PLAN = token_config.TokenConfig(shapes=((2, 32),), text_length=160)
@@ -95,65 +91,34 @@ def edit(folder: pathlib.Path, case: tuple) -> None:
     entries[name][3] = value
     np.save(folder / "train.npy", entries)
     return
-  path = folder / name
-  data = path.read_bytes()
-  path.unlink()
-  if what == "zero":
-    path.symlink_to("/dev/zero")
-  elif what == "pipe":
-    os.mkfifo(path)
-  elif what == "folder":
-    path.mkdir()
-  elif what != "gone":
-    path.write_bytes({"empty": b"", "half": data[:len(data) // 2],
-                      "noise": random.Random(1).randbytes(len(data))}[what])
+  hostile.damage(folder / name, what)
 
 
 def use(kind: str, folder: pathlib.Path) -> str:
-  """What `train` does before its first step; "taken", or what is said."""
-  try:
-    found = manifest_lib.open_manifest(folder)
-    if kind == "latents":
-      plan = plan_lib.token_plan(found, PLAN)
-      clips.verify(found)
-    else:
-      manifest_lib.require(found, "pixels")
-      plan = buckets.pixel_plan(found, buckets.PixelConfig(
-          buckets=((5, 16, 16, 2, 1.0),)))
-      crops.verify(found)
-      source = prepared.read_shards(str(folder), world.WorldOptions())
-      _ = source[0]
-      tokenizer.of(found)
-    for step in range(2):
-      plan.batch(step)
-    lost = len(plan.losses.reasons)
-    return "taken" + (f", {lost} clips cannot be read" if lost else "")
-  except (ValueError, OSError) as e:
-    return str(e)
+  """What `train` does before its first step."""
+  found = manifest_lib.open_manifest(folder)
+  if kind == "latents":
+    plan = plan_lib.token_plan(found, PLAN)
+    clips.verify(found)
+  else:
+    manifest_lib.require(found, "pixels")
+    plan = buckets.pixel_plan(found, buckets.PixelConfig(
+        buckets=((5, 16, 16, 2, 1.0),)))
+    crops.verify(found)
+    source = prepared.read_shards(str(folder), world.WorldOptions())
+    _ = source[0]
+    tokenizer.of(found)
+  for step in range(2):
+    plan.batch(step)
+  lost = len(plan.losses.reasons)
+  return "taken" + (f", {lost} clips cannot be read" if lost else "")
 
 
 def judge(kind: str, folder: pathlib.Path, case: tuple,
           at: pathlib.Path) -> tuple[str, str]:
-  """("taken", "one line" or "BAD", what is said) of a case."""
-  shutil.copytree(folder, at)
-  edit(at, case)
-
-  def late(*_):
-    raise TimeoutError(f"more than {SECONDS} s")
-
-  signal.signal(signal.SIGALRM, late)
-  signal.alarm(SECONDS)
-  try:
-    said = use(kind, at)
-    verdict = "taken" if said.startswith("taken") else (
-        "one line" if "\n" not in said and str(at) in said
-        and "more than 20 s" not in said else "BAD")
-  except Exception as e:  # pylint: disable=broad-except
-    verdict, said = "BAD", f"{type(e).__name__}: {e}"
-  finally:
-    signal.alarm(0)
-    shutil.rmtree(at, ignore_errors=True)
-  return verdict, said.replace(str(at), "DIR")
+  """The verdict on a case and what is said, `hostile.judge`."""
+  return hostile.judge(folder, at, lambda copy: edit(copy, case),
+                       lambda copy: use(kind, copy))
 
 
 def run() -> int:
@@ -165,14 +130,8 @@ def run() -> int:
       verdict, said = judge(case[0], folders[case[0]], case,
                             pathlib.Path(name) / f"case-{i}")
       counts[verdict] += 1
-      print(f"{verdict:8} {' '.join(map(str, case))[:60]}: {said[:150]}")
-  peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
-  good = not counts["BAD"] and peak < MEGABYTES
-  print(f"memory: {peak} MB at most")
-  print(f"{sum(counts.values())} edited data sets: {counts['taken']} taken, "
-        f"{counts['one line']} refused in one line, {counts['BAD']} otherwise: the "
-        f"claim {'holds' if good else 'does not hold'}")
-  return int(not good)
+      hostile.tell(verdict, case, said)
+  return hostile.conclude(counts, "data sets")
 
 
 if __name__ == "__main__":

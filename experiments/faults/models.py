@@ -14,12 +14,10 @@ import json
 import os
 import pathlib
 import random
-import resource
-import shutil
-import signal
 import sys
 import tempfile
 
+import hostile
 import jax
 import numpy as np
 
@@ -33,7 +31,6 @@ from sora_jax.models.vae import vae
 from sora_jax.text import tokenizer
 
 CASES = 200
-SECONDS, MEGABYTES = 20, 2048
 VALUES = (None, -1, 0, 10**9, 10**30, 1.5, float("nan"), float("inf"), "x", "", [],
           [-1], {}, {"a": 1}, True, [[1]])
 FILES = ("model_index.json", "transformer/config.json", "vae/config.json",
@@ -117,73 +114,32 @@ def edit(folder: pathlib.Path, case: tuple) -> None:
     at[last] = case[3]
     path.write_text(json.dumps(value))
     return
-  data = path.read_bytes()
-  path.unlink()
-  if what == "zero":
-    path.symlink_to("/dev/zero")
-  elif what == "outside":
-    path.symlink_to("/etc/passwd")
-  elif what == "pipe":
-    os.mkfifo(path)
-  elif what == "folder":
-    path.mkdir()
-  elif what != "gone":
-    path.write_bytes({"empty": b"", "half": data[:len(data) // 2],
-                      "noise": random.Random(1).randbytes(len(data)),
-                      "deep": b"[" * 30_000}[what])
+  hostile.damage(path, what)
 
 
 def use(folder: pathlib.Path) -> str:
-  """Loads a folder and asks for a video; "taken", or what is said of it."""
-  try:
-    model = pipeline.load(str(folder))
-    request = model.requests.generate("a red ball", (16, 16), 5)
-    sampler.check(model.model, request.canvas, sampler.Sampling())
-    return "taken"
-  except (ValueError, OSError) as e:
-    return str(e)
+  """Loads a folder and asks for a video."""
+  model = pipeline.load(str(folder))
+  request = model.requests.generate("a red ball", (16, 16), 5)
+  sampler.check(model.model, request.canvas, sampler.Sampling())
+  return "taken"
 
 
 def judge(folder: pathlib.Path, case: tuple, at: pathlib.Path) -> tuple[str, str]:
-  """("taken", "one line" or "BAD", what is said) of a case."""
-  shutil.copytree(folder, at)
-  edit(at, case)
-
-  def late(*_):
-    raise TimeoutError(f"more than {SECONDS} s")
-
-  signal.signal(signal.SIGALRM, late)
-  signal.alarm(SECONDS)
-  try:
-    said = use(at)
-    kind = "taken" if said == "taken" else (
-        "one line" if "\n" not in said and str(at) in said
-        and "more than 20 s" not in said else "BAD")
-  except Exception as e:  # pylint: disable=broad-except
-    kind, said = "BAD", f"{type(e).__name__}: {e}"
-  finally:
-    signal.alarm(0)
-    shutil.rmtree(at, ignore_errors=True)
-  return kind, said.replace(str(at), "DIR")
+  """The verdict on a case and what is said, `hostile.judge`."""
+  return hostile.judge(folder, at, lambda copy: edit(copy, case), use)
 
 
 def run() -> int:
-  """Prints every case that is not taken; 0 where the claim holds."""
-  counts = collections.Counter()
+  """Prints every case; 0 where the claim holds."""
+  counts: collections.Counter = collections.Counter()
   with tempfile.TemporaryDirectory() as name:
     folder = make(pathlib.Path(name))
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
     for i, case in enumerate(cases(folder)):
       kind, said = judge(folder, case, pathlib.Path(name) / f"case-{i}")
       counts[kind] += 1
-      print(f"{kind:8} {' '.join(map(str, case))[:60]}: {said[:150]}")
-  peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
-  print(f"memory: {before} MB before, {peak} MB at most")
-  print(f"{sum(counts.values())} edited folders: {counts['taken']} taken, "
-        f"{counts['one line']} refused in one line, {counts['BAD']} otherwise: the "
-        "claim "
-        f"{'holds' if not counts['BAD'] and peak < MEGABYTES else 'does not hold'}")
-  return int(bool(counts["BAD"]) or peak >= MEGABYTES)
+      hostile.tell(kind, case, said)
+  return hostile.conclude(counts, "folders")
 
 
 if __name__ == "__main__":

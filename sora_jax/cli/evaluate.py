@@ -18,8 +18,10 @@ from sora_jax.cli import sampling
 from sora_jax.evaluation import cases
 from sora_jax.evaluation import prompting_modes
 from sora_jax.evaluation import suites
+from sora_jax.media import limits
 
 SIZES = "64x64,96x56,56x96,128x72"
+MOST = 1_000_000  # clips
 
 
 def run(argv: list[str]) -> int:
@@ -35,11 +37,12 @@ def run(argv: list[str]) -> int:
   text("out", None, "Folder for results.json, tables.md and contact sheets.")
   whole("count", 200, "How many held-out clips of the worlds, in all; of "
         "--suite=emergence of each world; of --real at most so many.",
-        lower_bound=1)
+        lower_bound=1, upper_bound=MOST)
   whole("seed", 0, "Which clips.", lower_bound=0)
   names("sizes", SIZES, "WxH of the videos in pixels, each any.")
   whole("frames", 17, "Frames of a video.", lower_bound=2)
-  number("fps", 8.0, "Frames per second.", lower_bound=1)
+  number("fps", 8.0, "Frames per second.", lower_bound=1,
+         upper_bound=limits.FPS[1])
   names("worlds", ",".join(worlds.DEFAULT), "Which worlds.")
   known = _options()
   for name, values in known.items():

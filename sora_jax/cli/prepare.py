@@ -3,6 +3,7 @@
 from collections.abc import Callable
 import dataclasses
 import functools
+import math
 from typing import Any
 
 from absl import flags
@@ -154,8 +155,8 @@ def _weighted(name: str, text: str | None, kind: Callable[[str], Any]) -> tuple:
       raise ValueError(f"--{name}={text}: cannot read {part!r}, give "
                        "VALUE[:WEIGHT],..") from e
     size = pairs[-1][0] if isinstance(pairs[-1][0], tuple) else pairs[-1][:1]
-    if min(*size, 1e9) <= 0 or not 0 < pairs[-1][1] < 1e9:
-      raise ValueError(f"--{name}={text}: {part!r} must be above 0")
+    if not all(0 < n < math.inf for n in size) or not 0 < pairs[-1][1] < 1e9:
+      raise ValueError(f"--{name}={text}: {part!r} must be above 0 and finite")
   return tuple(pairs)
 
 

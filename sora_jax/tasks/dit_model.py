@@ -14,6 +14,7 @@ from sora_jax.formats import sampling_defaults
 from sora_jax.tasks import build
 from sora_jax.text import tokenizer as tokenizer_lib
 from sora_jax.text import words as words_lib
+from sora_jax.training import progress
 
 READ = 20_000  # clips whose captions are read for their words
 
@@ -87,6 +88,9 @@ def _words(cfg: dict, manifest: manifest_lib.Manifest) -> tuple[str, ...]:
       return ()
     if not before:
       return ()
+  if len(manifest) > READ:
+    progress.log(f"the words of captions: of {READ:,} clips, evenly over "
+                 f"{len(manifest):,}")
   index = np.unique(np.linspace(0, len(manifest) - 1, READ).astype(int))
   found = words_lib.count(caption for i in index.tolist()
                           for caption in latents.captions_of(manifest.record(i)))

@@ -140,8 +140,7 @@ def train(program: state_lib.Program,
 
   Raises:
     ValueError: another run works in `workdir`; a checkpoint of another config,
-      or damaged beyond use; or more
-      than LOST_SHARE of the clips cannot be read.
+      or damaged beyond use; or more than LOST_SHARE of the clips cannot be read.
     OSError: a save failed.
     FloatingPointError: too many steps in a row were skipped.
     RuntimeError: another process of the run is gone, or too late.

@@ -14,6 +14,7 @@ together in training.
 
 from collections.abc import Iterable, Sequence
 import dataclasses
+import math
 from typing import Any, TypeVar
 
 import numpy as np
@@ -182,10 +183,12 @@ def duration(frames: int, fps: float, held_out: bool) -> float:
   """The time of the last frame in seconds, 0 for an image.
 
   Raises:
-    ValueError: no frames, or an image that is to be held out.
+    ValueError: no frames, a rate that is no finite number above 0, or an image
+      that is to be held out.
   """
-  if frames < 1 or fps <= 0:
-    raise ValueError(f"{frames} frames at {fps} a second: both must be above 0")
+  if frames < 1 or not 0 < fps < math.inf:
+    raise ValueError(f"{frames} frames at {fps} a second: both must be above 0 "
+                     "and finite")
   if held_out and frames == 1:
     raise ValueError("frames=1: an image shows no direction, so no image is "
                      "held out; ask for held_out=False or for more frames")
