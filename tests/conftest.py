@@ -6,6 +6,7 @@ next run of the suite faster. The CPU compiler's older emitters take a third of
 the time that the newer ones take; XLA_FLAGS= before the command tests with these.
 """
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -24,9 +25,10 @@ def _quick() -> str:
   return QUICK if tried.returncode == 0 else ""
 
 
-# Read when jax is imported, here and in the processes that tests start.
+# Read when jax is imported, here and in the processes that tests start. libtpu
+# reads the variable too, and knows no flags of the CPU.
 if "XLA_FLAGS" not in os.environ:
-  os.environ["XLA_FLAGS"] = _quick()
+  os.environ["XLA_FLAGS"] = "" if importlib.util.find_spec("libtpu") else _quick()
 
 import jax  # noqa: E402
 import pytest  # noqa: E402

@@ -10,9 +10,11 @@ ROOT = pathlib.Path(__file__).parent.parent
 def load(name):
   """The module experiments/NAME.py, which finds its neighbours as a script does."""
   path = ROOT / "experiments" / f"{name}.py"
-  if str(path.parent) not in sys.path:
-    sys.path.append(str(path.parent))
   spec = importlib.util.spec_from_file_location(path.stem, path)
   module = importlib.util.module_from_spec(spec)
-  spec.loader.exec_module(module)
+  sys.path.append(str(path.parent))
+  try:
+    spec.loader.exec_module(module)
+  finally:  # The neighbours hide no package of the same name from other tests.
+    sys.path.remove(str(path.parent))
   return module
