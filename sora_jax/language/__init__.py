@@ -1,0 +1,1 @@
+"""Captions and prompts: longer prompts from short ones, and language models."""
