@@ -78,9 +78,11 @@ def get_config(variant: str = "tiny") -> ml_collections.ConfigDict:
   # clips of a row. f_ref is the frame rate at which latents are one position
   # apart. images is the share of the clips that are images (below 0, the data
   # set's); shards the devices over which the cost of attention is evened out.
+  # captions: an origin that `caption` wrote, as ("captioner-1a2b3c4d5e6f",), which
+  # is 95 % of the captions; or ((origin, "short" or "descriptive", weight), ..).
   cfg.data = dict(shapes=((40, 256), (16, 640)), text_length=192,
                   text_limit=80, max_segments=16, f_ref=8.0,
-                  dropout=0.1, images=-1.0, shards=1,
+                  dropout=0.1, images=-1.0, shards=1, captions=(),
                   cache_bytes=2**32)
   # What the model folder states as the defaults of sampling. window: frames of
   # the longest clips.
@@ -141,7 +143,7 @@ def _wan(cfg, variant: str) -> None:
   # Examples that begin at an interior latent are not drawn: the open models
   # have no <continues>.
   cfg.data = dict(shapes=((1, length),), text_length=2048, text_limit=512,
-                  text_pad=True, max_segments=4, f_ref=fps, dropout=0.1,
+                  text_pad=True, max_segments=4, f_ref=fps, dropout=0.1, captions=(),
                   conditioning=(("interior", 0.0), ("loop", 0.0)))
   cfg.sampling = dict(size=(832, 480), frames=81, fps=fps, steps=50,
                       method="folder", guidance=5.0,
@@ -173,7 +175,7 @@ def _pod(cfg, layers, heads, head_size, ffn, text, topology, mesh,
                        weight_decay=0.01, moments="float32", offload=False)
   cfg.data = dict(shapes=((rows, length),), text_length=2048, text_limit=256,
                   max_segments=64, f_ref=24.0, dropout=0.1, images=0.2,
-                  shards=rows)
+                  shards=rows, captions=())
   cfg.sampling = dict(size=(480, 272), frames=49, fps=24.0, steps=30,
                       method="ab2", guidance=5.0, guidance_interval=(0.1, 1.0),
                       window=121, max_tokens=4_000_000)

@@ -267,6 +267,39 @@ class World(Protocol[FactsT]):
     ...
 
 
+class Captioner(Protocol):
+  """Writes what a clip shows; language.recaption writes a data set with one.
+
+  It may also have `vae_digest`, of the VAE whose latents it reads: latents of
+  another VAE are then refused.
+  """
+
+  @property
+  def name(self) -> str:
+    """A short name, such as "captioner" or "endpoint-MODEL"."""
+    ...
+
+  @property
+  def digest(self) -> str:
+    """sha256 of its weights; "" where they are not known."""
+    ...
+
+  def caption(self, records: Sequence[Any]) -> list[str]:
+    """The descriptive caption of each clip of some.
+
+    Args:
+      records: data.store.latents.Record, of any sizes.
+
+    Raises:
+      ValueError: it reads no latents.
+    """
+    ...
+
+  def describe(self, video: np.ndarray, fps: float) -> str:
+    """The descriptive caption of a video uint8 [T, H, W, 3] of any size."""
+    ...
+
+
 class Suite(Protocol[Model, Request]):
   """A way to score a model; one file in evaluation/.
 

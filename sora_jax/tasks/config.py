@@ -30,6 +30,7 @@ RENAMED_KEYS = {
 
 # Key that a config did not always have -> what runs did before it was there.
 ADDED_KEYS = {"optimizer.moments": "float32", "optimizer.offload": False}
+ADDED_KEYS_OF = {"dit": {"data.captions": []}}  # of one kind
 
 
 def load(name: str) -> config_dict.ConfigDict:
@@ -127,7 +128,8 @@ def with_new_names(saved: dict) -> dict:
     at, to = _at(found, path), _at(found, new_path)
     if isinstance(at, dict) and isinstance(to, dict) and last in at:
       to.setdefault(new_last, at.pop(last))
-  for name, value in ADDED_KEYS.items():
+  added = ADDED_KEYS | ADDED_KEYS_OF.get(found.get("kind"), {})
+  for name, value in added.items():
     *path, last = name.split(".")
     at = _at(found, path)
     if isinstance(at, dict):

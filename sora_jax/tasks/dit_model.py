@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from sora_jax import ranges
+from sora_jax.data.loading import caption_mix
 from sora_jax.data.store import latents
 from sora_jax.data.store import manifest as manifest_lib
 from sora_jax.formats import find
@@ -92,8 +93,15 @@ def _words(cfg: dict, manifest: manifest_lib.Manifest) -> tuple[str, ...]:
     progress.log(f"the words of captions: of {READ:,} clips, evenly over "
                  f"{len(manifest):,}")
   index = np.unique(np.linspace(0, len(manifest) - 1, READ).astype(int))
-  found = words_lib.count(caption for i in index.tolist()
-                          for caption in latents.captions_of(manifest.record(i)))
+  captions = cfg["data"].get("captions", ())
+  mix = caption_mix.open_mix(manifest, captions) if captions else None
+
+  def captions_of(i: int) -> tuple[str, ...]:
+    own = latents.captions_of(manifest.record(i))
+    return mix.texts(i, own) if mix else own
+
+  found = words_lib.count(
+      caption for i in index.tolist() for caption in captions_of(i))
   return tuple(dict.fromkeys([*found, *before]))
 
 

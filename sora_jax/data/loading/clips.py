@@ -5,6 +5,7 @@ import functools
 
 import numpy as np
 
+from sora_jax.data.loading import caption_mix
 from sora_jax.data.loading import losses as losses_lib
 from sora_jax.data.loading import lru_cache
 from sora_jax.data.loading import token_config
@@ -27,6 +28,7 @@ class Loader:
     text_pad: whether prompts are cleaned and padded to that.
     clips: index -> Clip or None.
     losses: what cannot be read.
+    mix: the captions of a clip.
   """
 
   manifest: manifest_lib.Manifest
@@ -35,6 +37,7 @@ class Loader:
   text_pad: bool
   clips: lru_cache.LRUCache
   losses: losses_lib.Losses
+  mix: caption_mix.CaptionMix
 
   def clip(self, index: int) -> "Clip | None":
     """Clip `index` of the manifest; None, with its reason in `losses`."""
@@ -50,8 +53,8 @@ class Clip:
     suffixes: first latent c -> [t - c, n, P].
     keyframes: frame -> [n, P].
     masked: [t, n, P] with a region blanked, or None.
-    prompts: ids of each caption, and of the null text last; then the same with
-      <continues>.
+    prompts: ids of each caption of the mix, and of the null text last; then the
+      same with <continues>.
   """
 
   x: np.ndarray
@@ -62,7 +65,7 @@ class Clip:
 
 
 def loader(manifest: manifest_lib.Manifest, cfg: token_config.TokenConfig,
-           losses: losses_lib.Losses,
+           losses: losses_lib.Losses, mix: caption_mix.CaptionMix,
            tokenizer: prompts.Tokenizer | None = None) -> Loader:
   """A loader for a config, which notes what cannot be read in `losses`.
 
@@ -75,7 +78,8 @@ def loader(manifest: manifest_lib.Manifest, cfg: token_config.TokenConfig,
     raise ValueError(f"{manifest.root} has been planned but not encoded: run "
                      "sora-jax encode")
   return Loader(manifest, tokenizer or tokenizer_lib.of(manifest), cfg.text_limit,
-                cfg.text_pad, lru_cache.LRUCache(cfg.cache_bytes), losses)
+                cfg.text_pad, lru_cache.LRUCache(cfg.cache_bytes), losses,
+                mix)
 
 
 def verify(manifest: manifest_lib.Manifest,
@@ -101,11 +105,10 @@ def _read(load: Loader, index: int) -> Clip | None:
     keyframes = {f: _patches(load, record.keyframes[f])[0]
                  for f in entry["keyframes"].tolist() if f >= 0}
     masked = None if record.masked is None else _patches(load, record.masked)
+    captions = load.mix.texts(index, record.captions)
   except (ValueError, KeyError, RuntimeError, OSError) as e:
     load.losses.explain(index, load.manifest.root, e)
     return None
-  captions = (record.captions + record.captions[:1] * latents.CAPTIONS)[
-      :latents.CAPTIONS]
   ids = tuple(tuple(np.array(prompts.encode(
       load.tokenizer, c, load.text_limit, load.text_pad, continues), np.int32)
                     for c in (*captions, "")) for continues in (False, True))

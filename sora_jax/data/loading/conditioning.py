@@ -127,7 +127,8 @@ class Examples:
     keyframes: [N, MOST] bool, the stored keyframes that are given.
     region: [N, 6] int32 t0, t1, y0, y1, x0, x1 in tokens of the example; all
       around it is known. Zeros for the other conditionings.
-    caption: [N] int8, which caption; -1 for the null text.
+    caption: [N] int8, which of the captions that are drawn from; -1 for the null
+      text.
   """
 
   conditioning: np.ndarray
@@ -142,7 +143,7 @@ class Examples:
 
 def draw(rng: np.random.Generator, entries: np.ndarray, length: np.ndarray,
          grid: np.ndarray, room: np.ndarray, cfg: ConditioningConfig,
-         stride: int = 4) -> Examples:
+         stride: int = 4, captions: np.ndarray | None = None) -> Examples:
   """Draws an example of every entry of a manifest of latents.
 
   Args:
@@ -154,6 +155,8 @@ def draw(rng: np.random.Generator, entries: np.ndarray, length: np.ndarray,
       row.
     cfg: shares.
     stride: frames of a latent.
+    captions: [K] the share of each caption; by default (short, descriptive), as
+      `cfg` says.
   """
   n = len(entries)
   u = rng.random((n, 10))
@@ -198,10 +201,18 @@ def draw(rng: np.random.Generator, entries: np.ndarray, length: np.ndarray,
       start[:, None])
   region[drawn != REGION] = 0
   drop = rng.random(n) < cfg.dropout
-  long = rng.random(n) < cfg.descriptive
+  if captions is None:
+    captions = np.array([1 - cfg.descriptive, cfg.descriptive])
+  caption = _captions(rng.random(n), captions)
   return Examples(drawn.astype(np.int8), start, stop, head, suffix_start,
                   keyframes, region.astype(np.int32),
-                  np.where(drop, -1, long).astype(np.int8))
+                  np.where(drop, -1, caption).astype(np.int8))
+
+
+def _captions(u: np.ndarray, shares: np.ndarray) -> np.ndarray:
+  """Draws one of the captions, the last one where u is smallest: [N]."""
+  ends = np.cumsum(shares[::-1])[:-1]
+  return len(shares) - 1 - np.searchsorted(ends, u, side="right")
 
 
 def _conditionings(u, length, over, starts, stored, must, room, cfg):

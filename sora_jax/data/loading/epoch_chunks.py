@@ -13,6 +13,7 @@ import dataclasses
 
 import numpy as np
 
+from sora_jax.data.loading import caption_mix
 from sora_jax.data.loading import conditioning
 from sora_jax.data.loading import packing
 from sora_jax.data.loading import shuffle
@@ -51,7 +52,8 @@ class Chunk:
 
 
 def pack_chunk(manifest: manifest_lib.Manifest, cfg: token_config.TokenConfig,
-               pools: Sequence[np.ndarray], index: int) -> Chunk:
+               pools: Sequence[np.ndarray], index: int,
+               mix: caption_mix.CaptionMix) -> Chunk:
   """Chunk `index`: draws the examples, packs them and orders the batches.
 
   Args:
@@ -59,6 +61,7 @@ def pack_chunk(manifest: manifest_lib.Manifest, cfg: token_config.TokenConfig,
     cfg: the config.
     pools: manifest indices of the clips in use, all or images and videos.
     index: from 0 on.
+    mix: the captions that are drawn from.
   """
   info, clips = manifest.info, _clips(cfg, pools, index)
   entries = manifest.entries[clips]
@@ -69,10 +72,10 @@ def pack_chunk(manifest: manifest_lib.Manifest, cfg: token_config.TokenConfig,
   st = info["stride"][0]
   examples = conditioning.draw(
       rng, entries, _shown(entries, st), grid, room,
-      conditioning.config(cfg.dropout, cfg.conditioning), st)
+      conditioning.config(cfg.dropout, cfg.conditioning), st, mix.shares)
   latents = examples.stop - examples.start + examples.keyframes.sum(1)
   tokens = latents * grid.prod(1)
-  text_tokens = _text_tokens(cfg, entries, examples)
+  text_tokens = _text_tokens(cfg, mix, clips, examples)
   of, shapes = packing.pack(tokens, text_tokens, [n for _, n in cfg.shapes],
                             cfg.text_length, cfg.max_segments)
   order, bounds = packing.rows(of, len(shapes))
@@ -100,12 +103,12 @@ def chunks_per_epoch(pools: Sequence[np.ndarray], chunk: int) -> float:
   return 1 / (chunk // count) if count <= chunk else -(-count // chunk)
 
 
-def _text_tokens(cfg: token_config.TokenConfig, entries,
-                 examples) -> np.ndarray:
+def _text_tokens(cfg: token_config.TokenConfig, mix: caption_mix.CaptionMix,
+                 clips: np.ndarray, examples) -> np.ndarray:
   """Text tokens of each example: [N]."""
   if cfg.text_pad:
-    return np.full(len(entries), cfg.text_limit, np.int64)
-  stored = entries["text_tokens"]
+    return np.full(len(clips), cfg.text_limit, np.int64)
+  stored = mix.tokens(clips)
   chosen = stored[np.arange(len(stored)), np.maximum(examples.caption, 0)]
   continues = (examples.start > 0).astype(np.int64)
   return np.minimum(np.where(examples.caption < 0, 1, chosen) + continues,

@@ -19,6 +19,7 @@ import numpy as np
 from sora_jax import contracts
 from sora_jax import types
 from sora_jax.data.loading import assemble
+from sora_jax.data.loading import caption_mix
 from sora_jax.data.loading import clips
 from sora_jax.data.loading import conditioning
 from sora_jax.data.loading import epoch_chunks
@@ -34,6 +35,7 @@ HELD_OUT_BYTES = 2 ** 28  # of latents, in a plan of every clip once
 # The names of the fields of TokenConfig when plans were first stored. A plan's
 # digest is made of them, so that a run goes on over the same batches.
 DIGEST_NAMES = {"conditioning": "masks", "chunk": "block"}
+ADDED = ("captions",)  # fields since then, left out where they have their default
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -76,20 +78,30 @@ class TokenPlan:
             f"{self.repeats:.1f} times in a batch",)
 
   @functools.cached_property
+  def mix(self) -> caption_mix.CaptionMix:
+    """The captions that are drawn from."""
+    return caption_mix.open_mix(
+        self.manifest, self.cfg.captions, conditioning.config(
+            self.cfg.dropout, self.cfg.conditioning).descriptive)
+
+  @functools.cached_property
   def digest(self) -> str:
     """sha256 of all that decides the batches: data, tokenizer and config."""
     text = f"{self.manifest.digest} {_digest_text(self.cfg)}"
+    if self.mix.digest:
+      text += f" {self.mix.digest}"
     return hashlib.sha256(text.encode()).hexdigest()
 
   @functools.cached_property
   def loader(self) -> clips.Loader:
     """Reads latents and builds batches."""
-    return clips.loader(self.manifest, self.cfg, self.losses, self.tokenizer)
+    return clips.loader(self.manifest, self.cfg, self.losses, self.mix,
+                        self.tokenizer)
 
   def chunk(self, index: int) -> epoch_chunks.Chunk:
     """Epoch chunk `index` of the stream, packed."""
     return self.chunks.get(index, lambda: epoch_chunks.pack_chunk(
-        self.manifest, self.cfg, self.pools, index))
+        self.manifest, self.cfg, self.pools, index, self.mix))
 
   def place(self, step: int, share: contracts.Share = contracts.WHOLE
             ) -> tuple[epoch_chunks.Chunk, int, list[np.ndarray]]:
@@ -139,8 +151,8 @@ def token_plan(manifest: manifest_lib.Manifest, cfg: token_config.TokenConfig,
       needs text_pad, as the manifest counts tokens of its own.
 
   Raises:
-    ValueError: a share of images that the data set cannot give, or a data set
-      of which no clip fits a row.
+    ValueError: a share of images that the data set cannot give, a data set of
+      which no clip fits a row, or captions that it does not have.
   """
   cfg = dataclasses.replace(cfg, shapes=tuple(sorted(
       (tuple(s) for s in cfg.shapes), key=lambda s: s[1])))
@@ -180,7 +192,8 @@ def every_clip_once(manifest: manifest_lib.Manifest,
 
 def _digest_text(cfg: token_config.TokenConfig) -> str:
   """A config as its digest is made of it, in the names of DIGEST_NAMES."""
-  values = {f.name: getattr(cfg, f.name) for f in dataclasses.fields(cfg)} | {
+  values = {f.name: getattr(cfg, f.name) for f in dataclasses.fields(cfg)
+            if f.name not in ADDED or getattr(cfg, f.name) != f.default} | {
       "cache_bytes": 0,  # only spares work
       "conditioning": conditioning.with_old_names(cfg.conditioning)}
   return "TokenConfig(" + ", ".join(

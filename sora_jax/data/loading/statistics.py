@@ -67,7 +67,8 @@ def report(plan: plan_lib.TokenPlan, shards: int | None = None) -> dict:
       "left_over": _left_over(plan),
       "cut": int((cut > 0).sum()), "cut_latents": int(cut.sum()),
       "cut_tokens": int((cut * per).sum()), "dropped": int((room == 0).sum()),
-      "prompts_cut": int((entries["text_tokens"].max(1) > cfg.text_limit).sum()),
+      "prompts_cut": int((plan.mix.tokens(np.arange(count)).max(1)
+                          > cfg.text_limit).sum()),
       "repeats": plan.repeats}
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 
 from sora_jax import ranges
+from sora_jax.data.loading import caption_mix
 from sora_jax.data.loading import conditioning
 
 
@@ -28,6 +29,8 @@ class TokenConfig:
       data set; below 0 the data set's.
     shards: devices that share the rows of a batch. From 2 on, rows of like cost
       of attention come together, so that none waits long for another.
+    captions: which captions are shown, as caption_mix.parts_of; those of the
+      records by default.
   """
 
   shapes: tuple = ((10, 256), (4, 640))
@@ -43,6 +46,7 @@ class TokenConfig:
   seed: int = 0
   images: float = -1.0
   shards: int = 1
+  captions: tuple = ()
 
   def __post_init__(self):
     size = ranges.whole(1)
@@ -53,6 +57,7 @@ class TokenConfig:
         text_pad=ranges.flag(), chunk=size, cache_bytes=ranges.whole(),
         seed=ranges.whole(), images=ranges.number(most=1), shards=size)
     conditioning.config(self.dropout, self.conditioning)
+    caption_mix.parts_of(self.captions)
     sums = {rows * length for rows, length in self.shapes}
     if len(sums) != 1:
       raise ValueError(f"data.shapes is {self.shapes}, which hold {sorted(sums)} "

@@ -151,13 +151,18 @@ def _pictures(out: str, info: dict[str, Any],
       int)):
     item = records.read(manifest, int(i))
     video, _ = video_io.read(item.data, 1, item.frames // 2)
-    buffer = io.BytesIO()
-    image = PIL.Image.fromarray(video[0])
-    image.thumbnail((SIDE, SIDE))
-    image.save(buffer, "JPEG", quality=75)
-    pictures.append((base64.b64encode(buffer.getvalue()).decode(),
-                     item.captions[0], f"{item.key}, {_about(item)}"))
+    pictures.append((thumbnail(video[0]), item.captions[0],
+                     f"{item.key}, {_about(item)}"))
   return pictures
+
+
+def thumbnail(frame: np.ndarray) -> str:
+  """A frame uint8 [H, W, 3] as a small JPEG in base64."""
+  buffer = io.BytesIO()
+  image = PIL.Image.fromarray(frame)
+  image.thumbnail((SIDE, SIDE))
+  image.save(buffer, "JPEG", quality=75)
+  return base64.b64encode(buffer.getvalue()).decode()
 
 
 def _about(clip: stations.ScannedClip | stations.Item) -> str:

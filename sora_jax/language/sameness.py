@@ -1,0 +1,56 @@
+"""Catches a captioner that says one sentence for many clips."""
+
+import collections
+from collections.abc import Sequence
+import dataclasses
+
+LEAST = 200  # clips that are looked at together, or all of a smaller set
+FEW = 10  # a set of fewer clips is not looked at
+WINDOW = 2_000  # clips after which counting begins anew
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Sameness:
+  """Counts captions as they are written.
+
+  Attributes:
+    most: the share of clips that may have the same caption, beyond the share
+      that the originals of the same clips have in common.
+    written, originals: how often each caption came, in this window.
+  """
+
+  most: float
+  written: collections.Counter[str] = dataclasses.field(
+      default_factory=collections.Counter)
+  originals: collections.Counter[str] = dataclasses.field(
+      default_factory=collections.Counter)
+
+  def add(self, written: Sequence[str], originals: Sequence[str]) -> None:
+    """Counts the captions of some clips.
+
+    Raises:
+      ValueError: as `check`.
+    """
+    if self.written.total() >= WINDOW:
+      self.written.clear()
+      self.originals.clear()
+    self.written.update(written)
+    self.originals.update(originals)
+    self.check(LEAST)
+
+  def check(self, least: int = FEW) -> None:
+    """Refuses what was written of at least `least` clips.
+
+    Raises:
+      ValueError: too many of the captions are one; the message shows it.
+    """
+    count = self.written.total()
+    if count < least:
+      return
+    text, times = self.written.most_common(1)[0]
+    before = self.originals.most_common(1)[0][1] / count
+    if times / count > self.most + before:
+      raise ValueError(
+          f"{times} of {count} clips were given the same caption, {text!r}; of the "
+          f"originals {before:.0%} are the same: the captioner does not see these "
+          "clips. --same=SHARE allows more")
