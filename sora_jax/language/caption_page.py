@@ -108,7 +108,7 @@ def _first_frames(manifest: manifest_lib.Manifest, index: list[int],
       found[i] = latents.decode(manifest.record(i))
     except ValueError:
       continue  # the page says why
-  if not found:
+  if not found or vae.vae is None:
     return {}
   height, width = (max(r.z.shape[axis] for r in found.values()) for axis in (1, 2))
   frames = {}
