@@ -20,6 +20,8 @@ _NAMES = {"load": ("sora_jax.generation.pipeline", "load"),
           "load_video": ("sora_jax.media.videos", "load_video"),
           "load_image": ("sora_jax.media.videos", "load_image"),
           "save_video": ("sora_jax.media.video_io", "write"),
+          "load_captioner": ("sora_jax.language.captioner", "load"),
+          "similarity": ("sora_jax.language.captioner", "similarity"),
           "train": ("sora_jax.tasks.train", "train")}
 
 __all__ = list(_NAMES)

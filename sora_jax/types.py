@@ -99,6 +99,22 @@ class Batch:
 
 
 @flax.struct.dataclass
+class Captioned:
+  """One training batch of the captioner, at a static shape.
+
+  Attributes:
+    tokens: clean tokens of clips.
+    text: the captions, of the same segments.
+    kind: [B, S] int32, which caption of the clip it is: 0 the short one, 1 the
+      descriptive one.
+  """
+
+  tokens: Tokens
+  text: Text
+  kind: Array
+
+
+@flax.struct.dataclass
 class Pixels:
   """One training batch of the VAE: video uint8 [B, T, H, W, 3]."""
 

@@ -7,7 +7,7 @@ import pytest
 
 from sora_jax import mesh
 from sora_jax import types
-from sora_jax.formats import text_encoder_mapping
+from sora_jax.formats import own_mapping
 from sora_jax.formats import weight_mapping
 from sora_jax.models import dit
 from sora_jax.models import layers
@@ -191,13 +191,14 @@ def test_text_encoder_keeps_prompts_apart():
 
 def test_text_encoder_names_there_and_back():
   params = encoder.init(TEXT, jax.random.key(0))
-  where = text_encoder_mapping.mapping(TEXT)
+  where = own_mapping.mapping(encoder.init, TEXT)
   weights = weight_mapping.from_flax(params, where)
   assert "blocks.mlp.linear_1.kernel" in weights
   back = weight_mapping.to_flax(weights, where)
   jax.tree.map(np.testing.assert_array_equal, back, params)
   with pytest.raises(ValueError, match="embed.embedding has shape"):
-    weight_mapping.to_flax(weights, text_encoder_mapping.mapping(TEXT.clone(vocab=41)))
+    weight_mapping.to_flax(weights, own_mapping.mapping(
+        encoder.init, TEXT.clone(vocab=41)))
   with pytest.raises(ValueError, match="extra is not part"):
     weight_mapping.to_flax(weights | {"extra": np.zeros(1)}, where)
   del weights["norm.bias"]

@@ -22,7 +22,7 @@ ROOMS = ("messages", "extras", "stations", "types", "contracts", "files",
          "language", "evaluation", "tasks", "aot", "studio", "cli", "main",
          "__main__")
 # The package itself gives its users names of these rooms.
-DOOR = ("generation", "media", "tasks")
+DOOR = ("generation", "language", "media", "tasks")
 
 # Library -> the modules of the package that may import it.
 HOMES = {

@@ -64,7 +64,11 @@ def encode(model: pretrained.Model, data: str | os.PathLike,
   for split_of in manifests.values():
     manifest_lib.require(split_of, "pixels")
   stride = vae_lib.stride(model.vae.module)
-  info = latents.describe(manifests["train"].info, model.digest, stride,
+  stored = manifest_lib.read_info(out) or {}
+  # A set that an older version began names the whole folder.
+  vae = (model.digest if stored.get("vae") == model.digest else
+         model.vae_digest)
+  info = latents.describe(manifests["train"].info, vae, stride,
                           model.patch, model.vae.module.z, seed, extras)
   sizes = np.concatenate([manifest_lib.sizes(m.entries)
                           for m in manifests.values()])

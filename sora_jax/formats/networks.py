@@ -7,14 +7,18 @@ is refused by name: nothing in a folder is ever run.
 
 from collections.abc import Callable
 import dataclasses
+import functools
 import math
+
+from flax import linen as nn
 
 from sora_jax import mesh as mesh_lib
 from sora_jax.formats import dit_mapping
+from sora_jax.formats import own_mapping
 from sora_jax.formats import t5_mapping
-from sora_jax.formats import text_encoder_mapping
 from sora_jax.formats import vae_mapping
 from sora_jax.geometry import sizes
+from sora_jax.models import captioner
 from sora_jax.models import dit
 from sora_jax.models.text import encoder
 from sora_jax.models.text import t5
@@ -133,18 +137,38 @@ def vae_config(m: vae.VAE) -> dict:
       "scale_factor_spatial": vae.stride(m)[1]}
 
 
+def own_config(module: nn.Module) -> dict:
+  """The config of a network of our own: its class and its fields."""
+  skip = ("parent", "name", "dtype")
+  return {"_class_name": type(module).__name__, **{
+      f.name: getattr(module, f.name) for f in dataclasses.fields(module)
+      if f.name not in skip}}
+
+
 def text_fields(config: dict) -> dict:
   """The fields of our own text encoder from its config."""
   _check_whole(config, "vocab", "width", "layers", "heads", "ffn")
+  return _own_fields(config)
+
+
+def captioner_fields(config: dict) -> dict:
+  """The fields of our captioner from its config."""
+  fields = _own_fields(config)
+  patch = fields["patch"]
+  if not isinstance(patch, list) or len(patch) != 3 or not all(
+      type(n) is int and n > 0 for n in patch):
+    raise ValueError(f"key patch is {patch!r}, it must be three whole numbers "
+                     "from 1")
+  _check_whole(config, "patch_channels", "most_tokens")
+  return fields | {"patch": tuple(patch)}
+
+
+def _own_fields(config: dict) -> dict:
   return {k: v for k, v in config.items() if not k.startswith("_")}
 
 
-def text_config(module: encoder.TextEncoder) -> dict:
-  """The config of our own text encoder."""
-  skip = ("parent", "name", "dtype")
-  return {"_class_name": "TextEncoder", **{
-      f.name: getattr(module, f.name) for f in dataclasses.fields(module)
-      if f.name not in skip}}
+def _own(init: Callable) -> Callable:
+  return functools.partial(own_mapping.mapping, init)
 
 
 T5 = Network("text_encoder", t5.T5Encoder, t5.fields, t5_mapping.mapping,
@@ -155,7 +179,9 @@ NETWORKS = {
     "WanTransformer3DModel": Network("transformer", dit.DiT, dit_fields,
                                      dit_mapping.mapping, mesh_lib.DIT_RULES),
     "TextEncoder": Network("text_encoder", encoder.TextEncoder,
-                           text_fields, text_encoder_mapping.mapping,
+                           text_fields, _own(encoder.init),
                            mesh_lib.TEXT_RULES),
+    "Captioner": Network("captioner", captioner.Captioner, captioner_fields,
+                         _own(captioner.init), mesh_lib.CAPTIONER_RULES),
     "UMT5EncoderModel": T5, "T5EncoderModel": T5,
 }

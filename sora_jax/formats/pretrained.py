@@ -29,14 +29,13 @@ from sora_jax import mesh as mesh_lib
 from sora_jax.formats import dit_mapping
 from sora_jax.formats import networks
 from sora_jax.formats import sampling_defaults
-from sora_jax.formats import text_encoder_mapping
 from sora_jax.formats import vae_mapping
 from sora_jax.formats import weight_files
 from sora_jax.formats import weight_mapping
 from sora_jax.geometry import sizes
 
 WORDS = "words.txt"  # of the folder tokenizer/: a word a line
-COMPONENTS = ("vae", "transformer", "text_encoder")
+COMPONENTS = ("vae", "transformer", "text_encoder", "captioner")
 # Parameters that the modules use in their compute dtype, whatever they are
 # stored in: to store them in it costs no accuracy.
 CAST = re.compile(r"^(?!time_).*(kernel|embedding)$")
@@ -69,6 +68,7 @@ class Model:
     latent_std: [C].
     transformer: the denoiser.
     text_encoder: the encoder of the prompts.
+    captioner: clips to captions.
     tokenizer: bytes of a sentencepiece model of ours, or the folder of another
       tokenizer.
     words: of the captions that it was trained on, the most frequent first; ()
@@ -78,6 +78,8 @@ class Model:
     expand_timesteps: whether the model was trained with a time per token, so
       that it takes a first image (Wan 2.2 TI2V; the reference's name).
     digest: sha256 over the digests of the files.
+    vae_digest: the same of the VAE alone: latents name it, for any model with
+      this VAE reads them.
   """
 
   vae: Component | None
@@ -85,10 +87,12 @@ class Model:
   latent_std: np.ndarray = dataclasses.field(repr=False)
   transformer: Component | None = None
   text_encoder: Component | None = None
+  captioner: Component | None = None
   tokenizer: bytes | str | None = dataclasses.field(default=None, repr=False)
   scheduler: dict = dataclasses.field(default_factory=dict, repr=False)
   expand_timesteps: bool = False
   digest: str = ""
+  vae_digest: str = ""
   words: tuple[str, ...] = dataclasses.field(default=(), repr=False)
 
   @property
@@ -151,7 +155,9 @@ def load(folder: str, dtype: Any = jnp.float32, mesh: Any = None,
   if not isinstance(expand, bool):
     raise ValueError(f"{index_file}: key expand_timesteps is {expand!r}, it must "
                      "be true or false")
-  return Model(**{"vae": None, **found}, digest=digest, expand_timesteps=expand)
+  return Model(**{"vae": None, **found}, digest=digest,
+               vae_digest=weight_files.component_digest(folder, "vae"),
+               expand_timesteps=expand)
 
 
 def _read(path: str) -> bytes:
@@ -298,6 +304,10 @@ def _write(unfinished: str, model: Model, dtype: Any) -> None:
     files.write_json(os.path.join(unfinished, "scheduler", "scheduler_config.json"),
                      model.scheduler, indent=2)
     index |= _write_text(unfinished, model, dtype)
+  elif component := model.captioner:
+    index |= {"captioner": ["sora_jax", "Captioner"],
+              "tokenizer": _write_tokenizer(unfinished, model)}
+    _write_own(unfinished, "captioner", component, dtype)
   files.write_json(os.path.join(unfinished, "model_index.json"), index, indent=2)
   weight_files.write_sums(unfinished)
 
@@ -343,24 +353,34 @@ def _write_text(folder: str, model: Model, dtype) -> dict:
                       copy_function=_copy_regular)
     index = files.read_json(os.path.join(source, "model_index.json"))
     return {name: index[name] for name in ("text_encoder", "tokenizer")}
-  component = model.text_encoder
-  _write_component(folder, "text_encoder", component,
-                   text_encoder_mapping.mapping,
-                   networks.text_config(component.module), dtype)
+  _write_own(folder, "text_encoder", model.text_encoder, dtype)
+  return {"text_encoder": ["sora_jax", "TextEncoder"],
+          "tokenizer": _write_tokenizer(folder, model)}
+
+
+def _write_tokenizer(folder: str, model: Model) -> list[str]:
+  """Writes a tokenizer of ours with its words; its entry of the index."""
   os.makedirs(os.path.join(folder, "tokenizer"))
   files.write_bytes(os.path.join(folder, "tokenizer", "tokenizer.model"),
                     model.tokenizer)
   if model.words:
     files.write_text(os.path.join(folder, "tokenizer", WORDS),
                      "".join(f"{word}\n" for word in model.words))
-  return {"text_encoder": ["sora_jax", "TextEncoder"],
-          "tokenizer": ["sora_jax", "SentencePiece"]}
+  return ["sora_jax", "SentencePiece"]
+
+
+def _write_own(folder: str, name: str, component: Component, dtype) -> None:
+  """Writes a network of our own."""
+  config = networks.own_config(component.module)
+  network = networks.NETWORKS[config["_class_name"]]
+  _write_component(folder, name, component, network.mapping, config, dtype)
 
 
 def _write_component(folder: str, name: str, component: Component, mapping,
                      config: dict, dtype) -> None:
   folder = os.path.join(folder, name)
-  stem = "model" if name == "text_encoder" else "diffusion_pytorch_model"
+  stem = ("model" if name in ("text_encoder", "captioner") else
+          "diffusion_pytorch_model")
   os.makedirs(folder)
   files.write_json(os.path.join(folder, "config.json"), config, indent=2)
   tensors = weight_mapping.from_flax(component.params, mapping(component.module))

@@ -48,9 +48,7 @@ def verify(folder: str, components: tuple[str, ...] = ()) -> str:
   """
   lines = _sums(folder)
   if lines is None:
-    names = [n for n in paths(folder) if n.split(os.sep)[0] in components
-             and n.endswith((".json", ".safetensors"))]
-    lines = [f"{_sha256(os.path.join(folder, n))}  {n}" for n in names]
+    lines = _sums_of(folder, components)
   else:
     _check_named(folder, lines, components)
     for line in lines:
@@ -61,6 +59,29 @@ def verify(folder: str, components: tuple[str, ...] = ()) -> str:
       if _sha256(path) != expected:
         raise ValueError(f"{path} is damaged: its sha256 is not the one in "
                          "SHA256SUMS; fetch the model again")
+  return _digest(lines)
+
+
+def component_digest(folder: str, name: str) -> str:
+  """The digest of one component, the same in whatever folder it lies.
+
+  Of files that `verify` has checked.
+  """
+  lines = _sums(folder)
+  if lines is None:
+    return _digest(_sums_of(folder, (name,)))
+  return _digest([line for line in lines
+                  if line.split("  ", 1)[1].split("/")[0] == name])
+
+
+def _sums_of(folder: str, components: tuple[str, ...]) -> list[str]:
+  """Lines of a SHA256SUMS for the files of components."""
+  names = [n for n in paths(folder) if n.split(os.sep)[0] in components
+           and n.endswith((".json", ".safetensors"))]
+  return [f"{_sha256(os.path.join(folder, n))}  {n}" for n in names]
+
+
+def _digest(lines: list[str]) -> str:
   return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
 
 

@@ -35,6 +35,7 @@ from sora_jax.mesh.axes import make_mesh
 from sora_jax.mesh.axes import row_shares
 from sora_jax.mesh.axes import ROWS
 from sora_jax.mesh.axes import TOKENS
+from sora_jax.mesh.params import CAPTIONER_RULES
 from sora_jax.mesh.params import check_division
 from sora_jax.mesh.params import DIT_RULES
 from sora_jax.mesh.params import gathered

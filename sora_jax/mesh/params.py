@@ -34,6 +34,14 @@ TEXT_RULES: Rules = (  # of our own encoder and of T5
     (r"embed/embedding$", (None, "fsdp")),
     (r"(bias|scale)$", ()),
 )
+CAPTIONER_RULES: Rules = (
+    (r"blocks/((memory_)?[qkv]|mlp/linear_1)/kernel$", (None, "fsdp", "tensor")),
+    (r"blocks/((memory_)?out|mlp/linear_2)/kernel$", (None, "tensor", "fsdp")),
+    (r"(embed|place|begin|unseen)/embedding$", (None, "fsdp")),
+    (r"(patch|where)/kernel$", (None, "fsdp")),
+    (r"(text_|/)embedding/kernel$", ("fsdp", None)),
+    (r"(bias|scale|queries)$", ()),
+)
 VAE_RULES: Rules = ((r".*", ()),)  # replicated: small beside its activations
 
 

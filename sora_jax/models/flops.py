@@ -14,6 +14,7 @@ import dataclasses
 
 import numpy as np
 
+from sora_jax.models import captioner as captioner_lib
 from sora_jax.models import dit as dit_lib
 from sora_jax.models.text import encoder as encoder_lib
 
@@ -116,10 +117,30 @@ def paper_params(dit: dit_lib.DiT) -> dict[str, int]:
 def text_flops(encoder: encoder_lib.TextEncoder,
                lengths: Sequence[int] | np.ndarray) -> int:
   """Operations of a forward pass over prompts of `lengths`."""
-  d, n = encoder.width, np.asarray(lengths, np.int64)
-  return encoder.layers * (
-      int(n.sum()) * (2 * 4 * d * d + 4 * d * encoder.ffn)
-      + 4 * d * int(np.sum(n * n)))
+  return _blocks(encoder.width, encoder.ffn, encoder.layers, lengths)
+
+
+def captioner_flops(captioner: captioner_lib.Captioner,
+                    segments: Segments) -> int:
+  """Operations of a forward pass over clips of (tokens, text tokens) each."""
+  c, d = captioner, captioner.width
+  tokens, text = _columns(segments)
+  seen = tokens + c.queries
+  memory = c.decoder_layers * (
+      4 * d * d * int((seen + text).sum()) + 4 * d * int(np.sum(seen * text)))
+  return (_blocks(d, c.ffn, c.layers, seen) + memory
+          + _blocks(d, c.ffn, c.decoder_layers, text)
+          + _blocks(c.text_width, 4 * c.text_width, c.text_layers, text)
+          + 2 * d * (int(tokens.sum()) * c.patch_channels
+                     + int(text.sum()) * c.vocab))
+
+
+def _blocks(width: int, ffn: int, layers: int,
+            lengths: Sequence[int] | np.ndarray) -> int:
+  """Operations of blocks of self-attention and MLP over texts of `lengths`."""
+  n = np.asarray(lengths, np.int64)
+  return layers * (int(n.sum()) * (2 * 4 * width * width + 4 * width * ffn)
+                   + 4 * width * int(np.sum(n * n)))
 
 
 def packed_segments(seg: np.ndarray, text_seg: np.ndarray) -> np.ndarray:

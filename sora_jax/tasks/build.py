@@ -12,11 +12,13 @@ import jax.numpy as jnp
 
 from sora_jax import ranges
 from sora_jax.data.loading import token_config
+from sora_jax.data.store import manifest as manifest_lib
 from sora_jax.diffusion import flow
 from sora_jax.formats import find
 from sora_jax.formats import pretrained
 from sora_jax.geometry import sizes
 from sora_jax.mesh import multihost
+from sora_jax.models import captioner
 from sora_jax.models import dit
 from sora_jax.models.text import encoder
 from sora_jax.models.vae import vae
@@ -50,9 +52,6 @@ def vae_of(cfg: Any) -> vae.VAE:
 
 def dit_of(cfg: Any, channels: int) -> dit.DiT:
   """The transformer of a config of kind "dit", for latents of `channels`."""
-  dtype = cfg.get("dtype", "float32")
-  if dtype not in DTYPES:
-    raise ValueError(f"dtype is {dtype!r}, it must be one of {', '.join(DTYPES)}")
   given = cfg["transformer"].get("patch", sizes.DEFAULT_PATCH)
   rule = ranges.every(ranges.whole(1), 3)
   if not rule.holds(given):
@@ -61,12 +60,53 @@ def dit_of(cfg: Any, channels: int) -> dit.DiT:
   size = math.prod(patch) * channels
   return ranges.made(dit.DiT, "transformer", cfg["transformer"], patch=patch,
                      patch_channels=size, out_channels=size,
-                     dtype=jnp.dtype(dtype).type)
+                     dtype=_dtype_of(cfg))
+
+
+def captioner_of(cfg: Any, patch: sizes.Patch,
+                 channels: int) -> captioner.Captioner:
+  """The captioner of a config, for latents of `channels` cut into patches."""
+  return ranges.made(
+      captioner.Captioner, "captioner", cfg["captioner"], patch=tuple(patch),
+      patch_channels=math.prod(patch) * channels, f_ref=cfg["data"]["f_ref"],
+      most_tokens=max(length for _, length in cfg["data"]["shapes"]),
+      dtype=_dtype_of(cfg))
+
+
+def _dtype_of(cfg: Any) -> Any:
+  """The dtype of the computation of a config."""
+  dtype = cfg.get("dtype", "float32")
+  if dtype not in DTYPES:
+    raise ValueError(f"dtype is {dtype!r}, it must be one of {', '.join(DTYPES)}")
+  return jnp.dtype(dtype).type
 
 
 def text_encoder_of(cfg: Any) -> encoder.TextEncoder:
   """The text encoder of a config."""
   return ranges.made(encoder.TextEncoder, "text_encoder", cfg["text_encoder"])
+
+
+def vae_of_latents(manifest: manifest_lib.Manifest,
+                   vae: str | None) -> pretrained.Model:
+  """The VAE of a run, which must be the one that made its latents.
+
+  Raises:
+    ValueError: none is given, or another one.
+  """
+  if not vae:
+    raise ValueError("--vae=MODEL is needed: the model folder whose VAE made "
+                     "the latents")
+  found = pretrained.load(find.find(vae), components=("vae",))
+  made_by = manifest.info.get("vae")
+  if made_by is None:
+    raise ValueError(f"{manifest.root} names no VAE that made latents: give "
+                     "the folder that sora-jax encode wrote")
+  # Sets of older versions name the whole folder.
+  if made_by not in (found.vae_digest, found.digest):
+    raise ValueError(
+        f"{manifest.root} holds latents of the VAE {made_by[:12]} and "
+        f"--vae is {found.vae_digest[:12]}: give the one they were made with")
+  return found
 
 
 def agree(check: Callable[[], None]) -> None:

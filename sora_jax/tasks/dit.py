@@ -13,8 +13,6 @@ from sora_jax.data.loading import clips
 from sora_jax.data.loading import plan as plan_lib
 from sora_jax.data.store import latents
 from sora_jax.data.store import manifest as manifest_lib
-from sora_jax.formats import find
-from sora_jax.formats import pretrained
 from sora_jax.mesh import multihost
 from sora_jax.models import dit
 from sora_jax.models import flops as flops_lib
@@ -66,7 +64,7 @@ def recipe(run: task.Run) -> task.Recipe:
   cfg, manifest = run.cfg, run.manifest
   plan: Any = run.plan  # a TokenPlan
   build.agree(lambda: clips.verify(manifest, multihost.place()))
-  vae = _vae_of_latents(run)
+  vae = build.vae_of_latents(manifest, run.vae)
   network = build.dit_of(cfg, vae.vae.module.z)
   if list(network.patch) != list(manifest.info["patch"]):
     raise ValueError(f"{manifest.root} was encoded for patches of "
@@ -143,23 +141,6 @@ def _flops(network: dit.DiT, encoder: Any, batch: types.Batch) -> float:
                                        np.asarray(batch.text.seg))
   text = flops_lib.text_flops(encoder, segments[:, 1]) if encoder else 0
   return flops_lib.TRAIN * (flops_lib.dit_flops(network, segments) + text)
-
-
-def _vae_of_latents(run: task.Run) -> pretrained.Model:
-  """The VAE of a run, which must be the one that made its latents."""
-  if not run.vae:
-    raise ValueError("--vae=MODEL is needed: the model folder whose VAE made "
-                     "the latents")
-  vae = pretrained.load(find.find(run.vae), components=("vae",))
-  made_by = run.manifest.info.get("vae")
-  if made_by is None:
-    raise ValueError(f"{run.manifest.root} names no VAE that made latents: give "
-                     "the folder that sora-jax encode wrote")
-  if made_by != vae.digest:
-    raise ValueError(
-        f"{run.manifest.root} holds latents of the VAE {made_by[:12]} and "
-        f"--vae is {vae.digest[:12]}: give the one they were made with")
-  return vae
 
 
 def _preview(cfg, vae, prompts: prompts_lib.Prompts, texts: list[str],

@@ -72,10 +72,10 @@ def export(cfg: dict, params: dict, data: str,
         find.find(cfg["init_from"]), components=()).tokenizer)
   manifest = manifest_lib.open_manifest(data)
   model = model_of(cfg, first, params, tokenizer_lib.of(manifest).model)
-  return dataclasses.replace(model, words=_words(cfg, manifest))
+  return dataclasses.replace(model, words=words_of(cfg, manifest))
 
 
-def _words(cfg: dict, manifest: manifest_lib.Manifest) -> tuple[str, ...]:
+def words_of(cfg: dict, manifest: manifest_lib.Manifest) -> tuple[str, ...]:
   """The words of the captions of a run, and of what it started from.
 
   Of a large data set READ captions are looked at, evenly over all. () where the

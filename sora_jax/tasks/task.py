@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 TASKS = {
     "vae": "sora_jax.tasks.vae",
     "dit": "sora_jax.tasks.dit",
+    "captioner": "sora_jax.tasks.captioner",
 }
 
 

@@ -17,7 +17,7 @@ from sora_jax.models import layers as layers_lib
 from sora_jax.models.attention import attend
 
 
-class TextBlock(nn.Module):
+class EncoderBlock(nn.Module):
   """Self-attention and MLP, each after a layer norm."""
 
   heads: int
@@ -74,7 +74,7 @@ class TextEncoder(nn.Module):
     x = nn.Embed(self.vocab, self.width, dtype=self.dtype, name="embed",
                  embedding_init=nn.initializers.normal(1.))(text.ids)
     rope = _rotations(text.seg, self.width // self.heads)
-    block = TextBlock(self.heads, self.ffn, self.dtype, parent=None)
+    block = EncoderBlock(self.heads, self.ffn, self.dtype, parent=None)
 
     def init_blocks(key):
       init = lambda key: block.init(key, x, text.seg, rope)["params"]
