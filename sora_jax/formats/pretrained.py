@@ -360,6 +360,7 @@ def _write_text(folder: str, model: Model, dtype) -> dict:
 
 def _write_tokenizer(folder: str, model: Model) -> list[str]:
   """Writes a tokenizer of ours with its words; its entry of the index."""
+  assert isinstance(model.tokenizer, bytes)  # of ours
   os.makedirs(os.path.join(folder, "tokenizer"))
   files.write_bytes(os.path.join(folder, "tokenizer", "tokenizer.model"),
                     model.tokenizer)

@@ -68,9 +68,10 @@ class Captioner:
 
   def looked_at(self, video: np.ndarray) -> tuple[int, int, int]:
     """(T, H, W) at which a video is looked at."""
-    module = self._component.module
-    return fitted(video.shape[:3], vae_lib.stride(self.model.vae.module),
-                  module.patch, module.most_tokens)
+    module, vae = self._component.module, self.model.vae
+    assert vae is not None  # every folder has one
+    return fitted(video.shape[:3], vae_lib.stride(vae.module), module.patch,
+                  module.most_tokens)
 
   def similarity(self, texts: Sequence[str], videos: Iterable[np.ndarray],
                  fps: float = 8.0) -> np.ndarray:
@@ -121,14 +122,17 @@ class Captioner:
     return self.model.captioner
 
 
-@functools.lru_cache(maxsize=2)
 def load(name_or_dir: str | os.PathLike) -> Captioner:
   """The captioner of a model folder, with its VAE.
 
   Raises:
     ValueError: no such folder, or it has no captioner.
   """
-  folder = find.find(os.fspath(name_or_dir))
+  return _load(find.find(os.fspath(name_or_dir)))
+
+
+@functools.lru_cache(maxsize=2)
+def _load(folder: str) -> Captioner:
   model = pretrained.load(folder, components=("vae", "captioner"))
   if model.captioner is None or not isinstance(model.tokenizer, bytes):
     raise ValueError(f"{folder} has no captioner: train one by "
@@ -202,7 +206,7 @@ def _over_batches(module: captioner_lib.Captioner,
   lengths = [count(record) for record in records]
   order = sorted(range(len(records)), key=lengths.__getitem__)
   rows = min(ROWS, len(records))
-  found = {}
+  found: dict[int, np.ndarray] = {}
   for start in range(0, len(order), ROWS):
     some = order[start:start + ROWS]
     longest = -(-lengths[some[-1]] // MULTIPLE) * MULTIPLE

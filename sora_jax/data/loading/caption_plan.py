@@ -49,6 +49,7 @@ class CaptionPlan:
     """The rows of `share` of the batch of `step`."""
     chunk, _, members = self.plan.place(step, share)
     batch = self.plan.batch(step, share)
+    assert isinstance(batch.text, types.Text)  # ids: nothing has encoded them
     kind = np.zeros_like(batch.text.seg)
     for row, examples in enumerate(members):
       of = np.concatenate([[0], chunk.examples.caption[examples]])

@@ -83,7 +83,7 @@ def loss(read: Callable, cfg: CaptionLoss, clips: int, params: dict[str, Any],
       "one_by_one": some(values, there & ~parallel),
       "in_parallel": some(values, there & parallel),
       "right": some(right, there & ~parallel), "found": found,
-      "weight": jnp.sum(there), "tokens": jnp.sum(batch.tokens.seg > 0),
+      "weight": jnp.sum(there), "tokens": jnp.sum(jnp.asarray(batch.tokens.seg) > 0),
       "clips": jnp.sum(jnp.any(
           seg[:, :, None] == jnp.arange(1, clips + 1), axis=1))}
 
