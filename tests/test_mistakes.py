@@ -18,7 +18,7 @@ from sora_jax.cli import prepare
 from sora_jax.cli import sampling
 from sora_jax.cli import train
 from sora_jax.generation import requests
-from sora_jax.tasks import dit
+from sora_jax.tasks import build
 from sora_jax.training import loop
 from sora_jax.training import stopping
 import toy_run
@@ -131,12 +131,11 @@ def test_a_mistake_reads_well(capsys, argv):
 
 def test_latents_of_no_vae_are_named(monkeypatch):
   vae = types.SimpleNamespace(digest="0123")
-  monkeypatch.setattr(dit.pretrained, "load", lambda *_, **__: vae)
-  monkeypatch.setattr(dit.find, "find", lambda name: name)
-  run = types.SimpleNamespace(vae="x", manifest=types.SimpleNamespace(
-      root="data/mine", info={}))
+  monkeypatch.setattr(build.pretrained, "load", lambda *_, **__: vae)
+  monkeypatch.setattr(build.find, "find", lambda name: name)
+  manifest = types.SimpleNamespace(root="data/mine", info={})
   with pytest.raises(ValueError, match="data/mine names no VAE"):
-    dit._vae_of_latents(run)
+    build.vae_of_latents(manifest, "x")
 
 
 @pytest.mark.parametrize("number, reason, code", [
