@@ -109,13 +109,16 @@ def test_export_lists_the_words_of_the_captions(tmp_path, monkeypatch):
   wanted = {word for r in records for caption in latents.decode(r).captions
             for word in words.split(caption)}
   assert len(wanted) > 5
-  assert set(dit_model.words_of({}, data)) == wanted
+  assert set(dit_model.words_of({"data": {}}, data)) == wanted
   before = types.SimpleNamespace(words=("zebra",))
   monkeypatch.setattr(pretrained, "load", lambda *_, **__: before)
-  assert set(dit_model.words_of({"init_from": "tiny"}, data)) == wanted | {"zebra"}
+  assert set(dit_model.words_of(
+      {"init_from": "tiny", "data": {}}, data)) == wanted | {"zebra"}
   before.words = ()  # what it knew is not known
-  assert dit_model.words_of({"init_from": "tiny"}, data) == ()
-  assert dit_model.words_of({"init_from": "/gone"}, data) == ()
+  assert dit_model.words_of(
+      {"init_from": "tiny", "data": {}}, data) == ()
+  assert dit_model.words_of(
+      {"init_from": "/gone", "data": {}}, data) == ()
   with pytest.raises(ValueError, match="no record of latents"):
     latents.captions_of(b"no record")
 

@@ -68,11 +68,11 @@ class Model:
     latent_std: [C].
     transformer: the denoiser.
     text_encoder: the encoder of the prompts.
-    captioner: clips to captions.
     tokenizer: bytes of a sentencepiece model of ours, or the folder of another
       tokenizer.
     words: of the captions that it was trained on, the most frequent first; ()
       where the folder does not list them (text/words.py).
+    captioner: clips to captions.
     scheduler: scheduler_config.json: the diffusion process and, in a folder of
       ours, the defaults of sampling.
     expand_timesteps: whether the model was trained with a time per token, so
@@ -87,13 +87,13 @@ class Model:
   latent_std: np.ndarray = dataclasses.field(repr=False)
   transformer: Component | None = None
   text_encoder: Component | None = None
-  captioner: Component | None = None
   tokenizer: bytes | str | None = dataclasses.field(default=None, repr=False)
   scheduler: dict = dataclasses.field(default_factory=dict, repr=False)
   expand_timesteps: bool = False
   digest: str = ""
   vae_digest: str = ""
   words: tuple[str, ...] = dataclasses.field(default=(), repr=False)
+  captioner: Component | None = None
 
   @property
   def patch(self) -> sizes.Patch:

@@ -30,7 +30,8 @@ RENAMED_KEYS = {
 
 # Key that a config did not always have -> what runs did before it was there.
 ADDED_KEYS = {"optimizer.moments": "float32", "optimizer.offload": False}
-ADDED_KEYS_OF = {"dit": {"data.captions": []}}  # of one kind
+ADDED_KEYS_OF: dict[str, dict[str, Any]] = {  # of one kind
+    "dit": {"data.captions": []}}
 
 
 def load(name: str) -> config_dict.ConfigDict:
