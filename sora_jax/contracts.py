@@ -284,8 +284,8 @@ class Captioner(Protocol):
     """sha256 of its weights; "" where they are not known."""
     ...
 
-  def caption(self, records: Sequence[Any]) -> list[str]:
-    """The descriptive caption of each clip of some.
+  def caption(self, records: Sequence[Any]) -> list[tuple[str, str]]:
+    """The short and the descriptive caption of each clip of some.
 
     Args:
       records: data.store.latents.Record, of any sizes.

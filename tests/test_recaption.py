@@ -13,14 +13,18 @@ import time
 import numpy as np
 import pytest
 
+from sora_jax import stations
 from sora_jax.data.loading import caption_mix
 from sora_jax.data.loading import plan as plan_lib
 from sora_jax.data.store import captions
+from sora_jax.data.store import captions_carry
 from sora_jax.data.store import captions_writer
 from sora_jax.data.store import latents
 from sora_jax.data.store import manifest as manifest_lib
 from sora_jax.data.store import shards
+from sora_jax.language import by_endpoint
 from sora_jax.language import caption_page
+from sora_jax.language import endpoint
 from sora_jax.language import recaption
 from sora_jax.language import sameness
 from sora_jax.text import tokenizer
@@ -37,8 +41,9 @@ class Fake:
   always: str = ""
 
   def caption(self, records):
-    return [self.always or f"it is  clip {int(r.z[0, 0, 0, 0])}\n of {len(r.z)} <b>"
-            for r in records]
+    clips = [int(r.z[0, 0, 0, 0]) for r in records]
+    return [(f"clip {i}", self.always or f"it is  clip {i}\n of {len(r.z)} <b>")
+            for i, r in zip(clips, records)]
 
   def describe(self, video, fps):
     time.sleep(self.seconds)
@@ -81,8 +86,9 @@ def test_origins_lie_side_by_side_and_the_records_stay(cached, tmp_path):
   words = tokenizer.of(cached)
   for i in (0, 17, 39):
     t = cached.entries["t"][i]
-    assert store.of(i) == (f"it is clip {i} of {t} <b>",)
-    assert store.tokens[i].tolist() == [len(words.encode(store.of(i)[0], 99))] * 2
+    assert store.of(i) == (f"clip {i}", f"it is clip {i} of {t} <b>")
+    assert store.tokens[i].tolist() == [len(words.encode(text, 99))
+                                        for text in store.of(i)]
   again = recaption.recaption(Fake(), root)
   assert again == info and contents(root) == after
   page = pathlib.Path(caption_page.write(store)).read_text(encoding="utf-8")
@@ -115,7 +121,7 @@ def test_training_mixes_origins(captioned):
       shown.add(which)
       assert len(ids) == chunk.text_tokens[i]
       text = ("" if which < 0 else latents.captions_of(captioned.record(index))[0]
-              if which else plan.mix.stores[origin].of(index)[0])
+              if which else plan.mix.stores[origin].of(index)[1])
       assert ids == words.encode(text, 80, bool(chunk.examples.start[i] > 0))
   assert shown >= {-1, 0}
 
@@ -255,7 +261,7 @@ def test_clips_of_one_and_a_thousand_frames_and_corrupt_ones(pixels, tmp_path):
   made = recaption.recaption(Fake(), tmp_path, origin="x")
   assert made["unreadable"] == 2
   store = captions.open_captions(manifest_lib.open_manifest(tmp_path), "x")
-  assert store.of(1) == ("it is clip 1 of 250 <b>",)
+  assert store.of(1) == ("clip 1", "it is clip 1 of 250 <b>")
   for i in (2, 3):
     with pytest.raises(ValueError, match=f"record {i} could not be read"):
       store.of(i)
@@ -263,6 +269,66 @@ def test_clips_of_one_and_a_thousand_frames_and_corrupt_ones(pixels, tmp_path):
   assert "is no record of latents" in page
   with pytest.raises(ValueError, match="record 0: the caption by fake has 9000 c"):
     recaption.recaption(Fake(always="x" * 9000), tmp_path, origin="long")
+
+
+def test_latents_take_the_captions_of_their_data_set_along(pixels, tmp_path):
+  """Clips that could not be encoded are left out, in two splits."""
+  root, out = tmp_path / "set", tmp_path / "latents"
+  splits = ("train", "test")
+  shutil.copytree(pixels.root, root, ignore=shutil.ignore_patterns("captions"))
+  for path in root.glob("*train*"):
+    shutil.copyfile(path, root / path.name.replace("train", "test"))
+  path = root / "dataset.json"
+  path.write_text(json.dumps(pixels.info | {
+      "shards": dict.fromkeys(splits, 3), "clips": dict.fromkeys(splits, 40)}))
+  recaption.recaption(Fake(), root)
+  info = latents.describe(pixels.info, "digest", (4, 8, 8), (1, 2, 2), 1, 0,
+                          latents.Extras(0, 0, False))
+  latents.start(out, root, info)
+  words, kept = tokenizer.of(pixels), {split: [] for split in splits}
+  lost = {"train": {0, 17, *range(32, 40)}, "test": {0, 39}}
+  for split in splits:
+    found = manifest_lib.open_manifest(root, split)
+    for shard in range(3):
+      index = np.flatnonzero(found.entries["shard"] == shard).tolist()
+      rejects = [stations.Rejected(i, "bad") for i in index if i in lost[split]]
+
+      def each(index=index, split=split):
+        for i in index:
+          if i not in lost[split]:
+            record = latents.Record(np.full((1, 2, 2, 1), i), ("own",), 8.0,
+                                    (1, 16, 16))
+            kept[split].append(i)
+            yield latents.encode(record), latents.entry(record, words)
+
+      shards.write_shard(out, split, shard, each(), latents.LATENTS, rejects)
+  shards.finish(out, shards.collect(out, dict.fromkeys(splits, 3), info))
+  origin = "fake-0123456789ab"
+  assert captions_carry.carry(root, out) == [origin]
+  for split in splits:
+    source = captions.open_captions(manifest_lib.open_manifest(root, split), origin)
+    store = captions.open_captions(manifest_lib.open_manifest(out, split), origin)
+    assert len(kept[split]) == len(store.tokens) == 40 - len(lost[split])
+    assert [store.of(j) for j in range(len(store.tokens))] == [
+        source.of(i) for i in kept[split]]
+  assert captions_carry.carry(root, out) == []
+  recaption.recaption(Fake(digest=""), root)
+  (out / "rejects.jsonl").write_text("")
+  with pytest.raises(ValueError, match="does not say which clips were left out"):
+    captions_carry.carry(root, out)
+  path.write_text(path.read_text().replace("world:balls", "world:occluder"))
+  with pytest.raises(ValueError, match="latents of .*: its source differ"):
+    captions_carry.carry(root, out)
+
+
+def test_an_endpoint_is_shown_frames(cached, pixels):
+  asked = by_endpoint.EndpointCaptioner(
+      endpoint.Endpoint("http://127.0.0.1:9/v1", "Qwen/VL 2.5:7b", 0.5))
+  assert recaption.origin_of(asked) == "endpoint-Qwen-VL-2.5-7b"
+  with pytest.raises(ValueError, match="is shown frames, and this data set holds"):
+    recaption.recaption(asked, cached.root)
+  with pytest.raises(RuntimeError):
+    recaption.recaption(asked, pixels.root)
 
 
 def test_two_captions_of_an_origin_are_two_lengths(cached, tmp_path):

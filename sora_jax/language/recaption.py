@@ -111,7 +111,7 @@ def recaption(captioner: contracts.Captioner, data: str | os.PathLike, *,
   report(total - left, total)
   with futures.ThreadPoolExecutor() as pool:
     for manifest, shard in missing:
-      texts: list[tuple[str] | None] = [None] * captions_lib.records_of(
+      texts: list[captions_lib.Texts | None] = [None] * captions_lib.records_of(
           manifest)[shard]
       for clips in _read(pool, manifest, _batches(manifest, shard, batch)):
         good = [clip for clip in clips if isinstance(clip, Clip)]
@@ -120,9 +120,10 @@ def recaption(captioner: contracts.Captioner, data: str | os.PathLike, *,
           logging.warning("a clip cannot be read, others are only counted: %s",
                           next(c for c in clips if not isinstance(c, Clip)))
         written = _caption(captioner, manifest, shard, good)
-        for clip, text in zip(good, written):
-          texts[clip.place] = (text,)
-        seen.add(written, [clip.own[-1] if clip.own else "" for clip in good])
+        for clip, pair in zip(good, written):
+          texts[clip.place] = pair
+        seen.add([pair[-1] for pair in written], [
+            clip.own[-1] if clip.own else "" for clip in good])
         left -= len(clips)
         report(total - left, total)
       captions_writer.write_shard(manifest, origin, shard, texts, tokenizer)
@@ -200,20 +201,23 @@ def _clip(manifest: manifest_lib.Manifest, index: int) -> Clip | str:
 
 
 def _caption(captioner: contracts.Captioner, manifest: manifest_lib.Manifest,
-             shard: int, clips: Sequence[Clip]) -> list[str]:
-  """The captions of some clips, a line each."""
+             shard: int, clips: Sequence[Clip]) -> list[tuple[str, ...]]:
+  """The captions of some clips: short and descriptive, or one that is both."""
   if not clips:
     return []
   if manifest.info.get("kind") == "latents":
-    texts = captioner.caption([clip.record for clip in clips])
+    texts: list[tuple[str, ...]] = list(captioner.caption(
+        [clip.record for clip in clips]))
   else:
-    texts = [captioner.describe(clip.video, clip.fps) for clip in clips
+    texts = [(captioner.describe(clip.video, clip.fps),) for clip in clips
              if clip.video is not None]
   if len(texts) != len(clips):
     raise ValueError(f"{captioner.name} wrote {len(texts)} captions of "
                      f"{len(clips)} clips")
-  return [_one_line(captioner, f"{manifest.shard_path(shard)}: record {clip.place}",
-                    text) for clip, text in zip(clips, texts)]
+  line = lambda clip, text: _one_line(
+      captioner, f"{manifest.shard_path(shard)}: record {clip.place}", text)
+  return [tuple(line(clip, text) for text in pair)
+          for clip, pair in zip(clips, texts)]
 
 
 def _one_line(captioner: contracts.Captioner, where: str, text: str) -> str:

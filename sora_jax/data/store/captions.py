@@ -58,11 +58,11 @@ class Captions:
   info: dict[str, Any]
   tokens: np.ndarray = dataclasses.field(repr=False)
 
-  def of(self, index: int) -> tuple[str, ...]:
-    """The captions of an entry of the manifest, one or two.
+  def find(self, index: int) -> tuple[str, ...] | None:
+    """The captions of an entry, one or two; None where it could not be read.
 
     Raises:
-      ValueError: its record could not be read, or the line is damaged.
+      ValueError: the line is damaged.
     """
     entry = self.manifest.entries[index]
     path = shard_path(self.folder, self.manifest.split, int(entry["shard"]))
@@ -71,10 +71,20 @@ class Captions:
     if record >= len(lines):
       raise ValueError(f"{path} has {messages.count(len(lines), 'line')} and no "
                        f"caption of record {record}: caption the set again")
-    texts, _ = parse(path, record, lines[record])
+    return parse(path, record, lines[record])[0]
+
+  def of(self, index: int) -> tuple[str, ...]:
+    """The captions of an entry, one or two.
+
+    Raises:
+      ValueError: its record could not be read, or the line is damaged.
+    """
+    texts = self.find(index)
     if texts is None:
-      raise ValueError(f"{path}: record {record} could not be read when the set "
-                       "was captioned")
+      entry = self.manifest.entries[index]
+      raise ValueError(f"{self.manifest.shard_path(int(entry['shard']))}: record "
+                       f"{entry['record']} could not be read when the set was "
+                       "captioned")
     return texts
 
 
