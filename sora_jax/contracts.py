@@ -318,3 +318,30 @@ class Suite(Protocol[Model, Request]):
     and returns what results.json holds.
     """
     ...
+
+
+class Expander(Protocol):
+  """Makes a longer prompt of a short one; language/expand.py checks it.
+
+  It may also have `timeout`, seconds that all tries for a prompt may take, and
+  `within(seconds)`, the same expander with so much time for the next one.
+  """
+
+  @property
+  def name(self) -> str:
+    """What lines for users call it."""
+    ...
+
+  def expand(self, prompt: str, seed: int = 0, seen: str = "") -> str:
+    """A longer text that keeps all that the prompt says.
+
+    Args:
+      prompt: what the user wrote.
+      seed: another seed may give another text.
+      seen: a caption of the image or video that is given, "" without one.
+
+    Raises:
+      ValueError: no text this time; another seed may give one.
+      OSError, RuntimeError: no text now; whoever asks does not ask again.
+    """
+    ...

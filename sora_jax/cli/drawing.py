@@ -15,6 +15,7 @@ from absl import flags
 import numpy as np
 
 from sora_jax import messages
+from sora_jax.cli import expanding
 from sora_jax.generation import pipeline
 from sora_jax.generation import requests
 from sora_jax.generation import result as result_lib
@@ -37,7 +38,10 @@ def draw_files(f: flags.FlagValues, argv: list[str], model: pipeline.Pipeline,
   if request.seed is not None and not f["seed"].present and (
       request.seed <= sampler.SEEDS):
     first = request.seed
+  request = expanding.expanded(f, argv, model, request)
   tell(f, argv, model, request)
+  if f.expand == expanding.SHOW:
+    return
   stem, end = os.path.splitext(f.out)
   drawn = []
   for seed in range(first, first + f.count):
@@ -90,7 +94,7 @@ def write(path: str, argv: list[str], model: pipeline.Pipeline,
 
   fps = request.canvas.fps
   notes = video_io.write(path, counted(), fps, metadata=pipeline.origin(
-      model.model, request.prompt, seed) | {
+      model.model, request.prompt, seed, request.asked) | {
           "command": shlex.join(["sora-jax", *command])})
   print(f"{path}: {messages.count(count, 'frame')} of {shape[1]}x{shape[0]} at "
         f"{fps:g} fps, seed {seed}, decoded in {time.monotonic() - start:.1f} s")

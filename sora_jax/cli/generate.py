@@ -18,6 +18,7 @@ from absl import flags
 from sora_jax import files
 from sora_jax import messages
 from sora_jax.cli import drawing
+from sora_jax.cli import expanding
 from sora_jax.cli import sampling
 from sora_jax.generation import canvas as canvas_lib
 from sora_jax.generation import pipeline
@@ -67,14 +68,20 @@ def _many(f: flags.FlagValues, argv: list[str]) -> int:
       f.out, name_of(line, f, model)))
   _all_good(f, ((i, line) for (i, _), line in zip(texts, lines, strict=True)
                 if not there(line)), lambda line: _request(f, model, line))
-  os.makedirs(f.out, exist_ok=True)
+  show = f.expand == expanding.SHOW
+  if not show:
+    os.makedirs(f.out, exist_ok=True)
   for i, line in enumerate(lines):
     path = os.path.join(f.out, name_of(line, f, model))
     if there(line):
       done += 1
       continue
     request, seed = _request(f, model, line), line.get("seed", f.seed)
-    drawing.tell(f, argv, model, request, f"{f.prompts}: prompt {i + 1}: ")
+    where = f"{f.prompts}: prompt {i + 1}: "
+    request = expanding.expanded(f, argv, model, request, where)
+    drawing.tell(f, argv, model, request, where)
+    if show:
+      continue
     result = drawing.draw(f, model, request, seed, f"{i + 1} of {len(lines)}")
     drawing.write(path, argv, model, request, result.frames(), seed)
   print(f"{f.out}: {messages.count(len(lines), 'prompt')}, {done} of them "
@@ -153,6 +160,8 @@ def name_of(line: dict, f: flags.FlagValues,
   words = re.sub(r"[^a-z0-9]+", "-", line["prompt"].lower()).strip("-")[:48]
   keys = ("seed", "size", "frames", "fps", "negative", "steps", "guidance",
           "method", "window", "dtype")
+  if f.expand:
+    keys += ("expand", "llm_url", "llm_model")
   fields = {k: getattr(f, k) for k in keys} | line
   told = json.dumps([model.model.digest, fields], sort_keys=True)
   ending = ".png" if fields["frames"] == 1 else ".mp4"

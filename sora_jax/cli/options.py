@@ -10,7 +10,7 @@ from sora_jax import files
 
 HELP = {"-h", "-help", "--help"}
 WIDTH = 80
-TEXTS = ("prompt", "negative", "beam")  # flags that may hold any text
+TEXTS = ("prompt", "negative", "beam", "llm_url")  # flags that may hold any text
 # Old name -> new name. The old one is refused with the new one.
 RENAMED_FLAGS: dict[str, str] = {
     "piece_seconds": "chunk_seconds",

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 
 from sora_jax import mesh as mesh_lib
 from sora_jax import messages
+from sora_jax.cli import expanding
 from sora_jax.cli import options
 from sora_jax.formats import sampling_defaults
 from sora_jax.generation import arguments
@@ -65,6 +66,7 @@ def define(verb: Callable[..., requests.Request]) -> flags.FlagValues:
   flags.DEFINE_float("fps", None, "Frames per second that the motion is made "
                      "for; by default those of the video that is given.",
                      flag_values=f)
+  expanding.define(f)
   for name, argument in own.items():
     if name not in f:
       _flag_of(f, name, argument, helps.get(name, ""))
@@ -124,11 +126,14 @@ def parse(f: flags.FlagValues, argv: list[str], *inputs: str) -> list[str]:
     limits.check_fps(f.fps, "--fps")
   if f.guidance is not None and not math.isfinite(f.guidance):
     raise ValueError(f"--guidance={f.guidance:g} is no number to multiply by")
+  expanding.check(f)
   return rest
 
 
 def ending(f: flags.FlagValues) -> None:
   """Raises ValueError where --out cannot be written."""
+  if f.expand == expanding.SHOW:
+    return
   if not f.out:
     raise ValueError(f"--out=FILE is needed, which ends in {', '.join(ENDINGS)}")
   if os.path.splitext(f.out)[1].lower() not in ENDINGS:

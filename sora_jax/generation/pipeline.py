@@ -40,13 +40,16 @@ def _drawn(request: Callable[..., requests_lib.Request]
            **named: Any) -> videos.Video:
     how = {name: named.pop(name) for name in arguments.HOW if name in named}
     asked = request(self.requests, *args, **named)
+    if expand := how.pop("expand", None):
+      asked = asked.expanded(expand)
     if seed is None:
       seed = asked.seed or 0
     if not 0 <= seed <= sampler.SEEDS:
       raise ValueError(f"seed is {seed}, not 0 to 2^62")
     self._warn(asked.canvas, asked.prompt, how)
     drawn = self.draw(asked.canvas, asked.prompt, seed, **how).video()
-    return videos.of(drawn, asked.canvas.fps, origin(self.model, asked.prompt, seed))
+    return videos.of(drawn, asked.canvas.fps, origin(
+        self.model, asked.prompt, seed, asked.asked))
 
   return arguments.explicit(verb, request)
 
@@ -189,12 +192,21 @@ class Pipeline:
 
 
 def origin(model: pretrained.Model, prompt: str | tuple[str, str],
-           seed: int) -> dict[str, Any]:
-  """What a video says that it was made by."""
-  if not isinstance(prompt, str):
-    prompt = " ".join(filter(None, prompt))
-  return {"ai_generated": True, "generator": "sora_jax", "prompt": prompt,
+           seed: int, asked: str | tuple[str, str] | None = None
+           ) -> dict[str, Any]:
+  """What a video says that it was made by.
+
+  Args:
+    model: that drew it.
+    prompt: what it drew; of a crossfade two texts.
+    seed: of the noise.
+    asked: what the user wrote, where `prompt` was made of it; else None.
+  """
+  text = lambda words: words if isinstance(words, str) else " ".join(
+      filter(None, words))
+  made = {"ai_generated": True, "generator": "sora_jax", "prompt": text(prompt),
           "model": model.digest, "seed": seed}
+  return made if asked is None else made | {"asked": text(asked)}
 
 
 def load(name_or_dir: str | os.PathLike = "tiny", dtype: Any = jnp.float32,

@@ -7,9 +7,12 @@ videos.opened takes. What is None is what the model states; size and frame rate
 are those of the first input, if it has them.
 """
 
+from collections.abc import Callable
 import dataclasses
 import numbers
 from typing import Any, Literal
+
+import numpy as np
 
 from sora_jax.formats import pretrained
 from sora_jax.generation import canvas as canvas_lib
@@ -30,11 +33,24 @@ class Request:
     prompt: what to show; of `connect` one for each video, or one for both.
     seed: of the noise, where the video of the request was made with one that
       should be used again.
+    given: the image or video that it begins with, uint8 [T, H, W, 3], or None.
+    asked: what the user wrote, where `prompt` was made of it; else None.
   """
 
   canvas: canvas_lib.Canvas | canvas_lib.Crossfade
   prompt: str | tuple[str, str]
   seed: int | None = None
+  given: np.ndarray | None = dataclasses.field(default=None, repr=False)
+  asked: str | tuple[str, str] | None = None
+
+  def expanded(self, expand: Callable[[str], str]) -> "Request":
+    """The same of the prompt that `expand` makes of it."""
+    prompt: str | tuple[str, str]
+    if isinstance(self.prompt, str):
+      prompt = expand(self.prompt)
+    else:
+      prompt = expand(self.prompt[0]), expand(self.prompt[1])
+    return dataclasses.replace(self, prompt=prompt, asked=self.prompt)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,9 +95,10 @@ class Requests:
     """
     if frames is None:
       frames = self.model.defaults.frames
+    image = videos.opened_image(image)
     return Request(prompting.animate(
-        self.model, videos.opened_image(image), frames, self._fps(fps), at,
-        _size(size)), prompt)
+        self.model, image, frames, self._fps(fps), at, _size(size)), prompt,
+                   given=image[None])
 
   def extend(self, video: videos.Like, prompt: str | None = None,
              frames: int = 16,
@@ -100,7 +117,7 @@ class Requests:
     video = videos.opened(video)
     return Request(prompting.extend(
         self.model, video, frames, self._fps(fps, video), direction,
-        _size(size)), _prompt(prompt, video))
+        _size(size)), _prompt(prompt, video), given=video)
 
   def connect(self, a: videos.Like, b: videos.Like,
               prompt: str | tuple[str, str] | None = None, frames: int = 16,
@@ -146,7 +163,7 @@ class Requests:
     video = videos.opened(video)
     return Request(prompting.loop(
         self.model, video, frames, self._fps(fps, video), _size(size)),
-                   _prompt(prompt, video))
+                   _prompt(prompt, video), given=video)
 
   def edit(self, video: videos.Like, prompt: str = "", strength: float = 0.7,
            size: Size | None = None, fps: float | None = None) -> Request:
@@ -161,7 +178,8 @@ class Requests:
     """
     video = videos.opened(video)
     return Request(prompting.edit(
-        self.model, video, strength, self._fps(fps, video), _size(size)), prompt)
+        self.model, video, strength, self._fps(fps, video), _size(size)), prompt,
+                   given=video)
 
   def upscale(self, video: videos.Like, size: Size, prompt: str | None = None,
               strength: float = 0.5, fps: float | None = None) -> Request:
@@ -197,7 +215,7 @@ class Requests:
     video = videos.opened(video)
     return Request(prompting.inpaint(
         self.model, video, tuple(region), self._fps(fps, video), _size(size)),
-                   prompt)
+                   prompt, given=video)
 
   def _fps(self, fps: float | None, video: videos.Video | None = None,
            usual: float | None = None) -> float:

@@ -26,6 +26,7 @@ from sora_jax.language import post as post_lib
 
 KEYS = ("SORA_JAX_LLM_KEY", "OPENAI_API_KEY")  # the first that is set is sent
 SECRET = 8  # characters of a key; servers without one are given such as "none"
+TIMEOUT = 60.0  # seconds
 FRAMES = 6  # of a clip that are shown
 SIDE = 512  # pixels of the long side of a frame, at most
 WAIT = 1.0  # seconds before another try where a server names none
@@ -59,8 +60,8 @@ class Endpoint:
 
   url: str
   model: str
-  timeout: float = 60.0
-  words: int = 80
+  timeout: float = TIMEOUT
+  words: int = 90
   vocabulary: Sequence[str] = ()
 
   def __post_init__(self):

@@ -1,0 +1,118 @@
+"""--expand: a longer prompt in place of a short one, and never unseen.
+
+Both texts are printed, and the file that is written holds both. With
+--expand=show nothing else is done.
+"""
+
+from collections.abc import Callable
+import sys
+import time
+
+from absl import flags
+import numpy as np
+
+from sora_jax.generation import pipeline
+from sora_jax.generation import requests
+from sora_jax.language import endpoint
+from sora_jax.language import expand as expand_lib
+from sora_jax.language import post
+
+SHOW = "show"
+VALUES = {"false": "", "true": "draw", SHOW: SHOW}
+WORDS = 40  # of a prompt for a model whose captions are known
+MOST = 1000  # words of a vocabulary that is sent
+
+
+class _Parser(flags.ArgumentParser):
+  """A flag with or without a value: --expand, --expand=show, --noexpand."""
+
+  def parse(self, argument: str) -> str:
+    """The value of what is given.
+
+    Raises:
+      ValueError: it is none of VALUES.
+    """
+    if argument not in VALUES:
+      raise ValueError(f"write --expand or --expand={SHOW}")
+    return VALUES[argument]
+
+
+def define(f: flags.FlagValues) -> None:
+  """Defines --expand, --llm_url and --llm_model."""
+  flags.DEFINE_flag(flags.Flag(
+      _Parser(), None, "expand", None, "Makes a longer prompt of --prompt, which "
+      "keeps all it says, and prints both; --expand=show draws nothing. Off by "
+      "default.", boolean=True), flag_values=f)
+  text = lambda *a: flags.DEFINE_string(*a, flag_values=f)
+  text("llm_url", "", "A chat endpoint that --expand asks, such as "
+       "http://localhost:8000/v1; its key is read from $SORA_JAX_LLM_KEY.")
+  text("llm_model", "", "The name of the language model at --llm_url.")
+
+
+def check(f: flags.FlagValues) -> None:
+  """Refuses flags that do not go together, before anything is loaded.
+
+  Raises:
+    ValueError: they do not.
+  """
+  if f.llm_url or f.llm_model:
+    if not f.expand:
+      raise ValueError("--llm_url and --llm_model go with --expand")
+    if not (f.llm_url and f.llm_model):
+      raise ValueError("--llm_url=URL and --llm_model=NAME go together")
+    endpoint.Endpoint(f.llm_url, f.llm_model)
+  elif f.expand:
+    raise ValueError("--expand asks a language model: give --llm_url=URL and "
+                     "--llm_model=NAME")
+
+
+def expanded(f: flags.FlagValues, argv: list[str], model: pipeline.Pipeline,
+             request: requests.Request, where: str = "") -> requests.Request:
+  """A request with the prompt that --expand makes of its own; both are printed.
+
+  Args:
+    f: the flags.
+    argv: the command line.
+    model: that draws.
+    request: what is asked for.
+    where: what names the prompt to the user, "" if there is one alone.
+  """
+  if not f.expand:
+    return request
+  tell = lambda line: print(f"sora-jax {argv[0]}: {where}{line}", file=sys.stderr)
+  end = time.monotonic() + endpoint.TIMEOUT
+  expander = _expander(f, model)
+  seen = _seen(expander, request, tell)
+
+  def longer(prompt: str) -> str:
+    left = max(end - time.monotonic(), 0.001)
+    found = expand_lib.expand(expander.within(left), prompt, f.seed, seen)
+    if found.note:
+      tell(found.note)
+    print(f"{where}prompt: {found.prompt}")
+    print(f"{where}expanded: {found.text}")
+    return found.text
+
+  return request.expanded(longer)
+
+
+def _expander(f: flags.FlagValues, model: pipeline.Pipeline
+              ) -> endpoint.Endpoint:
+  """Who expands."""
+  known = model.model.words
+  if not known:
+    return endpoint.Endpoint(f.llm_url, f.llm_model)
+  return endpoint.Endpoint(f.llm_url, f.llm_model, words=WORDS,
+                           vocabulary=known[:MOST])
+
+
+def _seen(expander: endpoint.Endpoint, request: requests.Request,
+          tell: Callable[[str], None]) -> str:
+  """What the image or video of a request shows, "" where nobody can say."""
+  if request.given is None:
+    return ""
+  try:
+    return expander.caption(np.asarray(request.given), request.canvas.fps)
+  except (post.Failed, ValueError) as e:
+    tell(f"what is given is not described: {e}")
+    return ""

@@ -1,0 +1,208 @@
+"""A longer prompt may add; what drops, contradicts or repeats is not used."""
+
+import dataclasses
+import warnings
+
+import loopback
+import numpy as np
+import pytest
+
+from sora_jax import main
+from sora_jax import worlds
+from sora_jax.generation import pipeline
+from sora_jax.generation import prompting
+from sora_jax.generation import requests
+from sora_jax.language import endpoint
+from sora_jax.language import expand
+from sora_jax.language import keeps
+from sora_jax.media import video_io
+
+SHORT = "a red ball moves to the right"
+LONG = "a clip of a small red disc on a grey background. it rolls right."
+CAT = "a cat walks on the moon"
+FAULTS = {  # (prompt, text) -> what is wrong
+    (SHORT, LONG): "",
+    ("一个红色的球向右移动", LONG): "",
+    (SHORT, LONG.replace("right", "left")): "red.direction is left, not right",
+    (SHORT, LONG.replace("red", "blue")): "does not tell|objects is blue",
+    (SHORT, LONG.replace("disc", "box")): "red.shape is square, not disc",
+    (SHORT, "a small red disc and a blue box move right"): "objects",
+    ("a shiny red ball moves to the right", LONG): "drops 'shiny'",
+    ("three red balls move right", LONG): "drops 'three'",
+    ("a red ball moves left and right",
+     "a small red disc moves left on grey."): "drops 'right'",
+    ("a yellow ball on sand leaves the frame on the left and comes back",
+     "on the sand, a small yellow ball goes out to the left and returns, drawn "
+     "with outlines."): "",
+    ("a yellow ball on sand leaves the frame on the left and comes back",
+     "in the snow, a small yellow ball goes out to the left and returns."):
+        "setting is snow, not sand",
+    (CAT, "a grey cat walks slowly across the dusty moon under stars."): "",
+    (CAT, "a grey cat walks slowly across the lunar dust."): "drops 'moon'",
+    (CAT, "a cat walks on the moon. a cat walks on the moon."): "repeats",
+    ("running dogs", "two dogs run over a meadow, running fast"): "",
+    ("no people", "an empty street"): "drops 'no', 'people'",
+    ("一只猫在月亮上走", "一只灰色的猫在满是尘土的月亮上慢慢地走"): "",
+    ("一只猫在月亮上走", "a grey cat walks on the moon"): "drops '猫'",
+    ("قطة على القمر", "قطة رمادية تمشي على سطح القمر"): "",
+    ("👩‍🚀", "a woman in a space suit"): "",
+}
+
+
+@pytest.mark.parametrize("prompt, text", FAULTS)
+def test_what_is_wrong_is_found(prompt, text):
+  found, wanted = keeps.fault(prompt, text), FAULTS[prompt, text]
+  if wanted:
+    assert any(w in found for w in wanted.split("|")), found
+  else:
+    assert found == ""
+
+
+@pytest.mark.parametrize("name", ("balls", "lookaway", "hidden", "figures",
+                                  "painter", "bite", "shatter"))
+def test_captions_of_the_same_facts_are_kept_and_of_others_are_not(name):
+  world, others = worlds.WORLDS[name], 0
+  for seed in range(4):
+    facts = world.sample(worlds.key(seed, name), (128, 72), 33, 8.0)
+    other = world.what_if(facts, worlds.key(seed, name, "other"))
+    for language in ("en", "zh"):
+      key = lambda seed=seed: worlds.key(seed, name, "caption")
+      short, long = world.describe(facts, key(), language)
+      if world.read(short).items() <= world.read(long).items():
+        found = keeps.fault(short, long)
+        assert not found or "drops 'but', 'not', 'break'" in found, (short, long)
+      wrong = world.describe(other, key(), language)[1]
+      if not world.read(short).items() <= world.read(wrong).items():
+        assert keeps.fault(short, wrong), (short, wrong)
+        others += 1
+  assert others
+
+
+@dataclasses.dataclass
+class Toy:
+  """Says its texts one after the other; an exception is raised."""
+
+  texts: list
+  asked: int = 0
+  name = "toy"
+
+  def expand(self, prompt, seed=0, seen=""):
+    """The next text."""
+    self.asked += 1
+    text = self.texts[seed % len(self.texts)]
+    if isinstance(text, Exception):
+      raise text
+    return f"{seen}{text}"
+
+
+def test_it_is_asked_again_until_the_text_is_faithful():
+  found = expand.expand(Toy(["a blue ball", "Sorry, no.", ValueError("x"), LONG]),
+                        SHORT)
+  assert (found.text, found.note, found.tries) == (LONG, "", 4)
+  toy = Toy(["a blue ball"])
+  found = expand.expand(toy, SHORT)
+  assert found.text == SHORT and toy.asked == expand.TRIES == found.tries
+  assert "toy was not faithful: it" in found.note
+
+
+def test_an_expander_that_fails_is_not_asked_again():
+  toy = Toy([RuntimeError("out of\nmemory")])
+  found = expand.expand(toy, SHORT)
+  assert found.text == SHORT and toy.asked == 1
+  assert found.note.endswith("out of memory")
+
+
+@pytest.mark.parametrize("prompt, why", (
+    ("", "is empty"), (" \n", "is empty"), ("ball " * 2000, "10000 characters"),
+    ("a red\x1b[2J ball", r"U+001B"), ("a \u202ered ball", "U+202E"),
+    ("a red ball moves left, the red ball moves right", "left, not"),
+    ("cat", "drops 'cat'"), ("🐱🐱🐱 🚀", ""), ("كرة حمراء", "drops")))
+def test_a_prompt_that_cannot_be_expanded_is_used_as_it_is(prompt, why):
+  found = expand.expand(Toy(["a small red ball moves left"]), prompt)
+  assert found.text == prompt or not why
+  assert why in found.note and "\n" not in found.note and len(found.note) < 200
+
+
+def test_all_tries_share_the_time_out_of_an_endpoint():
+  with loopback.serve(loopback.drip(b"HTTP/1.1 200 OK\r\n\r\n")) as (url, asked):
+    found = expand.expand(endpoint.Endpoint(url, "toy", 0.3), SHORT)
+  assert found.text == SHORT and "did not answer within 0.3 s" in found.note
+  assert len(asked) == 1
+
+
+def test_python_warns_where_the_prompt_itself_is_used():
+  with pytest.warns(UserWarning, match="not faithful"):
+    assert expand.checked(Toy(["a cat"]))(SHORT) == SHORT
+  with warnings.catch_warnings():
+    warnings.simplefilter("error")
+    assert expand.checked(Toy([LONG]))(SHORT) == LONG
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+  """Videos are grey and cost nothing."""
+  class Grey:
+    """A result."""
+
+    def frames(self):
+      """One frame."""
+      return iter(self.video())
+
+    def video(self):
+      """All frames."""
+      return np.full((1, 16, 16, 3), 128, np.uint8)
+
+  drawn = []
+  monkeypatch.setattr(pipeline.Pipeline, "draw", lambda self, canvas, prompt, seed,
+                      **how: drawn.append(prompt) or Grey())
+  return drawn
+
+
+def test_both_texts_are_printed_and_stand_in_the_file(undrawn, tmp_path, capsys,
+                                                      monkeypatch):
+  monkeypatch.setattr(prompting, "animate", lambda model, image, frames, fps, *a:
+                      prompting.text(model, (16, 16), frames, fps))
+  monkeypatch.setenv("SORA_JAX_LLM_KEY", key := "sk-0123456789-of-a-test")
+  out = tmp_path / "ball.png"
+  with loopback.serve(loopback.chat(LONG)) as (url, asked):
+    ask = ["generate", f"--prompt={SHORT}", "--frames=1", "--size=16x16",
+           f"--llm_url={url}", "--llm_model=toy"]
+    assert main.main([*ask, "--expand=show"]) == 0
+    assert not undrawn
+    told = capsys.readouterr()
+    assert f"prompt: {SHORT}\nexpanded: {LONG}\n" in told.out
+    assert main.main([*ask, "--expand", f"--out={out}"]) == 0
+    assert capsys.readouterr().out.startswith(told.out)
+  assert undrawn == [LONG]
+  made = video_io.metadata(out)
+  assert (made["asked"], made["prompt"]) == (SHORT, LONG)
+  assert key.encode() not in out.read_bytes()
+  assert asked[0][0]["Authorization"].endswith(key)
+  # The image is described, its caption goes in, and a failure is told.
+  with loopback.serve(loopback.chat(LONG)) as (url, asked):
+    assert main.main(["animate", str(out), f"--prompt={CAT}", f"--llm_url={url}",
+                      "--llm_model=toy", "--expand=show"]) == 0
+  assert len(asked) == 1 + expand.TRIES
+  assert LONG in asked[1][1]["messages"][0]["content"]
+  told = capsys.readouterr()
+  assert f"prompt: {CAT}\nexpanded: {CAT}\n" in told.out
+  assert "the prompt is used as it is: toy at 127.0.0.1 was not faithful" in told.err
+
+
+def test_python_is_the_same(undrawn):
+  model = pipeline.load("tiny")
+  video = model.generate(SHORT, (16, 16), 1, expand=expand.checked(Toy([LONG])))
+  assert undrawn == [LONG] and video.prompt == LONG and video.made["asked"] == SHORT
+  two = requests.Request(None, (SHORT, CAT)).expanded(str.upper)
+  assert two.prompt == (SHORT.upper(), CAT.upper())
+  assert two.asked == (SHORT, CAT)
+
+
+@pytest.mark.parametrize("flags, said", (
+    (["--llm_url=http://a/v1", "--llm_model=b"], "go with --expand"),
+    (["--expand", "--llm_url=http://a/v1"], "go together"),
+    (["--expand", "--llm_url=a", "--llm_model=b"], "URL"),
+    (["--expand=all"], "write --expand or --expand=show")))
+def test_flags_that_do_not_go_together(flags, said, capsys):
+  assert main.main(["generate", "--prompt=a ball", "--out=a.mp4", *flags]) == 2
+  assert said in capsys.readouterr().err
