@@ -9,6 +9,7 @@ import pytest
 
 from sora_jax import main
 from sora_jax import worlds
+from sora_jax.cli import sampling
 from sora_jax.generation import pipeline
 from sora_jax.generation import prompting
 from sora_jax.generation import requests
@@ -138,8 +139,14 @@ def test_python_warns_where_the_prompt_itself_is_used():
     assert expand.checked(Toy([LONG]))(SHORT) == LONG
 
 
+@pytest.fixture(scope="module")
+def model():
+  """The default model."""
+  return pipeline.load("tiny")
+
+
 @pytest.fixture
-def undrawn(monkeypatch):
+def undrawn(monkeypatch, model):
   """Videos are grey and cost nothing."""
   class Grey:
     """A result."""
@@ -153,6 +160,7 @@ def undrawn(monkeypatch):
       return np.full((1, 16, 16, 3), 128, np.uint8)
 
   drawn = []
+  monkeypatch.setattr(sampling, "load", lambda f: model)
   monkeypatch.setattr(pipeline.Pipeline, "draw", lambda self, canvas, prompt, seed,
                       **how: drawn.append(prompt) or Grey())
   return drawn
@@ -189,8 +197,7 @@ def test_both_texts_are_printed_and_stand_in_the_file(undrawn, tmp_path, capsys,
   assert "the prompt is used as it is: toy at 127.0.0.1 was not faithful" in told.err
 
 
-def test_python_is_the_same(undrawn):
-  model = pipeline.load("tiny")
+def test_python_is_the_same(undrawn, model):
   video = model.generate(SHORT, (16, 16), 1, expand=expand.checked(Toy([LONG])))
   assert undrawn == [LONG] and video.prompt == LONG and video.made["asked"] == SHORT
   two = requests.Request(None, (SHORT, CAT)).expanded(str.upper)
