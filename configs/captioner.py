@@ -27,7 +27,7 @@ def get_config(variant: str = "tiny") -> ml_collections.ConfigDict:
   cfg.optimizer = dict(name="muon", learning_rate=3e-3, warmup=100, decay=0.5,
                        clip=1.0, ema=0.998, weight_decay=0.01)
   # As in configs/dit.py; descriptive: the share of descriptive captions.
-  cfg.data = dict(shapes=((10, 160), (5, 320)), text_length=256, text_limit=96,
+  cfg.data = dict(shapes=((8, 192),), text_length=128, text_limit=96,
                   max_segments=8, f_ref=8.0, descriptive=0.7, shards=1,
                   cache_bytes=2**31)
   cfg.loop = dict(log_every=50, save_every=500, save_minutes=5.0,

@@ -53,18 +53,24 @@ class Captioner:
     """sha256 over the files of the folder."""
     return self.model.digest
 
-  def caption(self, records: Sequence[latents_lib.Record]
-              ) -> list[tuple[str, str]]:
-    """(short, descriptive) caption of each record; as `captions`."""
-    return captions(self._component, self.tokenizer, records)
+  @property
+  def vae_digest(self) -> str:
+    """Of the VAE whose latents it reads."""
+    return self.model.vae_digest
 
-  def describe(self, video: np.ndarray, fps: float) -> str:
-    """The descriptive caption of a video uint8 [T, H, W, 3].
+  def caption(self, records: Sequence[latents_lib.Record],
+              kind: int = DESCRIPTIVE) -> list[str]:
+    """The caption of each record; as `captions`."""
+    return captions(self._component, self.tokenizer, records, kind)
+
+  def describe(self, video: np.ndarray, fps: float,
+               kind: int = DESCRIPTIVE) -> str:
+    """The caption of a video uint8 [T, H, W, 3], SHORT or DESCRIPTIVE.
 
     An image has one frame. What is larger or longer than what the captioner was
     trained on is looked at smaller, and at fewer of its frames (`looked_at`).
     """
-    return self.caption([self.record(video, fps)])[0][1]
+    return self.caption([self.record(video, fps)], kind)[0]
 
   def looked_at(self, video: np.ndarray) -> tuple[int, int, int]:
     """(T, H, W) at which a video is looked at."""
@@ -156,25 +162,20 @@ def similarity(text: str, video: np.ndarray, fps: float = 8.0,
 
 def captions(component: pretrained.Component,
              tokenizer: tokenizer_lib.Tokenizer,
-             records: Sequence[latents_lib.Record]) -> list[tuple[str, str]]:
-  """(short, descriptive) caption of each record of latents.
+             records: Sequence[latents_lib.Record],
+             kind: int = DESCRIPTIVE) -> list[str]:
+  """The caption of each record of latents.
 
   Args:
     component: a models.captioner.Captioner and its parameters.
     tokenizer: of its captions.
     records: normalised latents, of any sizes.
+    kind: SHORT or DESCRIPTIVE.
   """
-
-  def write(kind):
-    return lambda tokens: captioner_lib.write(
-        component.module, component.params, tokens,
-        np.full(tokens.x.shape[0], kind, np.int32))
-
-  short, descriptive = (
-      [_text(tokenizer, ids) for ids in _over_batches(
-          component.module, records, write(kind))]
-      for kind in (SHORT, DESCRIPTIVE))
-  return list(zip(short, descriptive))
+  return [_text(tokenizer, ids) for ids in _over_batches(
+      component.module, records, lambda tokens: captioner_lib.write(
+          component.module, component.params, tokens,
+          np.full(tokens.x.shape[0], kind, np.int32)))]
 
 
 def fitted(size: tuple[int, ...], stride: tuple[int, int, int],

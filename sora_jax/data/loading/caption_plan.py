@@ -10,6 +10,7 @@ import numpy as np
 
 from sora_jax import contracts
 from sora_jax import types
+from sora_jax.data.loading import caption_mix
 from sora_jax.data.loading import conditioning
 from sora_jax.data.loading import losses as losses_lib
 from sora_jax.data.loading import plan as plan_lib
@@ -51,7 +52,9 @@ class CaptionPlan:
     batch = self.plan.batch(step, share)
     assert isinstance(batch.text, types.Text)  # ids: nothing has encoded them
     kind = np.zeros_like(batch.text.seg)
+    kinds = np.array([caption_mix.LENGTHS.index(length)
+                      for _, length, _ in self.plan.mix.parts])
     for row, examples in enumerate(members):
-      of = np.concatenate([[0], chunk.examples.caption[examples]])
+      of = np.concatenate([[0], kinds[chunk.examples.caption[examples]]])
       kind[row] = of[batch.text.seg[row]]
     return types.Captioned(batch.tokens, batch.text, kind)
