@@ -58,19 +58,20 @@ class Captioner:
     """Of the VAE whose latents it reads."""
     return self.model.vae_digest
 
-  def caption(self, records: Sequence[latents_lib.Record],
-              kind: int = DESCRIPTIVE) -> list[str]:
-    """The caption of each record; as `captions`."""
-    return captions(self._component, self.tokenizer, records, kind)
+  def caption(self, records: Sequence[latents_lib.Record]
+              ) -> list[tuple[str, str]]:
+    """The short and the descriptive caption of each record; as `captions`."""
+    return list(zip(*(captions(self._component, self.tokenizer, records, kind)
+                      for kind in (SHORT, DESCRIPTIVE))))
 
-  def describe(self, video: np.ndarray, fps: float,
-               kind: int = DESCRIPTIVE) -> str:
-    """The caption of a video uint8 [T, H, W, 3], SHORT or DESCRIPTIVE.
+  def describe(self, video: np.ndarray, fps: float) -> str:
+    """The descriptive caption of a video uint8 [T, H, W, 3].
 
     An image has one frame. What is larger or longer than what the captioner was
     trained on is looked at smaller, and at fewer of its frames (`looked_at`).
     """
-    return self.caption([self.record(video, fps)], kind)[0]
+    return captions(self._component, self.tokenizer,
+                    [self.record(video, fps)])[0]
 
   def looked_at(self, video: np.ndarray) -> tuple[int, int, int]:
     """(T, H, W) at which a video is looked at."""
