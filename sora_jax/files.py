@@ -5,7 +5,8 @@ text of a known encoding, JSON of a bounded size and depth.
 
 Every writer of the package uses `atomic` or `atomic_path`: a file is written
 beside its final name and renamed, so that a crash or a full disk leaves the old
-one as it was.
+one as it was. `atomic` leaves nothing else either, where the file system knows
+files without a name.
 """
 
 import codecs
@@ -16,6 +17,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 import stat
 from typing import Any, BinaryIO
 
@@ -81,9 +83,43 @@ def _new_file(path: str) -> str:
 
 @contextlib.contextmanager
 def atomic(path: str | os.PathLike) -> Iterator[BinaryIO]:
-  """A new file to write, as `atomic_path`."""
-  with atomic_path(path) as temporary, open(temporary, "wb") as file:
+  """A new file to write, as `atomic_path`.
+
+  Where the file system can, it has no name before it is whole: of a process that
+  is killed nothing is left.
+  """
+  path = os.fspath(path)
+  try:
+    nameless = os.open(os.path.dirname(path) or ".", os.O_RDWR | os.O_CLOEXEC
+                       | getattr(os, "O_TMPFILE", os.O_EXCL), 0o666)
+  except OSError:
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+      yield file
+    return
+  with os.fdopen(nameless, "w+b") as file:
     yield file
+    file.flush()
+    try:
+      _name(file.fileno(), path)
+    except OSError:  # of a system that gives no name to what has none
+      file.seek(0)
+      with atomic_path(path) as temporary, open(temporary, "wb") as named:
+        shutil.copyfileobj(file, named)
+
+
+def _name(file: int, path: str) -> None:
+  """Gives a file without a name the one of `path`, whatever has it now."""
+  while True:
+    temporary = f"{path}.{secrets.token_hex(4)}.tmp"
+    with contextlib.suppress(FileExistsError):
+      # With src_dir_fd Python follows the link that /proc has in its place.
+      os.link(f"/proc/self/fd/{file}", temporary, src_dir_fd=file)
+      break
+  try:
+    os.replace(temporary, path)
+  except BaseException:
+    os.unlink(temporary)
+    raise
 
 
 def write_bytes(path: str | os.PathLike, data: bytes) -> None:

@@ -1,0 +1,62 @@
+"""The one writer of files: whole or not there, whatever ends the process."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from sora_jax import files
+
+WRITER = """
+import os, signal, sys
+from sora_jax import files
+with files.atomic(sys.argv[1]) as file:
+  file.write(b"half of what")
+  file.flush()
+  os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_process_that_is_killed_leaves_nothing(tmp_path):
+  (tmp_path / "x").write_text("what was there")
+  done = subprocess.run([sys.executable, "-c", WRITER, tmp_path / "x"],
+                        check=False)
+  assert done.returncode == -signal.SIGKILL
+  assert os.listdir(tmp_path) == ["x"]
+  assert (tmp_path / "x").read_text() == "what was there"
+
+
+@pytest.mark.parametrize("lacks", ["nothing", "O_TMPFILE", "link"])
+def test_files_are_written_on_all_file_systems(tmp_path, monkeypatch, lacks):
+  """One without nameless files, and a system without /proc."""
+  if lacks == "O_TMPFILE":
+    monkeypatch.delattr(os, lacks, raising=False)
+  if lacks == "link":
+    def refused(*args, **named):
+      raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
+    monkeypatch.setattr(os, "link", refused)
+  monkeypatch.chdir(tmp_path)
+  for text in ("the first", "a longer second"):
+    files.write_text("x", text)
+    assert (tmp_path / "x").read_text() == text
+    assert os.listdir(tmp_path) == ["x"]
+  os.umask(mask := os.umask(0))
+  assert (tmp_path / "x").stat().st_mode & 0o777 == 0o666 & ~mask
+
+
+@pytest.mark.parametrize("lacks", ["nothing", "O_TMPFILE"])
+def test_what_cannot_be_written_leaves_nothing(tmp_path, monkeypatch, lacks):
+  if lacks == "O_TMPFILE":
+    monkeypatch.delattr(os, lacks, raising=False)
+  (tmp_path / "folder").mkdir()
+  with pytest.raises(IsADirectoryError):
+    files.write_text(tmp_path / "folder", "text")
+  with pytest.raises(FileNotFoundError):
+    files.write_text(tmp_path / "none" / "x", "text")
+  with pytest.raises(ZeroDivisionError), files.atomic(tmp_path / "x") as file:
+    file.write(b"half")
+    raise ZeroDivisionError
+  assert os.listdir(tmp_path) == ["folder"]
