@@ -1,6 +1,7 @@
 """What we export, the reference's classes run."""
 
 import dataclasses
+import os
 import shutil
 
 import diffusers
@@ -132,6 +133,17 @@ def test_a_folder_is_replaced_and_nothing_else_is_lost(
   assert sorted(p.name for p in tmp_path.iterdir()) == ["link", "model"]
   assert (folder / "README.md").read_text() == "my card"
   assert pretrained.load(str(folder)).transformer
+
+
+def test_an_export_killed_between_two_names_loses_nothing(exported, tmp_path):
+  folder = shutil.copytree(exported[1], tmp_path / "model")
+  (folder / "README.md").write_text("my card")
+  (tmp_path / "model.old").mkdir()  # a user's own
+  os.rename(folder, f"{folder}{pretrained.REPLACED}")
+  for _ in range(2):
+    pretrained.save(str(folder), exported[0])
+    assert (folder / "README.md").read_text() == "my card"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["model", "model.old"]
 
 
 @pytest.mark.parametrize("argv, what", [

@@ -35,6 +35,7 @@ from sora_jax.formats import weight_mapping
 from sora_jax.geometry import sizes
 
 WORDS = "words.txt"  # of the folder tokenizer/: a word a line
+REPLACED = ".replaced"  # behind the name of a folder that a new one follows
 COMPONENTS = ("vae", "transformer", "text_encoder", "captioner")
 # Parameters that the modules use in their compute dtype, whatever they are
 # stored in: to store them in it costs no accuracy.
@@ -271,6 +272,9 @@ def save(folder: str, model: Model, dtype: Any = np.float16) -> str:
     ValueError: the folder exists and is no model folder, or holds more.
   """
   folder = os.path.realpath(folder)
+  old = folder + REPLACED
+  if os.path.exists(old) and not os.path.exists(folder):
+    os.rename(old, folder)  # an export was killed between the two names
   if os.path.exists(folder):
     _check_old(folder)
   unfinished = folder + ".writing"
@@ -314,7 +318,7 @@ def _write(unfinished: str, model: Model, dtype: Any) -> None:
 
 def _replace(folder: str, unfinished: str) -> None:
   """Gives a written folder its name; the card of the old one stays."""
-  old = folder + ".old"
+  old = folder + REPLACED
   if os.path.exists(folder):
     card = os.path.join(folder, "README.md")
     if os.path.exists(card):  # it is the author's
