@@ -1,5 +1,6 @@
 """An address of a bucket or of the web is refused where a path is wanted."""
 
+import numpy as np
 import pytest
 
 import sora_jax
@@ -53,4 +54,9 @@ def test_the_same_from_python(tmp_path, monkeypatch):
     prepare.prepare("world:balls", "s3://b")
   with pytest.raises(ValueError, match="folder:gs://b is an address"):
     prepare.prepare(["world:balls", "folder:gs://b"], "out")
+  for load in (sora_jax.load_video, sora_jax.load_image):
+    with pytest.raises(ValueError, match="^http://host/a.mp4 is an address"):
+      load("http://host/a.mp4")
+  with pytest.raises(ValueError, match="^s3://b/a.png is an address"):
+    sora_jax.save_video("s3://b/a.png", np.zeros((1, 8, 8, 3), np.uint8))
   assert not list(tmp_path.iterdir())

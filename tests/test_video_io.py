@@ -62,6 +62,24 @@ def test_a_frame_that_lasts_too_long_is_refused(tmp_path):
     video_io.read(tmp_path / "x.gif")
 
 
+# A gif that may end within the head of its second picture.
+TWO = bad_files.picture("P", 3, "GIF", save_all=True, append_images=[
+    PIL.Image.linear_gradient("L").resize((40, 30))])
+
+
+@pytest.mark.parametrize("data, said", [
+    (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "is no video or image that is "
+     "read here, of mp4, mov, mkv, webm, avi, ts, mpg; png, jpg, gif, webp, bmp"),
+    (bad_files.picture("RGB", "red", "TIFF"), "is no video or image"),
+    (TWO[:95], "is damaged or cut off: index out of range"),
+    (TWO[:100], "is damaged or cut off: unpack_from requires")])
+def test_what_a_file_is_not_is_told(tmp_path, data, said):
+  (tmp_path / "x").write_bytes(data)
+  with pytest.raises(ValueError) as error:
+    video_io.read(tmp_path / "x")
+  assert str(error.value).startswith(f"{tmp_path}/x: {said}")
+
+
 @pytest.mark.parametrize("name, write", [
     ("x.mp4", lambda path: video_io.write(path, bad_files.moving(), 8)),
     ("x.json", lambda path: files.write_json(path, ["word"] * 99)),

@@ -14,7 +14,9 @@ import functools
 import io
 import itertools
 import os
+import struct
 from typing import Any
+import zlib
 
 import av
 import numpy as np
@@ -26,13 +28,14 @@ from sora_jax.media import decode
 from sora_jax.media import images
 from sora_jax.media import limits
 
+KINDS = "mp4, mov, mkv, webm, avi, ts, mpg; png, jpg, gif, webp, bmp"
 CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg"
 SEEK = 64  # frames to skip from which on seeking pays
-# What decoders and Pillow raise on broken input; av's errors are ValueErrors,
-# OSErrors or av.FFmpegError.
-BROKEN = (OSError, ValueError, EOFError, KeyError, IndexError, SyntaxError,
-          TypeError, OverflowError, av.FFmpegError,
-          PIL.Image.DecompressionBombError)
+# What decoders and Pillow raise on broken input, with a message of their own and
+# without; av's errors are ValueErrors, OSErrors or av.FFmpegError.
+BROKEN = (OSError, ValueError, av.FFmpegError, PIL.Image.DecompressionBombError)
+LOST = (EOFError, LookupError, SyntaxError, TypeError, ArithmeticError,
+        struct.error, zlib.error)
 Source = str | os.PathLike | bytes  # a path, or the bytes of a file
 Container = av.container.InputContainer
 
@@ -89,8 +92,10 @@ def errors(source: Source) -> Iterator[None]:
     raise ValueError(f"{name}: no such file") from e
   except PIL.UnidentifiedImageError as e:
     raise ValueError(f"{name}: is no image that can be read") from e
-  except BROKEN as e:
+  except (*BROKEN, *LOST) as e:
     text = " ".join(str(getattr(e, "strerror", None) or e).split())[:200]
+    if isinstance(e, LOST):
+      text = f"is damaged or cut off: {text or type(e).__name__}"
     raise ValueError(f"{name}: {text}") from e
 
 
@@ -108,8 +113,13 @@ def opened(source: Source) -> Iterator[tuple[str, Any]]:
           "PNG", "JPEG", "GIF", "WEBP", "BMP")) as image:
         yield "image", image
       return
-    with av.open(file, options={"format_whitelist": CONTAINERS,
-                                "protocol_whitelist": "file"}) as container:
+    try:
+      container = av.open(file, options={"format_whitelist": CONTAINERS,
+                                         "protocol_whitelist": "file"})
+    except (av.error.InvalidDataError, av.error.ArgumentError) as e:
+      raise ValueError("is no video or image that is read here, of "
+                       f"{KINDS}: {e.strerror}") from e
+    with container:
       yield "video", container
 
 

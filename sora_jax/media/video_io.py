@@ -146,11 +146,13 @@ def write(target: str | os.PathLike | BinaryIO,
     What the format could not do as asked, such as an odd size; one line each.
 
   Raises:
-    ValueError: not uint8 [T, H, W, 3], no frame rate, or an unknown ending.
+    ValueError: not uint8 [T, H, W, 3], no frame rate, an address, or an unknown
+      ending.
   """
   fps = getattr(video, "fps", None) if fps is None else fps
   metadata = getattr(video, "made", None) if metadata is None else metadata
   path = os.fspath(target) if isinstance(target, (str, os.PathLike)) else None
+  files.refuse_address(path or "")
   ending = (ending or (os.path.splitext(path)[1] if path else ".mp4")).lower()
   writers: dict[str, Callable[..., encoders.Notes]] = {
       ".mp4": encoders.write_mp4, ".gif": encoders.write_gif,

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import PIL.Image
 
+from sora_jax import files
 from sora_jax import messages
 from sora_jax.media import clips
 from sora_jax.media import images
@@ -98,8 +99,10 @@ def load_video(source: str | os.PathLike | bytes) -> Video:
     uint8 [T, H, W, 3] with its frames per second and what it was made by.
 
   Raises:
-    ValueError: no such file, unreadable, or beyond the limits; one line.
+    ValueError: no such file, an address, unreadable, or beyond the limits; one
+      line.
   """
+  _refuse_address(source)
   video, fps = clips.read(source)
   return of(video, fps, _origin(source))
 
@@ -111,8 +114,10 @@ def load_image(source: str | os.PathLike | bytes) -> Video:
     source: a path, or the bytes of a file.
 
   Raises:
-    ValueError: no such file, unreadable, or beyond the limits; one line.
+    ValueError: no such file, an address, unreadable, or beyond the limits; one
+      line.
   """
+  _refuse_address(source)
   video, fps = clips.read(source, 1)
   return of(video[0], fps, _origin(source))
 
@@ -151,6 +156,11 @@ def opened_image(source: Like, name: str = "image") -> Video:
   if isinstance(source, (str, os.PathLike, bytes)):
     return load_image(source)
   return opened(source, name)[0]
+
+
+def _refuse_address(source: str | os.PathLike | bytes) -> None:
+  if not isinstance(source, bytes):
+    files.refuse_address(os.fspath(source))
 
 
 def _origin(source: str | os.PathLike | bytes) -> dict[str, Any]:
