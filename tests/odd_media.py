@@ -52,7 +52,9 @@ def tagged(signal, transfer, primaries, matrix, codec="libx264",
   buffer = io.BytesIO()
   deep = np.round(signal.clip(0, 1) * 65535).astype(np.uint16)
   with av.open(buffer, "w", format=form) as container:
-    stream = container.add_stream(codec, rate=8, options={"crf": "4"})
+    # x265 gives fewer frames than its B-frames wait for any times of decoding.
+    stream = container.add_stream(codec, rate=8, options={
+        "crf": "4", "x265-params": "bframes=0"})
     stream.height, stream.width = signal.shape[:2]
     stream.pix_fmt = pixels
     context = stream.codec_context
