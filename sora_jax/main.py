@@ -28,6 +28,7 @@ VERBS = {
     "plan": "what a config needs on a TPU slice, without one",
     "train": "train the VAE or the diffusion transformer",
     "encode": "cache the latents of a prepared data set",
+    "caption": "tell what videos show, or caption a data set anew",
     "export": "write the EMA weights of a run as a model folder",
     "generate": "make a video or an image from a prompt",
     "animate": "make a video of an image",

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import shutil
 
 import jax
 import numpy as np
@@ -14,6 +15,8 @@ from sora_jax.data.loading import plan
 from sora_jax.data.loading import token_config
 from sora_jax.data.prepare import prepare
 from sora_jax.data.sources import world
+from sora_jax.data.store import captions
+from sora_jax.data.store import captions_writer
 from sora_jax.data.store import latents
 from sora_jax.data.store import manifest as manifest_lib
 from sora_jax.data.store import records
@@ -27,6 +30,7 @@ from sora_jax.geometry import frames as frames_lib
 from sora_jax.geometry import sizes as sizes_lib
 from sora_jax.media import video_io
 from sora_jax.models.vae import vae
+from sora_jax.text import tokenizer
 
 pytestmark = pytest.mark.quick_compile
 
@@ -103,6 +107,24 @@ def test_clips_are_decoded_some_at_a_time(data, model, encoded, tmp_path,
   for i in range(12):
     assert _close(latents.decode(again.record(i)).z,
                   latents.decode(encoded.record(i)).z)
+
+
+def test_captions_of_the_data_set_are_taken_along(data, model, encoded, tmp_path):
+  shutil.copytree(data, tmp_path / "data")
+  shutil.copytree(encoded.root, tmp_path / "latents")
+  found = manifest_lib.open_manifest(tmp_path / "data")
+  captions_writer.start({"train": found}, "mine", "")
+  words, at = tokenizer.of(found), 0
+  for shard, count in enumerate(captions.records_of(found)):
+    captions_writer.write_shard(found, "mine", shard, [
+        (f"clip {i}",) for i in range(at, at + count)], words)
+    at += count
+  captions_writer.finish({"train": found}, "mine", "")
+  dataset.encode(model, tmp_path / "data", tmp_path / "latents")
+  store = captions.open_captions(
+      manifest_lib.open_manifest(tmp_path / "latents"), "mine")
+  assert [store.of(i) for i in range(len(encoded))] == [
+      (f"clip {i}",) for i in range(at)]
 
 
 def test_few_programs_serve_a_small_data_set(model, monkeypatch):

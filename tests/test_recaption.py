@@ -13,6 +13,7 @@ import time
 import numpy as np
 import pytest
 
+from sora_jax import main
 from sora_jax import stations
 from sora_jax.data.loading import caption_mix
 from sora_jax.data.loading import plan as plan_lib
@@ -24,9 +25,11 @@ from sora_jax.data.store import manifest as manifest_lib
 from sora_jax.data.store import shards
 from sora_jax.language import by_endpoint
 from sora_jax.language import caption_page
+from sora_jax.language import captioner
 from sora_jax.language import endpoint
 from sora_jax.language import recaption
 from sora_jax.language import sameness
+from sora_jax.media import video_io
 from sora_jax.text import tokenizer
 import toy_data
 
@@ -319,6 +322,36 @@ def test_latents_take_the_captions_of_their_data_set_along(pixels, tmp_path):
   path.write_text(path.read_text().replace("world:balls", "world:occluder"))
   with pytest.raises(ValueError, match="latents of .*: its source differ"):
     captions_carry.carry(root, out)
+
+
+def test_the_verb(cached, pixels, tmp_path, monkeypatch, capsys):
+  asked = []
+  monkeypatch.setattr(captioner, "load", lambda name: asked.append(name) or Fake())
+  call = lambda *argv: main.main(["caption", *argv])
+  video_io.write(tmp_path / "a.mp4", np.zeros((9, 32, 48, 3), np.uint8), 8)
+  video_io.write(tmp_path / "b.png", np.zeros((1, 32, 48, 3), np.uint8), 1)
+  assert call(f"{tmp_path}/a.mp4", f"{tmp_path}/b.png", "--captioner=m") == 0
+  lines = capsys.readouterr().out.splitlines()
+  assert lines[0] == f"{tmp_path}/a.mp4: (9, 32, 48, 3) at 8, level 0.000000"
+  assert lines[1].startswith(f"{tmp_path}/b.png: (1, 32, 48, 3)")
+  root = copied(cached, tmp_path / "set").root
+  assert call(f"--data={root}", "--captioner=m", "--part=1/1") == 0
+  assert "share 1/1 is done" in capsys.readouterr().out
+  assert call(f"--data={root}", "--captioner=m") == 0
+  assert ": captions of 40 train clips, 0 empty, 0 unreadable" in (
+      capsys.readouterr().out)
+  assert pathlib.Path(root, "captions", "fake-0123456789ab", "page.html").exists()
+  for argv, said in (
+      ((), "give either videos"), (("a.mp4", "--data=x"), "give either videos"),
+      (("a.mp4",), "--captioner=MODEL is needed"),
+      (("a.mp4", "--llm_url=http://x/v1"), "--llm_model=NAME"),
+      (("/nowhere.mp4", "--captioner=m"), "/nowhere.mp4"),
+      (("--data=/nowhere", "--captioner=m"), "no finished data set"),
+      ((f"--data={root}", "--captioner=m", "--origin=original"), "no name for an"),
+      ((f"--data={root}", "--captioner=m", "--part=3/2"), "--part=3/2")):
+    assert call(*argv) in (1, 2)
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("sora-jax caption: ") and said in error
 
 
 def test_an_endpoint_is_shown_frames(cached, pixels):

@@ -32,6 +32,7 @@ NEEDED = {
               "--workdir=/nowhere/run"],
     "encode": ["--vae=/nowhere/m", "--data=/nowhere", "--out=/nowhere/out"],
     "export": ["--workdir=/nowhere", "--out=/nowhere/out"],
+    "caption": ["--data=/nowhere", "--captioner=/nowhere/m"],
     "evaluate": ["--model=/nowhere/m", "--out=/nowhere/out"],
 }
 DRAWN = ["--model=/nowhere/m", "--prompt=a", "--out=x.mp4"]

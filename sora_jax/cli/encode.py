@@ -51,7 +51,7 @@ def run(argv: list[str]) -> int:
                                                 f.regions),
                           batch=max(f.batch, 1),
                           policy=sizes.ResizePolicy(f.max_tokens, f.square),
-                          part=_part(f.part), report=report)
+                          part=options.part(f.part), report=report)
   if info is None:
     print(f"{f.out}: share {f.part} is done; without --part, once all are, the "
           "same command finishes")
@@ -65,14 +65,3 @@ def run(argv: list[str]) -> int:
           f"{messages.count(lost['tokens'], 'token')} lost; too long at "
           f"any size: {lost['too_long']}")
   return 0
-
-
-def _part(text: str | None) -> tuple[int, int] | None:
-  """'2/4' to (1, 4)."""
-  if text is None:
-    return None
-  share, _, count = text.partition("/")
-  if not (share.isdigit() and count.isdigit() and 0 < int(share) <= int(count)):
-    raise ValueError(f"--part={text}: give I/N, the I-th of N shares, such as "
-                     "1/4")
-  return int(share) - 1, int(count)

@@ -82,6 +82,21 @@ def refuse_addresses(argv: Sequence[str]) -> None:
     before = flag[1] if flag and not flag[2] else ""
 
 
+def part(text: str | None) -> tuple[int, int] | None:
+  """The value of --part: '2/4' to (1, 4), and None to None.
+
+  Raises:
+    ValueError: it is something else.
+  """
+  if text is None:
+    return None
+  share, _, count = text.partition("/")
+  if not (share.isdigit() and count.isdigit() and 0 < int(share) <= int(count)):
+    raise ValueError(f"--part={text}: give I/N, the I-th of N shares, such as "
+                     "1/4")
+  return int(share) - 1, int(count)
+
+
 def asked(argv: Sequence[str]) -> bool:
   """Whether a command line asks for help."""
   return bool(HELP & set(argv))

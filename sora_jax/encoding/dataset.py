@@ -13,6 +13,7 @@ import os
 import numpy as np
 
 from sora_jax import stations
+from sora_jax.data.store import captions_carry
 from sora_jax.data.store import latents
 from sora_jax.data.store import manifest as manifest_lib
 from sora_jax.data.store import shards
@@ -36,7 +37,8 @@ def encode(model: pretrained.Model, data: str | os.PathLike,
            ) -> dict | None:
   """Writes the latents of every split of a prepared data set.
 
-  Goes on where it was stopped: a shard is the unit of work.
+  Goes on where it was stopped: a shard is the unit of work. Captions that
+  `caption` wrote of the data set are taken along, by a later call too.
 
   Args:
     model: the model folder whose VAE encodes.
@@ -76,6 +78,7 @@ def encode(model: pretrained.Model, data: str | os.PathLike,
       **dataclasses.asdict(policy),
       **sizes_lib.resize_report(sizes, policy, stride, model.patch)}
   if (done := latents.start(out, data, info)) is not None:
+    captions_carry.carry(data, out)
     return done
   batches = batches_lib.batches_for(model, batches_lib.frames_by_size(
       sizes_lib.resized_all(sizes, policy, stride, model.patch)), batch)
@@ -122,7 +125,9 @@ def encode(model: pretrained.Model, data: str | os.PathLike,
     raise ValueError(
         f"0 training clips of {data} could be encoded, {info['rejected']} were "
         f"rejected, see {out}/rejects.jsonl: mend the data and give a new folder")
-  return shards.finish(out, info)
+  info = shards.finish(out, info)
+  captions_carry.carry(data, out)
+  return info
 
 
 def _records(batches: batches_lib.Batches,

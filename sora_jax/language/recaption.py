@@ -86,6 +86,8 @@ def recaption(captioner: contracts.Captioner, data: str | os.PathLike, *,
       another captioner, one caption for too many clips, or shards that are
       missing or damaged.
   """
+  if not 0 <= same <= 1:
+    raise ValueError(f"same is {same}, it must be a share from 0 to 1")
   manifests = captions_lib.open_splits(data)
   first = next(iter(manifests.values()))
   made_by, reads = first.info.get("vae"), getattr(captioner, "vae_digest", None)
