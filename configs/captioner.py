@@ -20,14 +20,14 @@ def get_config(variant: str = "tiny") -> ml_collections.ConfigDict:
   cfg.mesh = dict(data=-1, fsdp=1, context=1, tensor=1)
   cfg.captioner = dict(vocab=2048, width=160, layers=5, decoder_layers=3,
                        heads=5, ffn=640, text_width=120, text_layers=2,
-                       queries=4, embedding=128, length=96)
+                       queries=4, embedding=128, length=80)
   # parallel: the share of captions that are read with nothing of them seen;
   # contrastive: the weight of telling clips and captions apart.
   cfg.objective = dict(parallel=0.75, contrastive=0.25)
   cfg.optimizer = dict(name="muon", learning_rate=3e-3, warmup=100, decay=0.5,
                        clip=1.0, ema=0.998, weight_decay=0.01)
   # As in configs/dit.py; descriptive: the share of descriptive captions.
-  cfg.data = dict(shapes=((8, 192),), text_length=128, text_limit=96,
+  cfg.data = dict(shapes=((10, 160),), text_length=80, text_limit=80,
                   max_segments=8, f_ref=8.0, descriptive=0.7, shards=1,
                   cache_bytes=2**31)
   cfg.loop = dict(log_every=50, save_every=500, save_minutes=5.0,

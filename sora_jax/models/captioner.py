@@ -81,7 +81,7 @@ class ClipEncoder(nn.Module):
     def layer(x, params):
       return block.apply({"params": params}, x, seg, rope), None
 
-    x, _ = jax.lax.scan(jax.checkpoint(layer), x,
+    x, _ = jax.lax.scan(jax.checkpoint(layer, policy=layers_lib.KEEP), x,
                         self.param("blocks", init_blocks))
     x = layers_lib.LayerNorm(name="norm")(x)
     read = x[:, tokens.x.shape[1]:].reshape(rows, clips, -1)

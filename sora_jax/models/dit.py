@@ -37,9 +37,7 @@ from sora_jax.models import layers as layers_lib
 from sora_jax.models.attention import attend
 
 POLICIES = {
-    # Keep the results of dense layers and attention, compute norms, rotations
-    # and modulation again: the fastest, on CPU too.
-    "dots": jax.checkpoint_policies.save_only_these_names("dense", "attention"),
+    "dots": layers_lib.KEEP,
     # Keep only the input of each block and its attention.
     "full": jax.checkpoint_policies.save_only_these_names("attention"),
     # The same, in the host's memory.

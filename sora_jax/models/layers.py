@@ -18,6 +18,11 @@ from sora_jax import mesh as mesh_lib
 FEW = 64  # up to so many times of a row a product is faster than a scatter
 Rope = tuple[jax.Array, jax.Array]  # cosine and sine [B, L, 1, K / 2]
 
+# What a block keeps for the backward pass: the results of its dense layers and its
+# attention. Norms, rotations and modulation are computed again, the fastest on CPU
+# too.
+KEEP = jax.checkpoint_policies.save_only_these_names("dense", "attention")
+
 xavier = nn.initializers.xavier_uniform()
 zeros = nn.initializers.zeros_init()
 

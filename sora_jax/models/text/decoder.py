@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from flax import linen as nn
 import jax
+from jax import ad_checkpoint
 import jax.numpy as jnp
 
 from sora_jax import ranges
@@ -162,7 +163,7 @@ class TextDecoder(nn.Module):
       return block.apply({"params": params}, x, mask, text.seg, keys,
                          memory.seg)[0], None
 
-    x, _ = jax.lax.scan(jax.checkpoint(layer), x, self.blocks)
+    x, _ = jax.lax.scan(jax.checkpoint(layer, policy=layers_lib.KEEP), x, self.blocks)
     return self._logits(x)
 
   def start(self, memory: types.TextStates) -> tuple[KeyValues, KeyValues]:
@@ -296,4 +297,5 @@ def _attend(q, k, v, mask):
   s = jnp.einsum("blnk,bsnk->bnls", q * q.shape[-1]**-.5, k,
                  preferred_element_type=jnp.float32)
   p = jax.nn.softmax(jnp.where(mask[:, None], s, NEVER), -1)
-  return jnp.einsum("bnls,bsnk->blnk", p.astype(v.dtype), v)
+  out = jnp.einsum("bnls,bsnk->blnk", p.astype(v.dtype), v)
+  return ad_checkpoint.checkpoint_name(out, "attention")
