@@ -324,6 +324,13 @@ def test_latents_take_the_captions_of_their_data_set_along(pixels, tmp_path):
     captions_carry.carry(root, out)
 
 
+def test_ids_beyond_the_tokenizer_say_nothing(cached):
+  """An embedding may be larger than a vocabulary."""
+  words = tokenizer.of(cached)
+  ids = [*words.encode("a red ball", 9)[:-1], words.vocab_size, tokenizer.EOS, 5]
+  assert captioner._text(words, np.array(ids)) == "a red ball"
+
+
 def test_the_verb(cached, pixels, tmp_path, monkeypatch, capsys):
   asked = []
   monkeypatch.setattr(captioner, "load", lambda name: asked.append(name) or Fake())

@@ -1,12 +1,13 @@
 """No claim: spoils the captions of a world data set as alt-texts are.
 
-  sora-jax prepare world:balls,occluder,figures --out=DIR --count=400
-  python experiments/language/spoil.py --data=DIR [--latents=DIR] > spoil.txt
+  sora-jax prepare world:balls,occluder,figures,bite --out=DIR --count=80 \
+      --size=48x48 --frames=1:1,9:3,17:1 --shard=16 --held_out=.1
+  python experiments/language/spoil.py --data=DIR > experiments/language/spoil.txt
 
 Of all facts of a clip 40 % are missing from its caption and 15 % are told wrong;
 10 % of the clips have such a caption of another clip, 5 % an empty one. Facts are
-those that the world reads. The captions become the origin `spoilt` of the data set, and
-of its latents; the same seed gives the same. Printed are the shares of facts that
+those that the world reads. The captions become the origin `spoilt` of the data
+set, and of its --latents; the same seed gives the same. Printed are the shares of facts that
 are right, wrong and missing, as the world reads them.
 """
 
@@ -31,7 +32,7 @@ from sora_jax.text import tokenizer
 
 MISSING, WRONG = 0.4, 0.15  # of the facts
 OTHER, EMPTY = 0.1, 0.05  # of the clips
-TRIES = 200  # words that are tried to be left out
+TRIES = 60  # words that are tried to be left out
 ORIGIN = "spoilt"
 
 
@@ -69,7 +70,7 @@ def wrong(clip: Clip, true: set[caption_facts.Atom],
   world, facts = worlds.WORLDS[clip.world], clip.facts
   most, before = WRONG / (1 - MISSING) * len(true), 0
   text = world.describe(facts, rng)[1]
-  for _ in range(8):
+  for _ in range(4):
     other = world.what_if(facts, rng)
     changed = world.describe(other, rng)[1]
     count = len(told(clip.world, changed) - true)

@@ -234,6 +234,10 @@ def _tokens(module: captioner_lib.Captioner, records, rows: int,
 
 
 def _text(tokenizer: tokenizer_lib.Tokenizer, ids: np.ndarray) -> str:
-  """The text of ids that EOS ends."""
+  """The text of ids that EOS ends.
+
+  A network may have more ids than the tokenizer has pieces; they say nothing.
+  """
   end = int(np.argmax(ids == tokenizer_lib.EOS))
-  return tokenizer.processor.decode([int(i) for i in ids[:end]])
+  return tokenizer.processor.decode([
+      int(i) for i in ids[:end] if i < tokenizer.vocab_size])
