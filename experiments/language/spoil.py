@@ -7,8 +7,8 @@
 Of all facts of a clip 40 % are missing from its caption and 15 % are told wrong;
 10 % of the clips have such a caption of another clip, 5 % an empty one. Facts are
 those that the world reads. The captions become the origin `spoilt` of the data
-set, and of its --latents; the same seed gives the same. Printed are the shares of facts that
-are right, wrong and missing, as the world reads them.
+set, and of its --latents; the same seed gives the same. Printed are the shares of
+facts that are right, wrong and missing.
 """
 
 import argparse
