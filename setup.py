@@ -16,7 +16,8 @@ setuptools.setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=setuptools.find_packages(include=["sora_jax", "sora_jax.*"]),
-    package_data={"sora_jax": ["py.typed", "weights/*/*", "weights/*/*/*"]},
+    package_data={"sora_jax": ["py.typed", "weights/*/*", "weights/*/*/*",
+                               "weights/*/*/*/*"]},
     data_files=[("share/sora_jax/configs", glob.glob("configs/*.py"))],
     install_requires=[
         "jax>=0.10", "flax", "optax", "orbax-checkpoint", "grain",

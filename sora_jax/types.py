@@ -115,6 +115,19 @@ class Captioned:
 
 
 @flax.struct.dataclass
+class Pairs:
+  """One training batch of the expander: a pair a row.
+
+  Attributes:
+    prompt: the short texts.
+    text: the descriptive ones.
+  """
+
+  prompt: Text
+  text: Text
+
+
+@flax.struct.dataclass
 class Pixels:
   """One training batch of the VAE: video uint8 [B, T, H, W, 3]."""
 

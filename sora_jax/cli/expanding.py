@@ -11,10 +11,13 @@ import time
 from absl import flags
 import numpy as np
 
+from sora_jax import contracts
+from sora_jax.formats import find
 from sora_jax.generation import pipeline
 from sora_jax.generation import requests
 from sora_jax.language import endpoint
 from sora_jax.language import expand as expand_lib
+from sora_jax.language import local
 from sora_jax.language import post
 
 SHOW = "show"
@@ -38,13 +41,15 @@ class _Parser(flags.ArgumentParser):
 
 
 def define(f: flags.FlagValues) -> None:
-  """Defines --expand, --llm_url and --llm_model."""
+  """Defines --expand, --expander, --llm_url and --llm_model."""
   flags.DEFINE_flag(flags.Flag(
       _Parser(), None, "expand", None, "Makes a longer prompt of --prompt, which "
       "keeps all it says, and prints both; --expand=show draws nothing. Off by "
       "default.", boolean=True), flag_values=f)
   text = lambda *a: flags.DEFINE_string(*a, flag_values=f)
-  text("llm_url", "", "A chat endpoint that --expand asks, such as "
+  text("expander", local.DEFAULT, "The model folder of the expander that --expand "
+       "asks.")
+  text("llm_url", "", "A chat endpoint that --expand asks in its place, such as "
        "http://localhost:8000/v1; its key is read from $SORA_JAX_LLM_KEY.")
   text("llm_model", "", "The name of the language model at --llm_url.")
 
@@ -62,8 +67,9 @@ def check(f: flags.FlagValues) -> None:
       raise ValueError("--llm_url=URL and --llm_model=NAME go together")
     endpoint.Endpoint(f.llm_url, f.llm_model)
   elif f.expand:
-    raise ValueError("--expand asks a language model: give --llm_url=URL and "
-                     "--llm_model=NAME")
+    find.find(f.expander)
+  elif f["expander"].present:
+    raise ValueError("--expander goes with --expand")
 
 
 def expanded(f: flags.FlagValues, argv: list[str], model: pipeline.Pipeline,
@@ -81,12 +87,15 @@ def expanded(f: flags.FlagValues, argv: list[str], model: pipeline.Pipeline,
     return request
   tell = lambda line: print(f"sora-jax {argv[0]}: {where}{line}", file=sys.stderr)
   end = time.monotonic() + endpoint.TIMEOUT
-  expander = _expander(f, model)
-  seen = _seen(expander, request, tell)
+  asked, seen = _expander(f, model), ""
+  if isinstance(asked, endpoint.Endpoint):
+    seen = _seen(asked, request, tell)
 
   def longer(prompt: str) -> str:
-    left = max(end - time.monotonic(), 0.001)
-    found = expand_lib.expand(expander.within(left), prompt, f.seed, seen)
+    expander = asked
+    if isinstance(asked, endpoint.Endpoint):
+      expander = asked.within(max(end - time.monotonic(), 0.001))
+    found = expand_lib.expand(expander, prompt, f.seed, seen)
     if found.note:
       tell(found.note)
     print(f"{where}prompt: {found.prompt}")
@@ -97,8 +106,10 @@ def expanded(f: flags.FlagValues, argv: list[str], model: pipeline.Pipeline,
 
 
 def _expander(f: flags.FlagValues, model: pipeline.Pipeline
-              ) -> endpoint.Endpoint:
+              ) -> contracts.Expander:
   """Who expands."""
+  if not f.llm_url:
+    return local.load(f.expander)
   known = model.model.words
   if not known:
     return endpoint.Endpoint(f.llm_url, f.llm_model)

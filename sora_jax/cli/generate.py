@@ -160,7 +160,7 @@ def name_of(line: dict, f: flags.FlagValues,
   words = re.sub(r"[^a-z0-9]+", "-", line["prompt"].lower()).strip("-")[:48]
   keys = ("seed", "size", "frames", "fps", "negative", "steps", "guidance",
           "method", "window", "dtype")
-  more = ("expand", "llm_url", "llm_model") if f.expand else ()
+  more = ("expand", "expander", "llm_url", "llm_model") if f.expand else ()
   fields = {k: getattr(f, k) for k in keys + more} | line
   told = json.dumps([model.model.digest, fields], sort_keys=True)
   ending = ".png" if fields["frames"] == 1 else ".mp4"

@@ -32,7 +32,8 @@ def find(name_or_dir: str) -> str:
       repo.split("/")[0]):
     logging.warning("looking for %s at Hugging Face", repo)
     return hub.fetch(repo)
-  names = sorted(os.listdir(WEIGHTS)) if os.path.isdir(WEIGHTS) else []
+  names = sorted(os.path.relpath(at, WEIGHTS) for at, _, names in os.walk(WEIGHTS)
+                 if "model_index.json" in names)
   raise ValueError(f"there is no model '{name_or_dir}': give a model folder, "
                    "a repository hf:ORG/NAME of Hugging Face ("
                    f"{extras.install('hub')})" + (

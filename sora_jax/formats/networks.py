@@ -20,6 +20,7 @@ from sora_jax.formats import vae_mapping
 from sora_jax.geometry import sizes
 from sora_jax.models import captioner
 from sora_jax.models import dit
+from sora_jax.models import expander
 from sora_jax.models.text import encoder
 from sora_jax.models.text import t5
 from sora_jax.models.vae import vae
@@ -163,6 +164,13 @@ def captioner_fields(config: dict) -> dict:
   return fields | {"patch": tuple(patch)}
 
 
+def expander_fields(config: dict) -> dict:
+  """The fields of our expander from its config."""
+  _check_whole(config, "vocab", "width", "layers", "decoder_layers", "heads",
+               "ffn", "prompt_length", "length")
+  return _own_fields(config)
+
+
 def _own_fields(config: dict) -> dict:
   return {k: v for k, v in config.items() if not k.startswith("_")}
 
@@ -183,5 +191,7 @@ NETWORKS = {
                            mesh_lib.TEXT_RULES),
     "Captioner": Network("captioner", captioner.Captioner, captioner_fields,
                          _own(captioner.init), mesh_lib.CAPTIONER_RULES),
+    "Expander": Network("expander", expander.Expander, expander_fields,
+                        _own(expander.init), mesh_lib.CAPTIONER_RULES),
     "UMT5EncoderModel": T5, "T5EncoderModel": T5,
 }

@@ -36,7 +36,7 @@ from sora_jax.geometry import sizes
 
 WORDS = "words.txt"  # of the folder tokenizer/: a word a line
 REPLACED = ".replaced"  # behind the name of a folder that a new one follows
-COMPONENTS = ("vae", "transformer", "text_encoder", "captioner")
+COMPONENTS = ("vae", "transformer", "text_encoder", "captioner", "expander")
 # Parameters that the modules use in their compute dtype, whatever they are
 # stored in: to store them in it costs no accuracy.
 CAST = re.compile(r"^(?!time_).*(kernel|embedding)$")
@@ -74,6 +74,7 @@ class Model:
     words: of the captions that it was trained on, the most frequent first; ()
       where the folder does not list them (text/words.py).
     captioner: clips to captions.
+    expander: short prompts to longer ones; it has a folder without a VAE.
     scheduler: scheduler_config.json: the diffusion process and, in a folder of
       ours, the defaults of sampling.
     expand_timesteps: whether the model was trained with a time per token, so
@@ -95,6 +96,7 @@ class Model:
   vae_digest: str = ""
   words: tuple[str, ...] = dataclasses.field(default=(), repr=False)
   captioner: Component | None = None
+  expander: Component | None = None
 
   @property
   def patch(self) -> sizes.Patch:
@@ -138,7 +140,9 @@ def load(folder: str, dtype: Any = jnp.float32, mesh: Any = None,
   found: dict[str, Any] = {
       name: _component(folder, name, networks.NETWORKS[classes[name]], dtype,
                        mesh) for name in components if name in classes}
-  config = files.read_json(os.path.join(folder, "vae", "config.json"))
+  config = (files.read_json(os.path.join(folder, "vae", "config.json"))
+            if "vae" in classes else {"z_dim": 0, "latents_mean": [],
+                                      "latents_std": []})
   found |= {f"latent_{name}": _statistics(folder, config, f"latents_{name}")
             for name in ("mean", "std")}
   if "tokenizer" in classes:
@@ -182,7 +186,7 @@ def _classes(file: str, index: dict) -> dict[str, str]:
       raise ValueError(f"{file}: key {key} is {value}, it must be the library "
                        "and the class of the component")
   classes = {key: value[1] for key, value in named.items() if value[1]}
-  if "vae" not in classes:
+  if "vae" not in classes and "expander" not in classes:
     raise ValueError(f"{file}: key vae is missing")
   for key, name in classes.items():
     known = [k for k, n in networks.NETWORKS.items() if n.component == key]
@@ -291,6 +295,13 @@ def save(folder: str, model: Model, dtype: Any = np.float16) -> str:
 
 def _write(unfinished: str, model: Model, dtype: Any) -> None:
   """Writes all files of a model."""
+  if component := model.expander:
+    _write_own(unfinished, "expander", component, dtype)
+    files.write_json(os.path.join(unfinished, "model_index.json"), {
+        "expander": ["sora_jax", "Expander"],
+        "tokenizer": _write_tokenizer(unfinished, model)}, indent=2)
+    weight_files.write_sums(unfinished)
+    return
   index = {"_class_name": "WanPipeline", "boundary_ratio": None,
            "expand_timesteps": model.expand_timesteps,
            "vae": ["diffusers", "AutoencoderKLWan"]}
@@ -384,7 +395,7 @@ def _write_own(folder: str, name: str, component: Component, dtype) -> None:
 def _write_component(folder: str, name: str, component: Component, mapping,
                      config: dict, dtype) -> None:
   folder = os.path.join(folder, name)
-  stem = ("model" if name in ("text_encoder", "captioner") else
+  stem = ("model" if name in ("text_encoder", "captioner", "expander") else
           "diffusion_pytorch_model")
   os.makedirs(folder)
   files.write_json(os.path.join(folder, "config.json"), config, indent=2)

@@ -20,6 +20,7 @@ from sora_jax.geometry import sizes
 from sora_jax.mesh import multihost
 from sora_jax.models import captioner
 from sora_jax.models import dit
+from sora_jax.models import expander
 from sora_jax.models.text import encoder
 from sora_jax.models.vae import vae
 from sora_jax.training import optimizer
@@ -71,6 +72,12 @@ def captioner_of(cfg: Any, patch: sizes.Patch,
       patch_channels=math.prod(patch) * channels, f_ref=cfg["data"]["f_ref"],
       most_tokens=max(length for _, length in cfg["data"]["shapes"]),
       dtype=_dtype_of(cfg))
+
+
+def expander_of(cfg: Any) -> expander.Expander:
+  """The expander of a config."""
+  return ranges.made(expander.Expander, "expander", cfg["expander"],
+                     dtype=_dtype_of(cfg))
 
 
 def _dtype_of(cfg: Any) -> Any:

@@ -14,12 +14,12 @@ import os
 from typing import Any, TYPE_CHECKING
 
 from sora_jax import contracts
+from sora_jax.data.store import manifest as manifest_lib
 
 if TYPE_CHECKING:
   import jax
   import numpy as np
 
-  from sora_jax.data.store import manifest as manifest_lib
   from sora_jax.formats import pretrained
 
 # The kind of a config -> the module that holds its TASK.
@@ -27,6 +27,7 @@ TASKS = {
     "vae": "sora_jax.tasks.vae",
     "dit": "sora_jax.tasks.dit",
     "captioner": "sora_jax.tasks.captioner",
+    "expander": "sora_jax.tasks.expander",
 }
 
 
@@ -124,6 +125,7 @@ class Task:
       of a mesh, if they are given.
     needed: the sections that a config of this kind has besides check.NEEDED.
     check: raises ValueError for a config that no run can use.
+    open: the folder of the data -> what `plan` takes for a manifest.
   """
 
   plan: Callable[[Any, manifest_lib.Manifest], contracts.Plan]
@@ -136,6 +138,7 @@ class Task:
   layout: Callable[..., Any] | None = None
   needed: tuple[str, ...] = ()
   check: Callable[[Any], None] = lambda cfg: None
+  open: Callable[[str], Any] = manifest_lib.open_manifest
 
 
 def find(kind: str) -> Task:

@@ -9,7 +9,6 @@ from ml_collections import config_dict
 from sora_jax import files
 from sora_jax import mesh as mesh_lib
 from sora_jax.data.loading import pipeline
-from sora_jax.data.store import manifest as manifest_lib
 from sora_jax.mesh import chips
 from sora_jax.mesh import multihost
 from sora_jax.tasks import build
@@ -65,7 +64,7 @@ def train(config: str | dict | config_dict.ConfigDict, data: str | os.PathLike,
   data, workdir = os.fspath(data), os.fspath(workdir)
   vae = os.fspath(vae) if vae else None
   task = task_lib.find(cfg.kind)
-  manifest = manifest_lib.open_manifest(data)
+  manifest = task.open(data)
   multihost.check_joined()
   mesh = mesh_lib.make_mesh(**cfg.mesh)
   plan = task.plan(cfg, manifest)

@@ -26,6 +26,7 @@ from sora_jax.text import open_tokenizer
 
 PAD, EOS, UNK, CONTINUES = 0, 1, 2, 3
 VOCAB = 512  # ids of a new tokenizer, at most
+BYTES = 2048  # ids from which on a new tokenizer falls back to bytes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +74,8 @@ def train(captions: Iterable[str], path: str | os.PathLike,
     captions: in any order; repeated ones count once.
     path: the file to write.
     vocab_size: the most ids, raised to the number of characters if that is
-      larger.
+      larger. From BYTES on 256 of them are bytes, of which what the captions
+      lack is spelled; it is then never unknown.
 
   Raises:
     ValueError: no caption at all.
@@ -81,7 +83,8 @@ def train(captions: Iterable[str], path: str | os.PathLike,
   texts = sorted({" ".join(c.split()) for c in captions} - {""})
   if not texts:
     raise ValueError("no caption to train a tokenizer on: 0 texts")
-  least = len(set("".join(texts))) + 8
+  spelled = vocab_size >= BYTES
+  least = len(set("".join(texts))) + 8 + 256 * spelled
   model = io.BytesIO()
   sentencepiece.SentencePieceTrainer.train(
       sentence_iterator=iter(texts), model_writer=model,
@@ -89,7 +92,7 @@ def train(captions: Iterable[str], path: str | os.PathLike,
       model_type="bpe", character_coverage=1.0, pad_id=PAD, eos_id=EOS,
       unk_id=UNK, bos_id=-1, control_symbols=["<continues>"],
       normalization_rule_name="nmt_nfkc_cf", max_sentence_length=65536,
-      num_threads=1, minloglevel=2)
+      num_threads=1, minloglevel=2, byte_fallback=spelled)
   files.write_bytes(path, model.getvalue())
   return load(model.getvalue())
 

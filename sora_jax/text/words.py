@@ -25,6 +25,15 @@ def split(text: str) -> list[str]:
   return WORD.findall(unicodedata.normalize("NFKC", text).casefold())
 
 
+def spaced(text: str) -> str:
+  """A text with blanks around every character that is a word.
+
+  Pieces of a tokenizer do not go over blanks: without them a whole Chinese
+  caption becomes one piece.
+  """
+  return re.sub(CHARACTER, r" \g<0> ", text)
+
+
 def count(captions: Iterable[str]) -> tuple[str, ...]:
   """The words of captions, the most frequent first."""
   found: collections.Counter[str] = collections.Counter()
