@@ -1,23 +1,35 @@
 """A longer prompt may add; what drops, contradicts or repeats is not used."""
 
 import dataclasses
+import pathlib
+import re
 import warnings
 
+import jax
 import loopback
 import numpy as np
 import pytest
 
+from sora_jax import contracts
 from sora_jax import main
 from sora_jax import worlds
 from sora_jax.cli import sampling
+from sora_jax.data.loading import pair_plan
+from sora_jax.data.store import pairs as pairs_lib
+from sora_jax.formats import pretrained
 from sora_jax.generation import pipeline
 from sora_jax.generation import prompting
 from sora_jax.generation import requests
 from sora_jax.language import endpoint
 from sora_jax.language import expand
 from sora_jax.language import keeps
+from sora_jax.language import local
+from sora_jax.language import pairs
 from sora_jax.media import video_io
+from sora_jax.models import expander as expander_lib
+from sora_jax.text import tokenizer as tokenizer_lib
 
+pytestmark = pytest.mark.quick_compile
 SHORT = "a red ball moves to the right"
 LONG = "a clip of a small red disc on a grey background. it rolls right."
 CAT = "a cat walks on the moon"
@@ -209,7 +221,98 @@ def test_python_is_the_same(undrawn, model):
     (["--llm_url=http://a/v1", "--llm_model=b"], "go with --expand"),
     (["--expand", "--llm_url=http://a/v1"], "go together"),
     (["--expand", "--llm_url=a", "--llm_model=b"], "URL"),
+    (["--expand"], "needs --expander=MODEL, or --llm_url=URL"),
+    (["--expander=a"], "goes with --expand"),
     (["--expand=all"], "write --expand or --expand=show")))
 def test_flags_that_do_not_go_together(flags, said, capsys):
   assert main.main(["generate", "--prompt=a ball", "--out=a.mp4", *flags]) == 2
   assert said in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def few(tmp_path_factory):
+  """A folder of pairs of two worlds, with the tokenizer."""
+  found = list(pairs.draw(("figures", "bite"), 12))
+  return pairs_lib.write(tmp_path_factory.mktemp("pairs"), found)
+
+
+def test_pairs_keep_what_is_asked_in_both_languages(few):
+  assert pairs_lib.open_pairs(few.root) == few
+  assert list(pairs.draw(("figures", "bite"), 12)) == list(few.pairs)
+  chinese = [short for short, _ in few.pairs if not short.isascii()]
+  assert len(few) / 3 < len(chinese) < len(few)
+  assert all(long.isascii() for _, long in few.pairs)
+  assert not [pair for pair in few.pairs[::6] if keeps.fault(*pair)]
+
+
+def test_a_batch_follows_from_seed_and_step(few):
+  plan = lambda seed: pair_plan.pair_plan(few, pair_plan.PairConfig(4, seed), (64, 80))
+  whole, again = plan(0).batch(20), plan(0).batch(20)
+  parts = [plan(0).batch(20, contracts.Share((i,), 2)) for i in range(2)]
+  joined = jax.tree.map(lambda *x: np.concatenate(x), *parts)
+  for a, b, c in zip(*map(jax.tree.leaves, (whole, again, joined))):
+    np.testing.assert_array_equal(a, b)
+    np.testing.assert_array_equal(a, c)
+  other = plan(1).batch(20)
+  assert (other.text.ids != whole.text.ids).any()
+  assert plan(0).digest == plan(0).digest != plan(1).digest
+  texts = {tuple(ids) for step in range(len(few) // 4)
+           for ids in plan(0).batch(step).text.ids.tolist()}
+  assert len(texts) > 0.8 * len(few) // 4 * 4  # an epoch shows each once
+  short = pair_plan.pair_plan(few, pair_plan.PairConfig(4), (24, 80))
+  assert 0 < len(short.kept) < len(few) and "are left out" in short.notes[0]
+  with pytest.raises(ValueError, match="no pair has at most 2 and 80 ids"):
+    pair_plan.pair_plan(few, pair_plan.PairConfig(4), (2, 80))
+
+
+def test_bytes_spell_what_captions_lack(few):
+  processor = tokenizer_lib.of(few).processor
+  text = "a cat 猫 on the moon, 🚀"
+  assert processor.decode(processor.encode(text)) == text
+  assert tokenizer_lib.UNK not in processor.encode(text)
+
+
+@pytest.mark.parametrize("line", ('["a"]', '["a", 1]', "{}", "a"))
+def test_a_line_that_is_no_pair_is_named(line, tmp_path):
+  (tmp_path / pairs_lib.FILE).write_text(f'["a", "b"]\n{line}\n')
+  with pytest.raises(ValueError, match='line 2 .*write \\["short", "descriptive"'):
+    pairs_lib.open_pairs(tmp_path)
+
+
+def test_an_expander_is_stored_and_writes_the_same(few, tmp_path, undrawn, capsys):
+  module = expander_lib.Expander(2048, 16, 1, 1, 2, 32, 64, 12)
+  part = pretrained.Component(module, jax.tree.map(
+      lambda x: 4 * x, expander_lib.init(module, jax.random.key(0))))
+  tokenizer = tokenizer_lib.of(few)
+  mine = local.Local("mine", part, tokenizer)
+  folder = str(tmp_path / "expander")
+  pretrained.save(folder, pretrained.Model(
+      None, np.zeros(0), np.zeros(0), expander=part, tokenizer=tokenizer.model),
+      np.float32)
+  read = local.load(folder)
+  texts = [mine.expand(SHORT, seed) for seed in (0, 0, 1)]
+  assert texts[0] == texts[1] != texts[2] == read.expand(SHORT, 1)
+  with pytest.raises(ValueError, match="ids, and mine reads at most 64"):
+    mine.expand("a red ball " * 50)
+  assert main.main(["generate", f"--prompt={SHORT}", "--expand=show",
+                    f"--expander={folder}"]) == 0
+  told = capsys.readouterr()
+  assert f"prompt: {SHORT}\nexpanded: {SHORT}\n" in told.out
+  assert f"the prompt is used as it is: {folder} was not faithful" in told.err
+  assert not undrawn
+  with pytest.raises(ValueError, match="has no expander"):
+    local.load("tiny")
+  with pytest.raises(ValueError, match="holds a VAE alone|cannot generate"):
+    pipeline.load(folder)
+
+
+def test_the_examples_of_the_document_run(undrawn, model, monkeypatch, capsys):
+  monkeypatch.setattr(pipeline, "load", lambda name: model)
+  text = (pathlib.Path(__file__).parent.parent / "docs" / "language.md").read_text()
+  names: dict = {}
+  for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+    exec(block, names)  # pylint: disable=exec-used
+  assert undrawn == [f"{SHORT} on a plain grey background"]
+  assert capsys.readouterr().out == f"{undrawn[0]}\n{SHORT} {undrawn[0]}\n"
+  grey = np.full((1, 4, 4, 3), 200, np.uint8)
+  assert names["Bright"]().describe(grey, 8.0) == "a bright clip"

@@ -12,7 +12,6 @@ from absl import flags
 import numpy as np
 
 from sora_jax import contracts
-from sora_jax.formats import find
 from sora_jax.generation import pipeline
 from sora_jax.generation import requests
 from sora_jax.language import endpoint
@@ -47,8 +46,8 @@ def define(f: flags.FlagValues) -> None:
       "keeps all it says, and prints both; --expand=show draws nothing. Off by "
       "default.", boolean=True), flag_values=f)
   text = lambda *a: flags.DEFINE_string(*a, flag_values=f)
-  text("expander", local.DEFAULT, "The model folder of the expander that --expand "
-       "asks.")
+  text("expander", "", "The model folder of the expander that --expand asks "
+       "(configs/expander.py).")
   text("llm_url", "", "A chat endpoint that --expand asks in its place, such as "
        "http://localhost:8000/v1; its key is read from $SORA_JAX_LLM_KEY.")
   text("llm_model", "", "The name of the language model at --llm_url.")
@@ -66,9 +65,12 @@ def check(f: flags.FlagValues) -> None:
     if not (f.llm_url and f.llm_model):
       raise ValueError("--llm_url=URL and --llm_model=NAME go together")
     endpoint.Endpoint(f.llm_url, f.llm_model)
-  elif f.expand:
-    find.find(f.expander)
-  elif f["expander"].present:
+    if f.expander:
+      raise ValueError("give --expander=MODEL or --llm_url=URL, not both")
+  elif f.expand and not f.expander:
+    raise ValueError("--expand needs --expander=MODEL, or --llm_url=URL with "
+                     "--llm_model=NAME: who makes the longer prompt")
+  elif f.expander and not f.expand:
     raise ValueError("--expander goes with --expand")
 
 

@@ -210,7 +210,7 @@ def _statistics(folder: str, config: dict, key: str) -> np.ndarray:
     raise ValueError(f"{folder}/vae/config.json: key {key} must be a list of "
                      f"z_dim ({config.get('z_dim')}) numbers")
   if not np.isfinite(value).all() or (key == "latents_std"
-                                      and value.min() <= 0):
+                                      and value.min(initial=1) <= 0):
     raise ValueError(f"{folder}/vae/config.json: key {key} is "
                      f"{value.tolist()}, its numbers must be finite, of "
                      "latents_std above 0")

@@ -14,7 +14,6 @@ from sora_jax.text import prompts
 from sora_jax.text import tokenizer as tokenizer_lib
 from sora_jax.text import words
 
-DEFAULT = "worlds/expander"  # of this package
 TEMPERATURE = 0.5  # of what is drawn: texts differ, and keep what is asked
 
 
@@ -55,10 +54,13 @@ class Local:
     ids = expander_lib.write(module, self.component.params, types.Text(*rows),
                              jax.random.key(seed), TEMPERATURE)
     text = [int(i) for i in ids[0]]
-    return self.tokenizer.processor.decode(text[:text.index(tokenizer_lib.EOS)])
+    # A network has more ids than a tokenizer of few captions; they mean nothing.
+    known = [i if i < self.tokenizer.vocab_size else tokenizer_lib.UNK
+             for i in text[:text.index(tokenizer_lib.EOS)]]
+    return self.tokenizer.processor.decode(known)
 
 
-def load(name_or_dir: str | os.PathLike = DEFAULT) -> Local:
+def load(name_or_dir: str | os.PathLike) -> Local:
   """The expander of a model folder.
 
   Raises:
