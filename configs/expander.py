@@ -5,8 +5,9 @@
       --workdir=runs/expander
 
 Variants: worlds (0.9 M parameters; batches for two cores; it was not trained to
-the end yet) and test, which trains in seconds and serves the tests. --data is a folder of pairs,
-or any data set of prepare or encode whose clips have two captions.
+the end yet) and test, which trains in seconds and serves the tests. --data is a
+folder of pairs, or any data set of prepare or encode whose clips have two
+captions.
 """
 
 import ml_collections
