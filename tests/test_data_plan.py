@@ -17,7 +17,7 @@ from sora_jax.data.loading import plan as plan_lib
 from sora_jax.data.pixels import buckets
 from sora_jax.tasks import train
 from sora_jax.text import tokenizer
-from sora_jax.training import checkpoint
+from sora_jax.training import config_changes
 import toy_data
 
 
@@ -154,10 +154,10 @@ def test_a_run_goes_on_with_another_memory(pixels, cached, kind):
       plan.cfg)}
   small = other(cache_bytes=20_000)
   assert small.digest == plan.digest and small.cfg != plan.cfg
-  checkpoint.refuse(record(plan), record(small), train.FREE)
+  config_changes.refuse(record(plan), record(small), train.FREE)
   assert other(seed=1).digest != plan.digest
   with pytest.raises(ValueError, match="data.seed: 0 -> 1; plan: "):
-    checkpoint.refuse(record(plan), record(other(seed=1)), train.FREE)
+    config_changes.refuse(record(plan), record(other(seed=1)), train.FREE)
 
 
 def test_another_tokenizer_is_refused(pixels, tmp_path):

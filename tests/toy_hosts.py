@@ -16,13 +16,13 @@ import layouts
 from sora_jax import mesh as mesh_lib
 from sora_jax.cli import train as verb
 from sora_jax.mesh import multihost
-from sora_jax.training import checkpoint
+from sora_jax.training import config_changes
 from sora_jax.training import loop
 from sora_jax.training import optimizer
 from sora_jax.training import state
 
 RULES = {"model": ((r"kernel$", (None, "fsdp")), (r"bias$", ()))}
-FREE = (*checkpoint.FREE, "mesh")
+FREE = (*config_changes.FREE, "mesh")
 
 
 def train(workdir, steps, save_every, layout, **axes):

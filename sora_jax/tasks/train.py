@@ -15,14 +15,14 @@ from sora_jax.tasks import build
 from sora_jax.tasks import check
 from sora_jax.tasks import config as config_lib
 from sora_jax.tasks import task as task_lib
-from sora_jax.training import checkpoint
+from sora_jax.training import config_changes
 from sora_jax.training import loop
 from sora_jax.training import progress
 from sora_jax.training import state as state_lib
 
 # What a later call of the same run may change.
-FREE = (*checkpoint.FREE, "mesh", "sampling", "surprise", "sources", "init_from",
-        "data.cache_bytes")
+FREE = (*config_changes.FREE, "mesh", "sampling", "surprise", "sources",
+        "init_from", "data.cache_bytes")
 
 
 def train(config: str | dict | config_dict.ConfigDict, data: str | os.PathLike,

@@ -9,7 +9,7 @@ digests of a save are made by a thread while the run goes on, and are part of th
 step: without them it does not get its name. Old steps are renamed before they are
 deleted: deletion in place leaves half a step behind when it is killed.
 Each process writes and reads what it holds, and the first does the rest;
-they agree whether a step is whole. A checkpoint with older names (OLD_NAMES) is
+they agree whether a step is whole. A checkpoint with older names (old_names.py) is
 restored under the names of today.
 """
 
@@ -29,16 +29,13 @@ import orbax.checkpoint as ocp
 
 from sora_jax import mesh as mesh_lib
 from sora_jax.mesh import multihost
+from sora_jax.training import config_changes
 from sora_jax.training import digest
+from sora_jax.training import old_names
 
 FOLDER = "checkpoints"
 META = {"step", "config", "leaves"}  # and the digest of these
 TRASH = "deleting"
-# Config keys (and everything below them) that a later run may change.
-FREE = ("steps", "optimizer.steps", "loop", "preview", "workdir", "versions",
-        "revision")
-# What a key of the state was called -> its name now.
-OLD_NAMES = {"in_a_row": "consecutive_skips", "critic": "discriminator"}
 
 
 class _MetaHandler(ocp.JsonCheckpointHandler):
@@ -154,8 +151,8 @@ class Checkpoints:
         fault = f"meta: {_first_line(e)}"
       fault = _agreed(fault)
       if not fault:
-        refuse(self.with_new_names(meta["config"]), self.config, self.free,
-               self.folder)
+        config_changes.refuse(self.with_new_names(meta["config"]), self.config,
+                              self.free, self.folder)
         state, fault = self._read(reader, step, abstract, meta)
       if not fault:
         self._move_damaged(damaged)
@@ -169,12 +166,12 @@ class Checkpoints:
 
   def _read(self, reader, step: int, abstract, meta: dict):
     """(state, ""), or (None, what is wrong with it)."""
-    leaves = _with_new_names(meta["leaves"])
+    leaves = old_names.with_new_names(meta["leaves"])
     mismatch = _dtype_fault(abstract, leaves)
     if mismatch:
       raise ValueError(f"step {step} in {self.folder}: {mismatch}")
     old = leaves.keys() != meta["leaves"].keys()
-    stored = _with_old_names if old else lambda tree: tree
+    stored = old_names.with_old_names if old else lambda tree: tree
     items: Any = None
     fault = ""
     try:
@@ -187,8 +184,8 @@ class Checkpoints:
     if fault:
       return None, fault
     if old:
-      items = {"state": _like(_without_ema(abstract), items["state"]),
-               "ema": _like(abstract.ema, items["ema"])}
+      items = {"state": old_names.like(_without_ema(abstract), items["state"]),
+               "ema": old_names.like(abstract.ema, items["ema"])}
     state = items["state"].replace(ema=items["ema"])
     wrong = digest.differences(leaves, digest.describe(state))
     return (None, f"{wrong[0]} is not what was saved") if wrong else (
@@ -213,7 +210,7 @@ class Checkpoints:
 
 
 def open_checkpoints(workdir: str | os.PathLike, config: dict,
-                     free: tuple[str, ...] = FREE, keep: int = 2,
+                     free: tuple[str, ...] = config_changes.FREE, keep: int = 2,
                      with_new_names: Callable[[dict], dict] = dict
                      ) -> Checkpoints:
   """Opens or makes the checkpoints of a run.
@@ -265,8 +262,7 @@ def load_ema(workdir: str | os.PathLike) -> tuple[dict, dict, int]:
       for fault in faults:
         logging.warning("checkpoint passed over: %s", fault)
       params = jax.tree.map(np.asarray, ema)
-      return {OLD_NAMES.get(name, name): tree for name, tree in params.items()
-              }, meta["config"], step
+      return old_names.with_new_names(params), meta["config"], step
     faults.append(f"step {step}: {wrong[0]} is not what was saved")
   raise ValueError(f"no checkpoint in {folder} is whole: "
                    f"{'; '.join(faults) or 'there is none'}")
@@ -326,64 +322,8 @@ def _first_line(e: Exception) -> str:
   return (str(e).splitlines() or [type(e).__name__])[0]
 
 
-def refuse(saved: dict, config: dict, free: tuple[str, ...] = FREE,
-           folder: str | os.PathLike = "") -> None:
-  """Raises ValueError with the difference if a checkpoint is of another run."""
-  old, new = _flat(saved), _flat(config)
-  allowed = lambda k: any(k == f or k.startswith(f + ".") for f in free)
-  lines = [f"{k}: {old.get(k, 'absent')} -> {new.get(k, 'absent')}"
-           for k in sorted(old.keys() | new.keys())
-           if not allowed(k) and (k in old, old.get(k)) != (
-               k in new, new.get(k))]
-  if [line.split(":")[0] for line in lines] == ["plan"]:
-    raise ValueError(
-        f"the data changed since the checkpoints in {folder} were made: the same "
-        f"config makes other batches of it (digest {str(old['plan'])[:12]} then, "
-        f"{str(new['plan'])[:12]} now); give the data as it was, or another "
-        "workdir")
-  if lines:
-    raise ValueError(
-        f"the checkpoints in {folder} are of another config ("
-        + "; ".join(lines) + "): give another workdir, or the config they "
-        "were made with")
-
-
-def _flat(config, prefix="") -> dict:
-  if isinstance(config, dict) and config:
-    return {k: v for name, value in config.items()
-            for k, v in _flat(value, f"{prefix}{name}.").items()}
-  return {prefix.rstrip("."): config}
-
-
 def _without_ema(state):
   return state.replace(ema=())
-
-
-def _with_new_names(leaves: dict[str, Any]) -> dict[str, Any]:
-  """Leaves by their paths, under the names of today."""
-  return {"/".join(OLD_NAMES.get(name, name) for name in path.split("/")): leaf
-          for path, leaf in leaves.items()}
-
-
-def _with_old_names(tree: Any) -> Any:
-  """A tree as an older checkpoint holds it; a dataclass becomes a dict."""
-  old = {new: name for name, new in OLD_NAMES.items()}
-  if dataclasses.is_dataclass(tree):
-    tree = {f.name: getattr(tree, f.name) for f in dataclasses.fields(tree)}
-  if isinstance(tree, dict):
-    return {old.get(k, k): _with_old_names(x) for k, x in tree.items()}
-  if isinstance(tree, tuple):
-    found = map(_with_old_names, tree)
-    return type(tree)(*found) if hasattr(tree, "_fields") else tuple(found)
-  return tree
-
-
-def _like(template: Any, tree: Any) -> Any:
-  """The way back of `_with_old_names`: its leaves in the shape of `template`."""
-  found = _with_new_names({mesh_lib.path_name(path): x for path, x in
-                           jax.tree_util.tree_flatten_with_path(tree)[0]})
-  return jax.tree_util.tree_map_with_path(
-      lambda path, _: found[mesh_lib.path_name(path)], template)
 
 
 def _dtype_fault(abstract, leaves: dict) -> str | None:

@@ -21,6 +21,7 @@ from sora_jax.data.loading import losses as losses_lib
 from sora_jax.mesh import multihost
 from sora_jax.training import checkpoint
 from sora_jax.training import clock as clock_lib
+from sora_jax.training import config_changes
 from sora_jax.training import grace
 from sora_jax.training import lock
 from sora_jax.training import metrics as metrics_lib
@@ -101,7 +102,7 @@ def train(program: state_lib.Program,
           losses: losses_lib.Losses | None = None,
           rates: Rates = Rates(), log_every: int = 10, save_every: int = 1000,
           save_minutes: float = 0, keep: int = 2,
-          free: tuple[str, ...] = checkpoint.FREE, max_seconds: float = 0,
+          free: tuple[str, ...] = config_changes.FREE, max_seconds: float = 0,
           skip_limit: int = 20, tensorboard: bool = False,
           profile: tuple[int, int] | None = None, start: float | None = None,
           with_new_names: Callable[[dict], dict] = dict) -> Outcome:
