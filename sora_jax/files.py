@@ -12,6 +12,7 @@ files without a name.
 import codecs
 from collections.abc import Callable, Iterable, Iterator
 import contextlib
+import errno
 import io
 import json
 import os
@@ -23,6 +24,7 @@ from typing import Any, BinaryIO
 
 MAX_TEXT = 2 ** 26  # bytes of a text that is read whole
 MAX_JSON = 2 ** 24  # bytes of a JSON file
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # errors of a full disk
 MAX_DEPTH = 64  # brackets within each other in JSON
 # A text that begins so has this encoding; without one it is UTF-8.
 BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF32_LE, "utf-32-le"),
@@ -51,20 +53,32 @@ def refuse_address(path: object, name: str = "") -> None:
 
 
 @contextlib.contextmanager
+def full_disk_named(path: str | os.PathLike) -> Iterator[None]:
+  """Names the file in the error of a full disk, which names none."""
+  try:
+    yield
+  except OSError as e:
+    if e.errno in FULL and e.filename is None:
+      e.filename = os.fspath(path)
+    raise
+
+
+@contextlib.contextmanager
 def atomic_path(path: str | os.PathLike) -> Iterator[str]:
   """A path to write a file to, which is renamed to `path` at the end.
 
   Whatever fails, a full disk too, leaves nothing behind and the old file, if
   there was one, as it was.
   """
-  temporary = _new_file(os.fspath(path))
-  try:
-    yield temporary
-    os.replace(temporary, path)
-  except BaseException:
-    with contextlib.suppress(FileNotFoundError):
-      os.unlink(temporary)
-    raise
+  with full_disk_named(path):
+    temporary = _new_file(os.fspath(path))
+    try:
+      yield temporary
+      os.replace(temporary, path)
+    except BaseException:
+      with contextlib.suppress(FileNotFoundError):
+        os.unlink(temporary)
+      raise
 
 
 def _new_file(path: str) -> str:
@@ -96,7 +110,7 @@ def atomic(path: str | os.PathLike) -> Iterator[BinaryIO]:
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
       yield file
     return
-  with os.fdopen(nameless, "w+b") as file:
+  with full_disk_named(path), os.fdopen(nameless, "w+b") as file:
     yield file
     file.flush()
     try:

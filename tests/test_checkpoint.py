@@ -332,6 +332,25 @@ def test_a_failed_save_is_an_error_and_loses_nothing(prog, tmp_path):
   assert int(toy_run.train(tmp_path, 6, prog).state.step) == 6
 
 
+def test_a_disk_that_is_full_of_metrics_is_named_and_loses_nothing(prog, tmp_path):
+  toy_run.train(tmp_path, 5, prog, log_every=1)
+  soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+  lines = tmp_path / "metrics.jsonl"
+
+  def fill(step, state):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (lines.stat().st_size + 9, hard))
+
+  try:
+    with pytest.raises(OSError, match="metrics.jsonl"):
+      toy_run.train(tmp_path, 10, prog, hooks=[loop.Hook(7, fill)], log_every=1)
+  finally:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+  assert not lines.read_text().endswith("\n")  # half a line
+  toy_run.train(tmp_path, 10, prog, log_every=1)
+  assert [json.loads(line)["step"] for line in lines.read_text().splitlines()
+          ] == list(range(1, 11))
+
+
 def test_export_reads_the_average(whole):
   params, config, step = checkpoint.load_ema(whole[1])
   assert step == 10 and config == toy_run.CONFIG

@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from sora_jax import files
+from sora_jax.cli import errors
 
 WRITER = """
 import os, signal, sys
@@ -45,6 +46,15 @@ def test_files_are_written_on_all_file_systems(tmp_path, monkeypatch, lacks):
     assert os.listdir(tmp_path) == ["x"]
   os.umask(mask := os.umask(0))
   assert (tmp_path / "x").stat().st_mode & 0o777 == 0o666 & ~mask
+
+
+def test_a_full_disk_is_one_line_with_the_file_and_what_to_do(tmp_path, capsys):
+  with pytest.raises(OSError) as error, files.atomic(tmp_path / "x"):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+  assert errors.report("train", error.value) == 1
+  said = capsys.readouterr().err
+  assert str(tmp_path / "x") in said and "free some space" in said
+  assert said.count("\n") == 1
 
 
 @pytest.mark.parametrize("lacks", ["nothing", "O_TMPFILE"])

@@ -4,6 +4,8 @@ import sys
 
 from absl import flags
 
+from sora_jax import files
+
 INTERRUPTED = 130  # the exit code of what Ctrl-C ended
 
 
@@ -17,5 +19,7 @@ def report(verb: str, error: BaseException) -> int:
 
 
 def one_line(error: BaseException) -> str:
-  """The message of an error on one line."""
-  return " ".join(str(error).split()) or type(error).__name__
+  """The message of an error on one line; what to do where a disk is full."""
+  text = " ".join(str(error).split()) or type(error).__name__
+  full = isinstance(error, OSError) and error.errno in files.FULL
+  return text + "; free some space, and the same command goes on" * full

@@ -8,6 +8,7 @@ is null. On resume the file is cut back to the restored step. Of several
 processes the first alone writes.
 """
 
+import contextlib
 import dataclasses
 import json
 import math
@@ -71,11 +72,16 @@ class MetricsWriter:
 
   def write(self, step: int, metrics: dict[str, float],
             timing: dict[str, float]) -> None:
-    """Appends one line, and the same scalars to TensorBoard."""
+    """Appends one line, and the same scalars to TensorBoard.
+
+    Raises:
+      OSError: the disk is full; half a line is cut off by the next run.
+    """
     clean = {k: v if math.isfinite(v) else None for k, v in metrics.items()}
     record = {"step": step, **clean, "timing": timing}
-    self.lines.write(json.dumps(record) + "\n")
-    self.lines.flush()
+    with files.full_disk_named(self.lines.name):
+      self.lines.write(json.dumps(record) + "\n")
+      self.lines.flush()
     if self.board is not None:
       for k, v in {**clean, **timing}.items():
         if v is not None:
@@ -83,7 +89,8 @@ class MetricsWriter:
 
   def close(self) -> None:
     """Closes the files."""
-    self.lines.close()
+    with contextlib.suppress(OSError):  # `write` has told of a full disk
+      self.lines.close()
     if self.board is not None:
       self.board.close()
 
