@@ -2,14 +2,18 @@
 
 import errno
 import os
+import resource
 import signal
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from sora_jax import files
 from sora_jax.cli import errors
+from sora_jax.data.store import manifest
+from sora_jax.data.store import shards
 
 WRITER = """
 import os, signal, sys
@@ -55,6 +59,19 @@ def test_a_full_disk_is_one_line_with_the_file_and_what_to_do(tmp_path, capsys):
   said = capsys.readouterr().err
   assert str(tmp_path / "x") in said and "free some space" in said
   assert said.count("\n") == 1
+
+
+def test_a_shard_that_does_not_fit_is_one_line_and_leaves_nothing(tmp_path):
+  limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+  records = ((np.random.default_rng(i).bytes(9999), (5, 32, 32, 8, 1))
+             for i in range(9))
+  try:  # as on a full disk
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, limits[1]))
+    with pytest.raises(OSError, match="large.*train-00000.array_record"):
+      shards.write_shard(tmp_path, "train", 0, records, manifest.PIXELS)
+  finally:
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+  assert not os.listdir(tmp_path / shards.PARTS)
 
 
 @pytest.mark.parametrize("lacks", ["nothing", "O_TMPFILE"])

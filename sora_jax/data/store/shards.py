@@ -14,7 +14,9 @@ unit of work: `write_shard` leaves either a whole shard with its entries or
 nothing, and `collect` gives the shards of a finished run their final names.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+import contextlib
+import errno
 import json
 import os
 import shutil
@@ -98,13 +100,26 @@ def write_shard(root: str | os.PathLike, split: str, shard: int,
   with files.atomic_path(f"{stem}.array_record") as unfinished:
     writer = array_record_module.ArrayRecordWriter(unfinished, "group_size:1")
     for record, (data, entry, *times) in enumerate(records):
-      writer.write(data)
+      with _told(stem):
+        writer.write(data)
       entries += [(shard, record, *entry)] * (times[0] if times else 1)
-    writer.close()
+    with _told(stem):
+      writer.close()
   files.write_json_lines(f"{stem}.jsonl", (r.to_json() for r in rejects))
   with files.atomic(f"{stem}.npy") as f:  # last: the shard is whole
     np.save(f, np.array(entries, dtype), allow_pickle=False)
   return len(entries)
+
+
+@contextlib.contextmanager
+def _told(stem: str) -> Iterator[None]:
+  """What the writer of records says of a full disk, as an error of the system."""
+  try:
+    yield
+  except RuntimeError as e:
+    full = os.strerror(errno.ENOSPC) in str(e)
+    raise OSError(errno.ENOSPC if full else errno.EIO,
+                  str(e).partition(";")[0], f"{stem}.array_record") from e
 
 
 def part(root: str | os.PathLike, split: str, shard: int) -> str:
