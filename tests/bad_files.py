@@ -223,6 +223,7 @@ def write(root):
       (root / f"{stem}.txt").write_bytes(text.encode("utf-8", "surrogateescape"))
     expected[name] = reason
   os.symlink("/nowhere.mp4", root / "broken_link.mp4")
+  os.symlink("round.mp4", root / "round.mp4")
   os.mkfifo(root / "pipe.mp4")
   (root / "broken_link.txt").write_text("x")
   os.rename(root / "zeros.mp4", os.fsencode(root) + b"/zer\xff.mp4")
@@ -240,5 +241,6 @@ def write(root):
            "no such file", "names no file", "unreadable", "unreadable"]
   expected |= {f"table.jsonl:{i + 1}": w for i, w in enumerate(words)}
   expected |= {"broken_link.mp4": "no such file", "pipe.mp4": "regular",
+               "round.mp4": "symbolic links",
                "table.csv:3": "such file"}
   return expected

@@ -163,7 +163,8 @@ def _walk(root: str, follow: bool) -> Iterator[tuple[str, str]]:
       continue
     for entry in entries:
       out = entry.is_symlink() and not follow and _leads_out(entry.path, root)
-      if not entry.is_dir():
+      # A link that leads to itself is no folder, and no error of the walk.
+      if not (os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir()):
         yield entry.path, OUT if out else ""
         continue
       real = os.path.realpath(entry.path)
