@@ -5,6 +5,7 @@ Nothing is rendered. Pair i depends on (seed, i) alone.
 
 from collections.abc import Iterator, Sequence
 import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -53,7 +54,7 @@ def draw(names: Sequence[str], count: int, seed: int = 0
           yield short, long
 
 
-def _coloured(facts: orbit.Facts, seed: int) -> orbit.Facts:
+def _coloured(facts: Any, seed: int) -> orbit.Facts:
   """A clip of orbit with solids of other colours, and a different floor."""
   rng = worlds.key(seed, "orbit", "colours")
   while True:

@@ -24,7 +24,7 @@ from sora_jax.training.objectives import expander as objective_lib
 SHOWN = 12  # prompts of a preview
 
 
-def plan(cfg: Any, pairs: pairs_lib.Pairs) -> pair_plan.PairPlan:
+def plan(cfg: Any, pairs: Any) -> pair_plan.PairPlan:
   """Batches of pairs."""
   module = build.expander_of(cfg)
   return pair_plan.pair_plan(pairs, _pairs_of(cfg),
