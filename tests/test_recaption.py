@@ -236,6 +236,9 @@ def test_one_sentence_for_many_clips_stops_the_run(cached, tmp_path):
   root = copied(cached, tmp_path / "set").root
   with pytest.raises(ValueError, match="40 of 40 clips.*'a ball moves'.*--same"):
     recaption.recaption(Fake(always="a ball moves"), root)
+  for _ in range(2):  # nothing of it is gone on from
+    with pytest.raises(ValueError, match="40 of 40 clips"):
+      recaption.recaption(Fake(always="a ball moves"), root)
   assert not captions.origins(root)
   recaption.recaption(Fake(always="a ball moves"), root, same=1.0)
   own = lambda text, n: [text] * n + [f"{text} {i}" for i in range(200 - n)]

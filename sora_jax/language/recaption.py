@@ -111,25 +111,31 @@ def recaption(captioner: contracts.Captioner, data: str | os.PathLike, *,
   tokenizer, seen = tokenizer_lib.of(first), sameness.Sameness(same)
   bad = True  # none was told yet
   report(total - left, total)
-  with futures.ThreadPoolExecutor() as pool:
-    for manifest, shard in missing:
-      texts: list[captions_lib.Texts | None] = [None] * captions_lib.records_of(
-          manifest)[shard]
-      for clips in _read(pool, manifest, _batches(manifest, shard, batch)):
-        good = [clip for clip in clips if isinstance(clip, Clip)]
-        if bad and len(good) < len(clips):
-          bad = False
-          logging.warning("a clip cannot be read, others are only counted: %s",
-                          next(c for c in clips if not isinstance(c, Clip)))
-        written = _caption(captioner, manifest, shard, good)
-        for clip, pair in zip(good, written):
-          texts[clip.place] = pair
-        seen.add([pair[-1] for pair in written], [
-            clip.own[-1] if clip.own else "" for clip in good])
-        left -= len(clips)
-        report(total - left, total)
-      captions_writer.write_shard(manifest, origin, shard, texts, tokenizer)
-  seen.check()
+  try:
+    with futures.ThreadPoolExecutor() as pool:
+      for manifest, shard in missing:
+        texts: list[captions_lib.Texts | None] = [None] * captions_lib.records_of(
+            manifest)[shard]
+        for clips in _read(pool, manifest, _batches(manifest, shard, batch)):
+          good = [clip for clip in clips if isinstance(clip, Clip)]
+          if bad and len(good) < len(clips):
+            bad = False
+            logging.warning("a clip cannot be read, others are only counted: %s",
+                            next(c for c in clips if not isinstance(c, Clip)))
+          written = _caption(captioner, manifest, shard, good)
+          for clip, pair in zip(good, written):
+            texts[clip.place] = pair
+          seen.add([pair[-1] for pair in written], [
+              clip.own[-1] if clip.own else "" for clip in good])
+          left -= len(clips)
+          report(total - left, total)
+        seen.files.append(captions_writer.write_shard(
+            manifest, origin, shard, texts, tokenizer))
+    seen.check()
+  except sameness.Same:  # what it wrote is no beginning to go on from
+    for path in seen.files:
+      os.unlink(path)
+    raise
   if part:
     return None
   return captions_writer.finish(manifests, origin, captioner.digest)

@@ -49,8 +49,8 @@ def start(manifests: captions_lib.Manifests, origin: str,
 
 def write_shard(manifest: manifest_lib.Manifest, origin: str, shard: int,
                 captions: Sequence[captions_lib.Texts | None],
-                tokenizer: tokenizer_lib.Tokenizer) -> None:
-  """Writes the captions of one shard.
+                tokenizer: tokenizer_lib.Tokenizer) -> str:
+  """Writes the captions of one shard; the path of their file.
 
   Args:
     manifest: of the split.
@@ -66,7 +66,9 @@ def write_shard(manifest: manifest_lib.Manifest, origin: str, shard: int,
       continue
     counts = [len(tokenizer.processor.encode(text)) + 1 for text in texts]  # EOS
     lines.append({"captions": list(texts), "tokens": counts})
-  files.write_json_lines(_path(manifest, origin, shard), lines)
+  path = _path(manifest, origin, shard)
+  files.write_json_lines(path, lines)
+  return path
 
 
 def is_written(manifest: manifest_lib.Manifest, origin: str,
