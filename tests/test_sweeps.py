@@ -7,6 +7,7 @@ import experiment
 
 DATA = experiment.load("faults/data")
 FLAGS = experiment.load("faults/flags")
+MEDIA = experiment.load("faults/media")
 
 
 def test_edited_data_sets_are_read_or_one_line(tmp_path):
@@ -24,6 +25,17 @@ def test_edited_data_sets_are_read_or_one_line(tmp_path):
       case = ("latents", what, name, None)
       assert DATA.judge("latents", folders["latents"], case,
                         tmp_path / "x")[0] == "one line", case
+
+
+def test_odd_media_are_read_or_one_line(tmp_path):
+  assert len(MEDIA.odd_files.FILES) >= 60
+  found = {}
+  for path in MEDIA.write(tmp_path, 8):
+    for reader, (verdict, said) in MEDIA.judge(path, None).items():
+      assert verdict != "BAD", (path.name, reader, said)
+      found[path.name, reader] = verdict
+  assert set(found.values()) == {"taken", "one line"}
+  assert found["loop.mp4", "prepare"] == "one line"
 
 
 def test_wrong_values_of_flags_are_one_line(tmp_path, monkeypatch):
@@ -46,6 +58,7 @@ def test_wrong_values_of_flags_are_one_line(tmp_path, monkeypatch):
 def test_what_takes_too_long_is_bad_though_all_errors_are_caught(
     tmp_path, monkeypatch):
   monkeypatch.setattr(DATA.hostile, "SECONDS", 1)
+  monkeypatch.setattr(DATA.hostile, "SHARE", 1)
 
   def use(_):
     try:

@@ -131,7 +131,7 @@ def run() -> int:
                             pathlib.Path(name) / f"case-{i}")
       counts[verdict] += 1
       hostile.tell(verdict, case, said)
-  return hostile.conclude(counts, "data sets")
+  return hostile.conclude(counts, "edited data sets")
 
 
 if __name__ == "__main__":

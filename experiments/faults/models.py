@@ -139,7 +139,7 @@ def run() -> int:
       kind, said = judge(folder, case, pathlib.Path(name) / f"case-{i}")
       counts[kind] += 1
       hostile.tell(kind, case, said)
-  return hostile.conclude(counts, "folders")
+  return hostile.conclude(counts, "edited folders")
 
 
 if __name__ == "__main__":
