@@ -94,7 +94,7 @@ HEAD = (f"{'':<18} {'n':>5} {'precision %':>16} {'recall %':>16} {'invented':>9}
 
 def main(argv):
   parser = argparse.ArgumentParser()
-  parser.add_argument("--model", default="worlds")
+  parser.add_argument("--model", required=True)
   parser.add_argument("--count", type=int, default=330)
   parser.add_argument("--seed", type=int, default=4711)
   args = parser.parse_args(argv)

@@ -1,9 +1,9 @@
 """A trained captioner at work: clips become captions, texts and clips compare.
 
-  captioner = sora_jax.load_captioner("worlds")
+  captioner = sora_jax.load_captioner("models/captioner")
   captioner.describe(video, fps=8)
   captioner.similarity(["a red ball", "a dog"], [video])
-  sora_jax.similarity("a red ball", video)
+  sora_jax.similarity("a red ball", video, "models/captioner")
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -148,15 +148,15 @@ def _load(folder: str) -> Captioner:
                    tokenizer_lib.load(model.tokenizer))
 
 
-def similarity(text: str, video: np.ndarray, fps: float = 8.0,
-               captioner: str | os.PathLike = "worlds") -> float:
+def similarity(text: str, video: np.ndarray, captioner: str | os.PathLike,
+               fps: float = 8.0) -> float:
   """The cosine of what a text says and a video uint8 [T, H, W, 3] shows.
 
   Args:
     text: in words that the captioner knows.
     video: of any size.
+    captioner: a model folder that has one.
     fps: of the video.
-    captioner: a model folder, or the name of one of ours.
   """
   return float(load(captioner).similarity([text], [video], fps)[0, 0])
 
