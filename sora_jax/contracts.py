@@ -182,6 +182,8 @@ class World(Protocol[FactsT]):
       looks the same from when the object is hidden on.
     render_many(facts) -> clips: several clips at once, where that is faster;
       each equals what `render` draws.
+    vary(facts, key) -> facts: others of the same kind, where drawing them with
+      `sample` takes long.
 
   Facts may have `hidden`, the number of frames in which the object is out of
   sight: scores are then shown by it too. What `parse` returns may have the

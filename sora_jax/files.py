@@ -114,26 +114,27 @@ def atomic(path: str | os.PathLike) -> Iterator[BinaryIO]:
     yield file
     file.flush()
     try:
-      _name(file.fileno(), path)
+      temporary = _name(file.fileno(), path)
     except OSError:  # of a system that gives no name to what has none
       file.seek(0)
       with atomic_path(path) as temporary, open(temporary, "wb") as named:
         shutil.copyfileobj(file, named)
+      return
+    try:
+      os.replace(temporary, path)
+    except BaseException:
+      os.unlink(temporary)
+      raise
 
 
-def _name(file: int, path: str) -> None:
-  """Gives a file without a name the one of `path`, whatever has it now."""
+def _name(file: int, path: str) -> str:
+  """Gives a file without a name one beside `path`, and returns it."""
   while True:
     temporary = f"{path}.{secrets.token_hex(4)}.tmp"
     with contextlib.suppress(FileExistsError):
       # With src_dir_fd Python follows the link that /proc has in its place.
       os.link(f"/proc/self/fd/{file}", temporary, src_dir_fd=file)
-      break
-  try:
-    os.replace(temporary, path)
-  except BaseException:
-    os.unlink(temporary)
-    raise
+      return temporary
 
 
 def write_bytes(path: str | os.PathLike, data: bytes) -> None:

@@ -136,7 +136,7 @@ def test_worlds_hold_out_facts_by_their_own_rule(tmp_path):
 def test_encode_carries_the_split(folder, tmp_path, monkeypatch):
   module = vae.VAE(base=8, mults=(1, 1, 1), z=4, blocks=1)
   model = types.SimpleNamespace(vae=types.SimpleNamespace(module=module),
-                                digest="d", patch=(1, 2, 2))
+                                digest="d", vae_digest="v", patch=(1, 2, 2))
 
   def encode(videos, report):
     report(len(videos))

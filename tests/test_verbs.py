@@ -267,7 +267,7 @@ def test_a_verb_sees_a_clip_at_its_times_and_in_its_shape(at, tmp_path):
 def test_a_verb_says_what_a_format_cannot_do(tmp_path, capsys):
   model = types.SimpleNamespace(model=types.SimpleNamespace(digest="d"))
   request = types.SimpleNamespace(
-      canvas=types.SimpleNamespace(fps=60), prompt="a")
+      canvas=types.SimpleNamespace(fps=60), prompt="a", asked="")
   for name, word in (("a.mp4", "33x31 is padded to 34x32"),
                      ("a.gif", "25 of 30 frames are in it"), ("a.webp", "")):
     drawing.write(str(tmp_path / name), ["edit"], model, request,

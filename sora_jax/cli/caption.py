@@ -1,8 +1,8 @@
 """`sora-jax caption FILE..`: what videos and images show, a line each.
 
 With --data=DIR a whole data set of `prepare` or `encode` is captioned anew. Its
-own captions stay; `train` shows the new ones with --config.data.captions=ORIGIN.
-The same command goes on where it was stopped.
+own captions stay; `train` shows the new ones by --config.data.captions=ORIGIN,
+and the same command goes on where it was stopped.
 """
 
 import os

@@ -4,15 +4,11 @@ Nothing is rendered. Pair i depends on (seed, i) alone.
 """
 
 from collections.abc import Iterator, Sequence
-import dataclasses
-from typing import Any
 
 import numpy as np
 
 from sora_jax import contracts
 from sora_jax import worlds
-from sora_jax.worlds import facts as facts_lib
-from sora_jax.worlds import orbit
 
 # The worlds that run without an extra.
 WORLDS = tuple(name for name, world in worlds.WORLDS.items()
@@ -20,7 +16,7 @@ WORLDS = tuple(name for name, world in worlds.WORLDS.items()
 SIZES = ((128, 72), (64, 64), (56, 96))
 FRAMES = (1, 17, 33, 49)
 FPS = 8.0
-FACTS = 24  # of orbit, whose clips take long to draw: the others are coloured anew
+FACTS = 24  # of a world that can vary facts: drawing them takes long there
 
 
 def facts_of(name: str, seed: int, index: int,
@@ -44,25 +40,13 @@ def draw(names: Sequence[str], count: int, seed: int = 0
   """
   for name in names:
     world = worlds.WORLDS[name]
-    few = [facts_of(name, seed, i) for i in range(FACTS)] if name == "orbit" else []
+    vary = getattr(world, "vary", None)
+    few = [facts_of(name, seed, i) for i in range(FACTS)] if vary else []
     for i in range(count):
-      facts = _coloured(few[i % FACTS], seed + i) if few else facts_of(name, seed, i)
+      facts = (vary(few[i % FACTS], worlds.key(seed + i, name, "colours")) if vary
+               else facts_of(name, seed, i))
       for language in ("en", "zh"):
         words = worlds.key(seed + i, name, "pairs", language)
         short, long = world.describe(facts, words, language)
         if world.read(short).items() <= world.read(long).items():
           yield short, long
-
-
-def _coloured(facts: Any, seed: int) -> orbit.Facts:
-  """A clip of orbit with solids of other colours, and a different floor."""
-  rng = worlds.key(seed, "orbit", "colours")
-  while True:
-    colours = rng.permutation(list(facts_lib.COLOURS))
-    solids = tuple(dataclasses.replace(s, colour=str(c))
-                   for s, c in zip(facts.solids, colours))
-    other = dataclasses.replace(
-        facts, solids=solids, floor=orbit.CONTRASTS[rng.integers(
-            len(orbit.CONTRASTS))])
-    if not orbit.is_held_out(other):
-      return other

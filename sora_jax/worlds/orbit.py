@@ -269,6 +269,18 @@ def what_if(facts: Facts, key: np.random.Generator) -> Facts:
   return facts_lib.pick(key, allowed)
 
 
+def vary(facts: Facts, key: np.random.Generator) -> Facts:
+  """The same scene with solids of other colours and another floor, not held out."""
+  while True:
+    colours = key.permutation(list(facts_lib.COLOURS))
+    made = tuple(dataclasses.replace(s, colour=str(c))
+                 for s, c in zip(facts.solids, colours))
+    other = dataclasses.replace(facts, solids=made,
+                                floor=facts_lib.pick(key, CONTRASTS))
+    if not is_held_out(other):
+      return other
+
+
 def _inside(facts):
   """Whether every solid stays in the frame."""
   view = poses(facts)
