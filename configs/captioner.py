@@ -3,8 +3,9 @@
   sora-jax train --config=configs/captioner.py:tiny --data=data/latents \
       --vae=models/vae --workdir=runs/captioner
 
-Variants: tiny (3.9 M parameters, for latents of 24 channels; batches for two
-cores, 25 minutes there) and test, which trains in seconds and serves the tests.
+Variants: tiny (3.9 M parameters for latents of 24 channels; batches for two
+cores; it was not trained to the end yet) and test, which trains in seconds and
+serves the tests.
 """
 
 import ml_collections

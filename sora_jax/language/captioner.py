@@ -173,7 +173,7 @@ def captions(component: pretrained.Component,
     records: normalised latents, of any sizes.
     kind: SHORT or DESCRIPTIVE.
   """
-  return [_text(tokenizer, ids) for ids in _over_batches(
+  return [tokenizer.decode(ids) for ids in _over_batches(
       component.module, records, lambda tokens: captioner_lib.write(
           component.module, component.params, tokens,
           np.full(tokens.x.shape[0], kind, np.int32)))]
@@ -231,13 +231,3 @@ def _tokens(module: captioner_lib.Captioner, records, rows: int,
     n = found.x.shape[1]
     x[row, :n], pos[row, :n], seg[row, :n] = found.x[0], found.pos[0], 1
   return types.Tokens(x, pos, seg)
-
-
-def _text(tokenizer: tokenizer_lib.Tokenizer, ids: np.ndarray) -> str:
-  """The text of ids that EOS ends.
-
-  A network may have more ids than the tokenizer has pieces; they say nothing.
-  """
-  end = int(np.argmax(ids == tokenizer_lib.EOS))
-  return tokenizer.processor.decode([
-      int(i) for i in ids[:end] if i < tokenizer.vocab_size])

@@ -53,11 +53,7 @@ class Local:
                                False)
     ids = expander_lib.write(module, self.component.params, types.Text(*rows),
                              jax.random.key(seed), TEMPERATURE)
-    text = [int(i) for i in ids[0]]
-    # A network has more ids than a tokenizer of few captions; they mean nothing.
-    known = [i if i < self.tokenizer.vocab_size else tokenizer_lib.UNK
-             for i in text[:text.index(tokenizer_lib.EOS)]]
-    return self.tokenizer.processor.decode(known)
+    return self.tokenizer.decode(ids[0])
 
 
 def load(name_or_dir: str | os.PathLike) -> Local:

@@ -12,7 +12,7 @@ relative, so nothing else tells the model whether the first latent it sees
 covers one frame or four. It is a control piece and cannot be typed.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 import dataclasses
 import hashlib
 import io
@@ -61,6 +61,15 @@ class Tokenizer:
                        f"{len(front) + 1}")
     ids = self.processor.encode(text)[:limit - len(front) - 1]
     return front + ids + [EOS]
+
+  def decode(self, ids: Sequence[int]) -> str:
+    """The text of ids that EOS ends, as a network writes them.
+
+    A network may have more ids than the tokenizer has pieces; they say nothing.
+    """
+    ids = [int(i) for i in ids]
+    return self.processor.decode([i for i in ids[:ids.index(EOS)]
+                                  if i < self.vocab_size])
 
 
 def train(captions: Iterable[str], path: str | os.PathLike,

@@ -87,8 +87,8 @@ def _of_data_set(root: str) -> Pairs:
   """The pairs of captions of a prepared or encoded data set."""
   manifest = manifest_lib.open_manifest(root)
   encoded = manifest.info.get("kind") == "latents"
-  captions = ((latents.decode(manifest.record(i)) if encoded else
-               records.read(manifest, i)).captions for i in range(len(manifest)))
+  captions = (latents.captions_of(manifest.record(i)) if encoded else
+              records.read(manifest, i).captions for i in range(len(manifest)))
   found = dict.fromkeys((c[0], c[-1]) for c in captions if len(c) > 1)
   if not found:
     raise ValueError(f"{root}: none of {messages.count(len(manifest), 'clip')} has "
