@@ -12,7 +12,7 @@ relative, so nothing else tells the model whether the first latent it sees
 covers one frame or four. It is a control piece and cannot be typed.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 import dataclasses
 import hashlib
 import io
@@ -62,7 +62,7 @@ class Tokenizer:
     ids = self.processor.encode(text)[:limit - len(front) - 1]
     return front + ids + [EOS]
 
-  def decode(self, ids: Sequence[int]) -> str:
+  def decode(self, ids: Iterable[int]) -> str:
     """The text of ids that EOS ends, as a network writes them.
 
     A network may have more ids than the tokenizer has pieces; they say nothing.
