@@ -115,6 +115,7 @@ def test_a_run_starts_from_a_folder_and_exports(tmp_path, capsys):
            (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
   assert lines and lines[-1]["grad_norm"] > 0
   assert list((tmp_path / "run/previews").glob("*.mp4"))
+  assert (tmp_path / "run/previews/latest.txt").read_text() == "2\n"
   # At a learning rate of zero, what comes out is what went in.
   assert run("export", f"--workdir={tmp_path}/run", f"--out={tmp_path}/out",
              "--dtype=float32") == 0

@@ -117,6 +117,24 @@ def test_many_bad_steps_in_a_row_stop_the_run_and_are_named(tmp_path):
   assert int(state.step) == 10 and int(state.skipped) == 4
 
 
+def test_what_a_stopped_run_did_not_show_is_shown_first(tmp_path):
+  seen, made = [], set()
+  hook = loop.Hook(3, lambda n, s: seen.append((n, int(s.step))),
+                   lambda n: n not in made)
+  with pytest.raises(KeyboardInterrupt):  # behind the save of step 6
+    def stop(n, state):
+      del state
+      if n == 6:
+        raise KeyboardInterrupt
+    toy_run.train(tmp_path, 10, hooks=[loop.Hook(6, stop), hook], save_every=6)
+  assert seen == [(3, 3)]
+  toy_run.train(tmp_path, 10, hooks=[hook], save_every=6)
+  assert seen == [(3, 3), (6, 6), (9, 9), (10, 10)]
+  made.add(10)  # a run that has ended shows nothing again
+  toy_run.train(tmp_path, 10, hooks=[hook])
+  assert len(seen) == 4
+
+
 def test_hooks_progress_and_the_order_of_the_data(tmp_path, capsys):
   seen = []
   hooks = [loop.Hook(3, lambda n, s: seen.append((n, int(s.step)))),

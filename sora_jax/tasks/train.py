@@ -1,6 +1,8 @@
 """Trains a config of any kind on a data set: the recipe around the loop."""
 
+from collections.abc import Callable
 import os
+import pathlib
 import time
 
 import jax
@@ -23,6 +25,7 @@ from sora_jax.training import state as state_lib
 # What a later call of the same run may change.
 FREE = (*config_changes.FREE, "mesh", "sampling", "surprise", "sources",
         "init_from", "data.cache_bytes")
+LATEST = "previews/latest.txt"
 
 
 def train(config: str | dict | config_dict.ConfigDict, data: str | os.PathLike,
@@ -81,8 +84,8 @@ def train(config: str | dict | config_dict.ConfigDict, data: str | os.PathLike,
                   # The name of a model stays one.
                   "vae": os.path.abspath(vae) if vae and os.path.isdir(vae)
                          else vae}}
-  hooks = [loop.Hook(every.preview_every, lambda step, state: recipe.preview(
-      step, state, workdir))] if recipe.preview else []
+  hooks = [_previews(recipe.preview, every.preview_every, workdir)
+           ] if recipe.preview else []
   validations = []
   if validate := recipe.validate:
     validations.append(loop.Validation(
@@ -105,3 +108,17 @@ def train(config: str | dict | config_dict.ConfigDict, data: str | os.PathLike,
       save_minutes=every.save_minutes, free=FREE,
       with_new_names=config_lib.with_new_names, max_seconds=max_seconds,
       tensorboard=tensorboard, profile=profile, start=start)
+
+
+def _previews(preview: Callable, every: int, workdir: str) -> loop.Hook:
+  """Writes previews/, and there in LATEST the step of the last whole ones."""
+  latest = pathlib.Path(workdir) / LATEST
+
+  def run(step, state):
+    preview(step, state, workdir)
+    if multihost.first():
+      latest.parent.mkdir(exist_ok=True)
+      files.write_text(latest, f"{step}\n")
+
+  return loop.Hook(every, run, lambda step: (
+      not latest.exists() or files.read_text(latest).strip() != str(step)))

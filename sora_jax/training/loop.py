@@ -39,10 +39,18 @@ class Hook:
     every: steps between two calls; 0 is never.
     run: (step, state) -> None. It must not keep `state`, whose buffers the next
       step takes over. Every process runs it.
+    lacks: step -> whether that step has no result, as a run was killed or stopped
+      behind its save: a run that goes on from there makes it first. The first
+      process answers.
   """
 
   every: int
   run: Callable[[int, state_lib.TrainState], None]
+  lacks: Callable[[int], bool] = lambda step: False
+
+  def due(self, step: int, steps: int) -> bool:
+    """Whether it is to run at `step` of `steps`."""
+    return _due(self.every, step, steps)
 
 
 # A run stops where more than this share of its clips cannot be read, and more
@@ -63,6 +71,10 @@ class Validation:
 
   every: int
   measure: Callable[[state_lib.TrainState], dict[str, float]]
+
+  def due(self, step: int, steps: int) -> bool:
+    """Whether it is to run at `step` of `steps`."""
+    return _due(self.every, step, steps)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -205,6 +217,11 @@ def train(program: state_lib.Program,
   try:
     # ------------------------------------------------------- act 2: the steps
     last = None
+    for hook in hooks if step else ():
+      if hook.due(step, steps) and multihost.exchange(
+          "lacks" if multihost.first() and hook.lacks(step) else ""):
+        with clock.phase("evaluation"):
+          hook.run(step, state)
     source = iter(batches(step)) if step < steps else iter(())
     while step < steps:
       asked = time.monotonic()
@@ -237,8 +254,7 @@ def train(program: state_lib.Program,
 
       # ------------------------------------------- act 3: saves and previews
       every: list[Hook | Validation] = [*hooks, *validations]
-      due = [h for h in every if h.every and (
-          step % h.every == 0 or step == steps)]
+      due = [h for h in every if h.due(step, steps)]
       reserve = saving.seconds + clock.seconds_a_step()
       wishes = stopping.agree(
           stop.wish(reserve), saving.wish(step),
@@ -314,6 +330,11 @@ def train(program: state_lib.Program,
     tracer.close()
     writer.close()
     saves.close()
+
+
+def _due(every: int, step: int, steps: int) -> bool:
+  """Whether `step` is one of every `every`, or the last; 0 is never."""
+  return bool(every) and (step % every == 0 or step == steps)
 
 
 def _rows(batch: Any) -> int:
