@@ -4,8 +4,8 @@
       --vae=models/vae --workdir=runs/captioner
 
 Variants: tiny (3.9 M parameters for latents of 24 channels; batches for two
-cores; it was not trained to the end yet) and test, which trains in seconds and
-serves the tests.
+cores) and test, which trains in seconds and serves the tests.
+--config.init_from=MODEL goes on from the captioner of a model folder.
 """
 
 import ml_collections
@@ -16,6 +16,7 @@ def get_config(variant: str = "tiny") -> ml_collections.ConfigDict:
   cfg = ml_collections.ConfigDict()
   cfg.kind = "captioner"
   cfg.seed = 0
+  cfg.init_from = ""
   cfg.steps = 4_000
   cfg.dtype = "float32"
   cfg.mesh = dict(data=-1, fsdp=1, context=1, tensor=1)
@@ -28,8 +29,8 @@ def get_config(variant: str = "tiny") -> ml_collections.ConfigDict:
   cfg.optimizer = dict(name="muon", learning_rate=3e-3, warmup=100, decay=0.5,
                        clip=1.0, ema=0.998, weight_decay=0.01)
   # As in configs/dit.py; descriptive: the share of descriptive captions.
-  cfg.data = dict(shapes=((10, 160),), text_length=80, text_limit=80,
-                  max_segments=8, f_ref=8.0, descriptive=0.7, shards=1,
+  cfg.data = dict(shapes=((4, 416),), text_length=224, text_limit=80,
+                  max_segments=10, f_ref=8.0, descriptive=0.7, shards=1,
                   cache_bytes=2**31)
   cfg.loop = dict(log_every=50, save_every=500, save_minutes=5.0,
                   preview_every=500, validate_every=500)

@@ -23,6 +23,7 @@ from sora_jax.models import dit
 from sora_jax.models import expander
 from sora_jax.models.text import encoder
 from sora_jax.models.vae import vae
+from sora_jax.text import tokenizer as tokenizer_lib
 from sora_jax.training import optimizer
 
 DTYPES = ("float32", "bfloat16")  # of the computation
@@ -131,6 +132,16 @@ def agree(check: Callable[[], None]) -> None:
     raise ValueError(faults[0])
 
 
+def check_tokenizer(cfg: Any, manifest: manifest_lib.Manifest,
+                    tokenizer: tokenizer_lib.Tokenizer) -> None:
+  """Raises ValueError where config.init_from reads other ids than the data has."""
+  first = pretrained.load(find.find(cfg["init_from"]), components=())
+  if first.tokenizer != tokenizer.model:
+    raise ValueError(
+        f"config.init_from={cfg['init_from']} has another tokenizer than "
+        f"{manifest.root}: prepare the data by the command of its card")
+
+
 def pretrained_params(cfg: Any, component: str, module: Any, mesh: Any) -> Any:
   """The parameters of a network of config.init_from, float32 on the mesh.
 
@@ -142,7 +153,7 @@ def pretrained_params(cfg: Any, component: str, module: Any, mesh: Any) -> Any:
                   component)
   if found is None:
     raise ValueError(f"config.init_from={folder} has no {component}")
-  free = ("dtype", "remat", "parent", "name")
+  free = ("dtype", "remat", "most_tokens", "parent", "name")
   for field in dataclasses.fields(module):
     a, b = (getattr(m, field.name) for m in (module, found.module))
     if a != b and field.name not in free:

@@ -84,12 +84,19 @@ def recipe(run: task.Run) -> task.Recipe:
                      f"config.captioner.vocab is {module.vocab}: raise it")
   read = functools.partial(captioner_lib.read, module)
   clips = cfg.data.max_segments
+
+  def params_of_init_from():
+    build.check_tokenizer(cfg, manifest, tokenizer)
+    return {"captioner": build.pretrained_params(cfg, "captioner", module,
+                                                 run.mesh)}
+
   return task.Recipe(
       objective_lib.caption_objective(read, loss_of(cfg), clips),
       lambda key: {"captioner": captioner_lib.init(module, key)},
       {"captioner": mesh_lib.CAPTIONER_RULES},
       functools.partial(_preview, module, manifest), "clips",
       lambda batch: _clips(batch.text.seg),
+      pretrained=params_of_init_from if cfg.get("init_from") else dict,
       flops=functools.partial(_flops, module),
       validate=_validation(run, read))
 

@@ -62,11 +62,7 @@ def trained(cfg: Any, manifest: manifest_lib.Manifest, mesh: Any) -> Prompts:
                      f"config.text_encoder.vocab is {encoder.vocab}: raise it")
 
   def params_of_init_from():
-    first = pretrained_lib.load(find.find(cfg.init_from), components=())
-    if first.tokenizer != tokenizer.model:
-      raise ValueError(
-          f"config.init_from={cfg.init_from} has another tokenizer than "
-          f"{manifest.root}: prepare the data by the command of its card")
+    build.check_tokenizer(cfg, manifest, tokenizer)
     return {"text_encoder": build.pretrained_params(
         cfg, "text_encoder", encoder, mesh)}
 
