@@ -22,6 +22,7 @@ import sora_jax
 from sora_jax import main
 from sora_jax.data.store import manifest
 from sora_jax.formats import pretrained
+from sora_jax.formats import writing
 from sora_jax.media import video_io
 from sora_jax.text import tokenizer
 from sora_jax.training import checkpoint
@@ -149,7 +150,7 @@ def test_a_decoder_goes_on_alone(chain, tmp_path, capsys):
   other = dataclasses.replace(old, vae=dataclasses.replace(
       old.vae, params=old.vae.params | {"encoder": jax.tree.map(
           lambda x: 2 * np.asarray(x), old.vae.params["encoder"])}))
-  pretrained.save(str(tmp_path / "other"), other, np.float32)
+  writing.save(str(tmp_path / "other"), other, np.float32)
   command("export", f"--model={chain}/model", f"--vae={tmp_path}/other",
           f"--out={tmp_path}/no", code=2)
   assert "makes other latents" in capsys.readouterr().err
@@ -228,7 +229,7 @@ def test_latents_of_another_vae_are_refused(chain, tmp_path, capsys):
   folder = tmp_path / "vae"
   shutil.copytree(chain / "vae", folder)
   model = pretrained.load(str(folder))
-  pretrained.save(str(folder), model, np.float32)
+  writing.save(str(folder), model, np.float32)
   command("train", *DIT, f"--data={chain}/latents", f"--vae={folder}",
           f"--workdir={tmp_path}/w", code=2)
   assert "latents of the VAE" in capsys.readouterr().err

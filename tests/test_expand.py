@@ -17,6 +17,7 @@ from sora_jax.cli import sampling
 from sora_jax.data.loading import pair_plan
 from sora_jax.data.store import pairs as pairs_lib
 from sora_jax.formats import pretrained
+from sora_jax.formats import writing
 from sora_jax.generation import pipeline
 from sora_jax.generation import prompting
 from sora_jax.generation import requests
@@ -286,7 +287,7 @@ def test_an_expander_is_stored_and_writes_the_same(few, tmp_path, undrawn, capsy
   tokenizer = tokenizer_lib.of(few)
   mine = local.Local("mine", part, tokenizer)
   folder = str(tmp_path / "expander")
-  pretrained.save(folder, pretrained.Model(
+  writing.save(folder, pretrained.Model(
       None, np.zeros(0), np.zeros(0), expander=part, tokenizer=tokenizer.model),
       np.float32)
   read = local.load(folder)

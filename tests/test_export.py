@@ -14,6 +14,7 @@ import torch
 from sora_jax import main
 from sora_jax import types
 from sora_jax.formats import pretrained
+from sora_jax.formats import writing
 from sora_jax.generation import pipeline
 from sora_jax.geometry import patches
 from sora_jax.models import dit
@@ -31,7 +32,7 @@ def exported(tmp_path_factory):
   """A model of ours, and what the command makes of its folder."""
   at = tmp_path_factory.mktemp("export")
   model = tiny_model.make(at)
-  pretrained.save(str(at / "ours"), model, np.float32)
+  writing.save(str(at / "ours"), model, np.float32)
   assert main.main(["export", f"--model={at}/ours", f"--out={at}/out",
                     "--dtype=float32"]) == 0
   return model, at / "out"
@@ -139,9 +140,9 @@ def test_an_export_killed_between_two_names_loses_nothing(exported, tmp_path):
   folder = shutil.copytree(exported[1], tmp_path / "model")
   (folder / "README.md").write_text("my card")
   (tmp_path / "model.old").mkdir()  # a user's own
-  os.rename(folder, f"{folder}{pretrained.REPLACED}")
+  os.rename(folder, f"{folder}{writing.REPLACED}")
   for _ in range(2):
-    pretrained.save(str(folder), exported[0])
+    writing.save(str(folder), exported[0])
     assert (folder / "README.md").read_text() == "my card"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["model", "model.old"]
 

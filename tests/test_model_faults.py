@@ -3,6 +3,7 @@
 
 import errno
 import os
+import pathlib
 import shutil
 
 import experiment
@@ -15,6 +16,7 @@ from sora_jax import files
 from sora_jax import main
 from sora_jax.formats import pretrained
 from sora_jax.formats import weight_files
+from sora_jax.formats import writing
 from sora_jax.generation import pipeline
 from sora_jax.generation import sampler
 
@@ -24,7 +26,7 @@ EDITS = experiment.load("faults/models")
 @pytest.fixture(name="folder", scope="module")
 def _folder(tmp_path_factory):
   at = tmp_path_factory.mktemp("model")
-  pretrained.save(str(at / "m"), tiny_model.make(at), np.float32)
+  writing.save(str(at / "m"), tiny_model.make(at), np.float32)
   return at / "m"
 
 
@@ -146,7 +148,7 @@ def test_a_full_disk_leaves_the_old_folder_and_no_half(folder, tmp_path, monkeyp
   model = pretrained.load(str(folder))
   names = [(weight_files.safetensors.numpy, "save_file"), (files, "write_json"),
            (files, "write_bytes"), (weight_files, "write_sums"),
-           (pretrained, "_replace")]
+           (writing, "_replace")]
 
   def full(*args, **named):
     raise (weight_files.safetensors.SafetensorError("no space left") if at == 0
@@ -154,7 +156,7 @@ def test_a_full_disk_leaves_the_old_folder_and_no_half(folder, tmp_path, monkeyp
 
   monkeypatch.setattr(*names[at], full)
   with pytest.raises(OSError, match="(?i)no space left"):
-    pretrained.save(str(tmp_path / "m"), model)
+    writing.save(str(tmp_path / "m"), model)
   monkeypatch.undo()
   assert sorted(os.listdir(tmp_path)) == ["m"]
   assert pretrained.load(str(tmp_path / "m")).digest == model.digest
@@ -173,9 +175,15 @@ def test_nobody_can_plant_the_name_of_a_temporary_file(tmp_path, monkeypatch):
   assert (tmp_path / "x").stat().st_mode & 0o777 == 0o666 & ~mask
 
 
+def test_others_may_read_the_files_of_a_model_as_any_new_file(folder):
+  os.umask(mask := os.umask(0))
+  files_of_it = [p for p in pathlib.Path(folder).rglob("*") if p.is_file()]
+  assert {p.stat().st_mode & 0o777 for p in files_of_it} == {0o666 & ~mask}
+
+
 def test_an_export_does_not_write_through_a_planted_link(folder, tmp_path):
   (tmp_path / "away").mkdir()
   os.symlink(tmp_path / "away", tmp_path / "m.writing")
   with pytest.raises(OSError):
-    pretrained.save(str(tmp_path / "m"), pretrained.load(str(folder)))
+    writing.save(str(tmp_path / "m"), pretrained.load(str(folder)))
   assert not os.listdir(tmp_path / "away")

@@ -18,7 +18,7 @@ import tiny_model
 import bad_files
 import sora_jax
 from sora_jax.encoding import encoder
-from sora_jax.formats import pretrained
+from sora_jax.formats import writing
 from sora_jax.generation import pipeline
 from sora_jax.generation import sampler
 from sora_jax.media import video_io
@@ -34,7 +34,7 @@ HOW = set(inspect.signature(sampler.Sampling).parameters) | {"seed"}
 @pytest.fixture(scope="module")
 def ours(tmp_path_factory):
   at = tmp_path_factory.mktemp("model")
-  pretrained.save(str(at / "m"), tiny_model.make(
+  writing.save(str(at / "m"), tiny_model.make(
       at, 2, 1.0, expand_timesteps=True), np.float32)
   return sora_jax.load(at / "m")
 

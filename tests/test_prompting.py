@@ -7,7 +7,7 @@ import tiny_model
 
 from sora_jax.encoding import encoder
 from sora_jax.encoding import video as video_lib
-from sora_jax.formats import pretrained
+from sora_jax.formats import writing
 from sora_jax.generation import pipeline
 from sora_jax.generation import prompting
 from sora_jax.generation import result as result_lib
@@ -26,7 +26,7 @@ SIZE = (48, 32)
 def ours(tmp_path_factory):
   at = tmp_path_factory.mktemp("model")
   # Without guidance programs compile in half the time.
-  pretrained.save(str(at / "m"), tiny_model.make(
+  writing.save(str(at / "m"), tiny_model.make(
       at, 3, 1.0, expand_timesteps=True), np.float32)
   return pipeline.load(str(at / "m"))
 

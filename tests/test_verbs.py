@@ -13,7 +13,7 @@ import bad_files
 from sora_jax import main
 from sora_jax.cli import drawing
 from sora_jax.encoding import encoder
-from sora_jax.formats import pretrained
+from sora_jax.formats import writing
 from sora_jax.media import video_io
 
 pytestmark = pytest.mark.quick_compile
@@ -26,7 +26,7 @@ def at(tmp_path_factory):
   """A folder with a model and inputs."""
   at = tmp_path_factory.mktemp("verbs")
   # Without guidance programs compile in half the time.
-  pretrained.save(str(at / "m"), tiny_model.make(
+  writing.save(str(at / "m"), tiny_model.make(
       at, 2, 1.0, expand_timesteps=True), np.float32)
   for name, size, seed in (("a", (9, 32, 48), 1), ("b", (4, 40, 40), 2),
                            ("c", (17, 32, 48), 5), ("one", (1, 32, 48), 3),

@@ -18,6 +18,7 @@ from sora_jax.data.store import latents
 from sora_jax.data.store import manifest
 from sora_jax.formats import find
 from sora_jax.formats import pretrained
+from sora_jax.formats import writing
 from sora_jax.generation import prompting
 from sora_jax.media import video_io
 from sora_jax.tasks import dit_model
@@ -85,8 +86,8 @@ def ours(tmp_path_factory):
   """A model folder that lists its words, without guidance."""
   at = tmp_path_factory.mktemp("model")
   model = tiny_model.make(at, 2, 1.0, expand_timesteps=True)
-  pretrained.save(str(at / "old"), model, np.float32)
-  pretrained.save(str(at / "m"), dataclasses.replace(
+  writing.save(str(at / "old"), model, np.float32)
+  writing.save(str(at / "m"), dataclasses.replace(
       model, words=("a", "red", "ball")), np.float32)
   return at
 

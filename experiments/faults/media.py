@@ -24,13 +24,14 @@ import odd_files
 import sora_jax
 from sora_jax.data.prepare import prepare
 from sora_jax.formats import pretrained
+from sora_jax.formats import writing
 from sora_jax.generation import pipeline
 
 
 def make(at: pathlib.Path) -> pipeline.Pipeline:
   """A model of random weights that takes images."""
   model = pretrained.load(str(models.make(at)))
-  pretrained.save(str(at / "animates"), dataclasses.replace(
+  writing.save(str(at / "animates"), dataclasses.replace(
       model, expand_timesteps=True), np.float32)
   found = pipeline.load(str(at / "animates"))
   # What is compiled here is of no file.

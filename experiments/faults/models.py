@@ -23,6 +23,7 @@ import numpy as np
 
 from sora_jax.formats import pretrained
 from sora_jax.formats import weight_files
+from sora_jax.formats import writing
 from sora_jax.generation import pipeline
 from sora_jax.generation import sampler
 from sora_jax.models import dit
@@ -58,7 +59,7 @@ def make(at: pathlib.Path) -> pathlib.Path:
               "process": {"prediction": "x0"}, "steps": 4, "guidance": 3.0,
               "guidance_interval": (0.0, 1.0), "fps": 8.0, "method": "folder",
               "f_ref": 8.0, "max_tokens": 999, "text_limit": 9}})
-  pretrained.save(str(at / "model"), model, np.float32)
+  writing.save(str(at / "model"), model, np.float32)
   return at / "model"
 
 

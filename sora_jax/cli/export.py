@@ -11,6 +11,7 @@ from sora_jax import messages
 from sora_jax.cli import options
 from sora_jax.formats import find
 from sora_jax.formats import pretrained
+from sora_jax.formats import writing
 from sora_jax.tasks import export
 
 DTYPES = {"float16": np.float16, "float32": np.float32}
@@ -41,7 +42,7 @@ def run(argv: list[str]) -> int:
   else:
     model, step = export.model_of_run(f.workdir, f.data, f.vae)
     what = f"step {step}"
-  digest = pretrained.save(f.out, model, DTYPES[f.dtype])
+  digest = writing.save(f.out, model, DTYPES[f.dtype])
   count = sum(getattr(model, part).count for part in pretrained.COMPONENTS
               if getattr(model, part))
   print(f"{f.out}: {what}, {count:,} parameters, {f.dtype}, digest "

@@ -1,4 +1,4 @@
-"""Reads and writes a model folder: one layout for our models and other people's.
+"""Reads a model folder: one layout for our models and other people's.
 
 The layout is that of the `diffusers` package: model_index.json and one folder a
 component (transformer/, vae/, text_encoder/, tokenizer/, scheduler/), with
@@ -7,16 +7,15 @@ JSON. Weights go from the files into their shards on a mesh, a few rows of a
 tensor at a time: beside what is placed, the host holds one shard of one
 parameter.
 
-Nothing in a folder is ever run. SHA256SUMS names every file that we write; a
-folder that has it is checked before use, since a flipped byte in safetensors
-loads silently.
+Nothing in a folder is ever run. SHA256SUMS names every file that we write
+(writing.py); a folder that has it is checked before use, since a flipped byte in
+safetensors loads silently.
 """
 
 import dataclasses
 import functools
 import os
 import re
-import shutil
 from typing import Any
 
 from flax import traverse_util
@@ -26,16 +25,13 @@ import numpy as np
 
 from sora_jax import files
 from sora_jax import mesh as mesh_lib
-from sora_jax.formats import dit_mapping
 from sora_jax.formats import networks
 from sora_jax.formats import sampling_defaults
-from sora_jax.formats import vae_mapping
 from sora_jax.formats import weight_files
 from sora_jax.formats import weight_mapping
 from sora_jax.geometry import sizes
 
 WORDS = "words.txt"  # of the folder tokenizer/: a word a line
-REPLACED = ".replaced"  # behind the name of a folder that a new one follows
 COMPONENTS = ("vae", "transformer", "text_encoder", "captioner", "expander")
 # Parameters that the modules use in their compute dtype, whatever they are
 # stored in: to store them in it costs no accuracy.
@@ -265,139 +261,3 @@ def _place(tensors, mapping: weight_mapping.WeightMapping, rules, dtype, mesh):
   return tree({path: mesh_lib.assemble(entry.shape, placed[path],
                                        reader(path, entry))
                for path, entry in mapping.items()})
-
-
-def save(folder: str, model: Model, dtype: Any = np.float16) -> str:
-  """Writes a model folder beside its name and renames it; returns its digest.
-
-  A text encoder that is not ours is copied with its tokenizer, as it was read.
-
-  Raises:
-    ValueError: the folder exists and is no model folder, or holds more.
-  """
-  folder = os.path.realpath(folder)
-  old = folder + REPLACED
-  if os.path.exists(old) and not os.path.exists(folder):
-    os.rename(old, folder)  # an export was killed between the two names
-  if os.path.exists(folder):
-    _check_old(folder)
-  unfinished = folder + ".writing"
-  shutil.rmtree(unfinished, ignore_errors=True)  # of an export that was killed
-  os.makedirs(unfinished)  # refused where a link has been put
-  try:
-    _write(unfinished, model, dtype)
-    _replace(folder, unfinished)
-  except BaseException:  # a full disk too: no half is left
-    shutil.rmtree(unfinished, ignore_errors=True)
-    raise
-  return weight_files.verify(folder)
-
-
-def _write(unfinished: str, model: Model, dtype: Any) -> None:
-  """Writes all files of a model."""
-  if component := model.expander:
-    _write_own(unfinished, "expander", component, dtype)
-    files.write_json(os.path.join(unfinished, "model_index.json"), {
-        "expander": ["sora_jax", "Expander"],
-        "tokenizer": _write_tokenizer(unfinished, model)}, indent=2)
-    weight_files.write_sums(unfinished)
-    return
-  index = {"_class_name": "WanPipeline", "boundary_ratio": None,
-           "expand_timesteps": model.expand_timesteps,
-           "vae": ["diffusers", "AutoencoderKLWan"]}
-  component = model.vae
-  statistics = {"latents_mean": np.asarray(model.latent_mean).tolist(),
-                "latents_std": np.asarray(model.latent_std).tolist()}
-  _write_component(unfinished, "vae", component, vae_mapping.mapping,
-                   networks.vae_config(component.module) | statistics, dtype)
-  if component := model.transformer:
-    index["transformer"] = ["diffusers", "WanTransformer3DModel"]
-    index["scheduler"] = ["diffusers", model.scheduler["_class_name"]]
-    _write_component(unfinished, "transformer", component, dit_mapping.mapping,
-                     networks.dit_config(component.module), dtype)
-    os.makedirs(os.path.join(unfinished, "scheduler"))
-    files.write_json(os.path.join(unfinished, "scheduler", "scheduler_config.json"),
-                     model.scheduler, indent=2)
-    index |= _write_text(unfinished, model, dtype)
-  elif component := model.captioner:
-    index |= {"captioner": ["sora_jax", "Captioner"],
-              "tokenizer": _write_tokenizer(unfinished, model)}
-    _write_own(unfinished, "captioner", component, dtype)
-  files.write_json(os.path.join(unfinished, "model_index.json"), index, indent=2)
-  weight_files.write_sums(unfinished)
-
-
-def _replace(folder: str, unfinished: str) -> None:
-  """Gives a written folder its name; the card of the old one stays."""
-  old = folder + REPLACED
-  if os.path.exists(folder):
-    card = os.path.join(folder, "README.md")
-    if os.path.exists(card):  # it is the author's
-      shutil.copy(card, unfinished)
-    shutil.rmtree(old, ignore_errors=True)
-    os.rename(folder, old)
-  os.rename(unfinished, folder)
-  shutil.rmtree(old, ignore_errors=True)
-
-
-def _check_old(folder: str) -> None:
-  """Raises ValueError where replacing a folder would lose what is not ours."""
-  if not os.path.exists(os.path.join(folder, "model_index.json")):
-    raise ValueError(f"{folder} exists and is no model folder: name another")
-  ours = {"README.md", weight_files.SUMS, *weight_files.named(folder)}
-  found = {os.path.relpath(os.path.join(at, name), folder)
-           for at, _, names in os.walk(folder) for name in names}
-  if more := sorted(found - ours):
-    raise ValueError(f"{folder} holds {more[0]}, which is not of a model that "
-                     "was written here: name another folder")
-
-
-def _copy_regular(source: str, target: str) -> None:
-  """Copies a file, and nothing that is none, such as a link to a device."""
-  if not os.path.isfile(source):
-    raise ValueError(f"{source} is no regular file")
-  shutil.copyfile(source, target)
-
-
-def _write_text(folder: str, model: Model, dtype) -> dict:
-  """Writes the text encoder and its tokenizer; their entries of the index."""
-  if isinstance(model.tokenizer, str):
-    source = os.path.dirname(model.tokenizer)
-    for name in ("text_encoder", "tokenizer"):
-      shutil.copytree(os.path.join(source, name), os.path.join(folder, name),
-                      copy_function=_copy_regular)
-    index = files.read_json(os.path.join(source, "model_index.json"))
-    return {name: index[name] for name in ("text_encoder", "tokenizer")}
-  _write_own(folder, "text_encoder", model.text_encoder, dtype)
-  return {"text_encoder": ["sora_jax", "TextEncoder"],
-          "tokenizer": _write_tokenizer(folder, model)}
-
-
-def _write_tokenizer(folder: str, model: Model) -> list[str]:
-  """Writes a tokenizer of ours with its words; its entry of the index."""
-  assert isinstance(model.tokenizer, bytes)  # of ours
-  os.makedirs(os.path.join(folder, "tokenizer"))
-  files.write_bytes(os.path.join(folder, "tokenizer", "tokenizer.model"),
-                    model.tokenizer)
-  if model.words:
-    files.write_text(os.path.join(folder, "tokenizer", WORDS),
-                     "".join(f"{word}\n" for word in model.words))
-  return ["sora_jax", "SentencePiece"]
-
-
-def _write_own(folder: str, name: str, component: Component, dtype) -> None:
-  """Writes a network of our own."""
-  config = networks.own_config(component.module)
-  network = networks.NETWORKS[config["_class_name"]]
-  _write_component(folder, name, component, network.mapping, config, dtype)
-
-
-def _write_component(folder: str, name: str, component: Component, mapping,
-                     config: dict, dtype) -> None:
-  folder = os.path.join(folder, name)
-  stem = ("model" if name in ("text_encoder", "captioner", "expander") else
-          "diffusion_pytorch_model")
-  os.makedirs(folder)
-  files.write_json(os.path.join(folder, "config.json"), config, indent=2)
-  tensors = weight_mapping.from_flax(component.params, mapping(component.module))
-  weight_files.write_weights(folder, stem, tensors, dtype)

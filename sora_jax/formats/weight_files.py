@@ -230,6 +230,8 @@ def write_weights(folder: str, stem: str, tensors: dict,
       safetensors.numpy.save_file(shard, path, metadata={"format": "pt"})
     except safetensors.SafetensorError as e:
       raise OSError(f"{path} could not be written: {e}") from e
+    # Newer versions of safetensors write for the owner alone.
+    os.chmod(path, os.stat(folder).st_mode & 0o666)
     weight_map |= dict.fromkeys(shard, name)
   if len(shards) > 1:
     total = sum(v.nbytes for v in tensors.values())

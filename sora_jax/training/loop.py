@@ -217,11 +217,11 @@ def train(program: state_lib.Program,
   try:
     # ------------------------------------------------------- act 2: the steps
     last = None
-    for hook in hooks if step else ():
-      if hook.due(step, steps) and multihost.exchange(
-          "lacks" if multihost.first() and hook.lacks(step) else ""):
+    for missed in hooks if step else ():
+      if missed.due(step, steps) and multihost.exchange(
+          "lacks" if multihost.first() and missed.lacks(step) else ""):
         with clock.phase("evaluation"):
-          hook.run(step, state)
+          missed.run(step, state)
     source = iter(batches(step)) if step < steps else iter(())
     while step < steps:
       asked = time.monotonic()
