@@ -1,7 +1,7 @@
 """The family: one rule that makes a network of a width, and what it computes.
 
   layers = width / 32, heads = width / 32, ffn = 4 width
-  text encoder: one block of half the width
+  text encoder: one block of half the width, heads of 32 where it divides into them
   learning rate = a width^-b, fitted on the two smallest sizes (`rate_rule`)
   batch: the same tokens for all sizes, warm-up in tokens
 
@@ -22,6 +22,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from sora_jax import types
 from sora_jax.data.store import manifest as manifest_lib
 from sora_jax.models import dit
 from sora_jax.models import flops
@@ -87,7 +88,7 @@ def config(tier: Any, width: int, steps: int, rate: float, seed: int,
                          head_size=UNIT, ffn=4 * width, text_width=text,
                          remat="none")
   cfg.text_encoder.update(vocab=tier.vocab, width=text, layers=1,
-                          heads=max(1, text // UNIT), ffn=4 * text)
+                          heads=1 if text % UNIT else text // UNIT, ffn=4 * text)
   with cfg.unlocked():  # keys that the variant leaves at their defaults
     cfg.optimizer.update(
         name=tier.optimizer, learning_rate=rate, decay=DECAY,
@@ -137,17 +138,11 @@ def work(cfg: Any, manifest: manifest_lib.Manifest) -> Work:
 
 def params(network: dit.DiT, encoder: Any) -> int:
   """Parameters that are multiplied with: the table of words is only looked up."""
-  shapes = jax.eval_shape(
-      functools.partial(encoder.init, jax.random.key(0)), text_of_one())
+  one = np.ones((1, 1), np.int32)
+  shapes = jax.eval_shape(functools.partial(encoder.init, jax.random.key(0)),
+                          types.Text(ids=one, seg=one))
   table = encoder.vocab * encoder.width
   return flops.dit_params(network) + dit.count(shapes["params"]) - table
-
-
-def text_of_one() -> Any:
-  """A text of one token."""
-  from sora_jax import types
-  one = np.ones((1, 1), np.int32)
-  return types.Text(ids=one, seg=one)
 
 
 def rate_rule(best: Mapping[int, float]) -> tuple[float, float]:

@@ -33,6 +33,7 @@ import predict
 import report
 import run
 import tiers
+
 from sora_jax import files
 from sora_jax.data.store import manifest as manifest_lib
 

@@ -11,11 +11,10 @@ from collections.abc import Mapping, Sequence
 import time
 from typing import Any
 
-import numpy as np
-
 import fit
 import lines
 import measure
+import numpy as np
 
 TOP = 32
 NEAR = 0.03  # the loss is to be within 3 % as well as in its interval

@@ -13,12 +13,12 @@ import shutil
 import time
 from typing import Any
 
-import jax
-import numpy as np
-
 import family
+import jax
 import lines
 import measure
+import numpy as np
+
 import sora_jax
 from sora_jax.data.store import manifest as manifest_lib
 from sora_jax.formats import pretrained
@@ -81,7 +81,7 @@ def train(tier: Any, job: Job, out: pathlib.Path,
       "epochs": steps * work.clips / len(manifest), "rate": job.rate,
       "seed": job.seed, "optimizer": tier.optimizer, "data": manifest.digest[:12],
       "revision": family.revision(), "prediction": prediction,
-      "hardware": f"{jax.devices()[0].device_kind}, {platform.processor() or platform.machine()}",
+      "hardware": f"{jax.devices()[0].device_kind}, {platform.machine()}",
       "began": began(workdir)}
   fork(out, job, cfg, workdir)
   try:

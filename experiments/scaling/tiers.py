@@ -89,10 +89,10 @@ LARGE: dict[str, Any] = dict(
     prompts=dict(pilot=0, surface=100, base=300, four=300, top=300))
 
 TIERS = {tier.name: tier for tier in (
-    Tier("smoke", 3e10, (64, 96), (64, 96), (1 / 4, 1 / 2, 1), (
-        *BALLS, "--count=120", "--size=48x48", "--frames=9"), seeds=(2, 1), rates=(4e-3, 8e-3),
-         warmup_tokens=1000, ema=0.9, fours=1, held_out=2, fixed=False,
-         sampling=dict(steps=2, method="euler", guidance=1.0),
+    Tier("smoke", 3e10, (64, 96), (64, 96), (1 / 4, 1 / 2, 1),
+         (*BALLS, "--count=120", "--size=48x48", "--frames=9"), seeds=(2, 1),
+         rates=(4e-3, 8e-3), fixed=False, warmup_tokens=1000, ema=0.9, fours=1,
+         held_out=2, sampling=dict(steps=2, method="euler", guidance=1.0),
          prompts=dict(pilot=0, surface=0, base=8, four=8, top=8)),
     Tier("hour", 5e11, (64, 96, 128, 160, 192), (64, 96, 128), (1 / 4, 1 / 2, 1),
          (*BALLS, "--count=4000")),
@@ -103,7 +103,7 @@ TIERS = {tier.name: tier for tier in (
          **LARGE | dict(prepare=(*MIXTURE, "--count=24000"), dtype="bfloat16",
                         where="one H100")),
     Tier("gpu-long", 3.125e15, (192, 256, 320, 384, 512, 640, 768),
-         (192, 256, 320, 448), **LARGE | dict(
+         (192, 256, 320, 384), **LARGE | dict(
              prepare=(*MIXTURE, "--count=100000"), dtype="bfloat16", rows=32,
              where="one H100")),
     Tier("pod", 3.125e18, (512, 768, 1024, 1280, 1536, 2048, 2560),
