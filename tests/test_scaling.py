@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 import pytest
 
+from sora_jax.diffusion import flow
 from tests import experiment
 
 ladder = experiment.load("scaling/ladder")
@@ -28,7 +29,7 @@ def line(job, prediction=None, *, began=100.0, loss=None, status="done"):
   """The line of a job whose loss is that of LAW."""
   work = WORKS[job.width]
   tokens = job.budget / work.flops * work.tokens
-  noise = np.random.default_rng(abs(hash((job.width, job.seed))) % 2**32)
+  noise = np.random.default_rng(abs(hash((job.width, job.seed, job.budget))) % 2**32)
   value = loss or float(LAW.loss(work.params, tokens)
                         + 0.5 * np.log2(job.rate / 4e-3)**2 * 0.1
                         * (job.role == "pilot")) * (
@@ -48,7 +49,13 @@ def line(job, prediction=None, *, began=100.0, loss=None, status="done"):
 
 
 @pytest.fixture
-def climbed(tmp_path, monkeypatch):
+def coarse(monkeypatch):
+  """A grid of few exponents, for what does not depend on it."""
+  monkeypatch.setattr(fit, "EXPONENTS", np.array([0.35, 0.45, 0.5, 0.6]))
+
+
+@pytest.fixture
+def climbed(tmp_path, monkeypatch, coarse):
   """A ladder that was climbed, its runs made by LAW; the order they came in."""
   order = []
 
@@ -62,7 +69,6 @@ def climbed(tmp_path, monkeypatch):
   monkeypatch.setattr(ladder.run, "train", train)
   monkeypatch.setattr(predict, "predict",
                       lambda *args, f=predict.predict: f(*args, draws=8))
-  monkeypatch.setattr(fit, "EXPONENTS", np.array([0.35, 0.45, 0.5, 0.6]))
   ladder.climb(TIER, tmp_path, "prediction")
   assert not any(role in ("top", "fixed") for role, _ in order)
   before = len(order)
@@ -117,7 +123,7 @@ def test_a_prediction_newer_than_the_run_is_refused(climbed, capsys):
   assert "begun with the prediction" in capsys.readouterr().err
 
 
-def test_a_miss_is_told_as_failed():
+def test_a_miss_is_told_as_failed(coarse):
   runs = [lines.sealed(line(job)) for job in jobs()]
   said = predict.predict(TIER, runs, 128, WORKS, draws=8)
   job = ladder.run.Job("top", 128, 32 * TIER.base, 1e-3)
@@ -150,7 +156,7 @@ def test_too_few_budgets_are_refused_with_their_number():
     fit.points(few)
 
 
-def test_diverged_and_cut_runs_are_named_and_enter_no_fit():
+def test_diverged_and_cut_runs_are_named_and_enter_no_fit(coarse):
   runs = [lines.sealed(line(job)) for job in jobs()]
   bad = [lines.sealed(line(ladder.run.Job("base", 96, 1e12, 9.0), status=status,
                            loss=99.0) | {"why": "20 skips"})
@@ -220,12 +226,12 @@ def test_the_rule_of_the_rate():
 
 
 def test_the_shares_of_times_are_those_of_training():
-  import jax
-
-  from sora_jax.diffusion import flow
-  process = flow.Process(mean=0.6, std=1.2, base_tokens=10**6)
-  t = flow.sample_times(process, jax.random.key(0), np.ones((200, 1), np.int32), 200)
-  drawn = np.histogram(np.asarray(t)[:, 1:], np.linspace(0, 1, 11))[0]
+  process = flow.Process(mean=0.6, std=1.2)
+  rng = np.random.default_rng(0)
+  t = 1 / (1 + np.exp(-process.mean - process.std * rng.standard_normal(100_000)))
+  t[rng.random(100_000) < process.uniform] = np.nan
+  t = np.where(np.isnan(t), rng.random(100_000), t)
+  drawn = np.histogram(t, np.linspace(0, 1, 11))[0]
   np.testing.assert_allclose(drawn / drawn.sum(), measure.shares(process), atol=0.01)
 
 

@@ -67,6 +67,8 @@ def rate_rule(tier: tiers.Tier, done: list[lines.Line]) -> tuple[float, float]:
       raise ValueError(f"all {len(tier.rates)} pilots of width {width} diverged: "
                        "give lower rates")
     best[width] = family.best_rate(*zip(*good))
+  if len(best) == 1:
+    return best.popitem()[1], 0.0
   return family.rate_rule(best)
 
 

@@ -21,7 +21,8 @@ class Tier:
     surface: widths of the surface of small runs.
     fractions: budgets of the surface, as shares of the base.
     seeds: runs at base, and at 4x.
-    rates: learning rates that the pilot tries at the two smallest widths.
+    rates: learning rates that the pilot tries at the two smallest widths; a
+      surface of one width has no more than its own.
     pilot: its budget as a share of the base.
     fixed: whether one size goes through base, 4x and 32x as well.
     prepare, encode: flags of `sora-jax prepare` and `encode`.
@@ -89,11 +90,12 @@ LARGE: dict[str, Any] = dict(
     prompts=dict(pilot=0, surface=100, base=300, four=300, top=300))
 
 TIERS = {tier.name: tier for tier in (
-    Tier("smoke", 3e10, (64, 96), (64, 96), (1 / 4, 1 / 2, 1),
-         (*BALLS, "--count=120", "--size=48x48", "--frames=9"), seeds=(2, 1),
-         rates=(4e-3, 8e-3), fixed=False, warmup_tokens=1000, ema=0.9, fours=1,
-         held_out=2, sampling=dict(steps=2, method="euler", guidance=1.0),
-         prompts=dict(pilot=0, surface=0, base=8, four=8, top=8)),
+    Tier("smoke", 2e10, (64,), (64,), (1 / 4, 1 / 2, 1),
+         (*BALLS, "--count=64", "--held_out=.04", "--size=48x48", "--frames=9"),
+         seeds=(2, 1), rates=(4e-3,), pilot=1 / 8, fixed=False, warmup_tokens=1000,
+         ema=0.9, fours=1, held_out=2, prompts=dict(
+             pilot=0, surface=0, base=4, four=4, top=4),
+         sampling=dict(steps=2, method="euler", guidance=1.0)),
     Tier("hour", 5e11, (64, 96, 128, 160, 192), (64, 96, 128), (1 / 4, 1 / 2, 1),
          (*BALLS, "--count=4000")),
     Tier("cpu", 4.5e13, (128, 160, 192, 224, 256, 320, 384),
