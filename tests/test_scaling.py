@@ -11,6 +11,7 @@ import pytest
 
 from sora_jax.diffusion import flow
 from tests import experiment
+from tests import tiny_model
 
 ladder = experiment.load("scaling/ladder")
 family, fit, lines, predict, report, tiers = (
@@ -248,3 +249,23 @@ def test_a_longer_run_goes_on_from_before_the_decay(tmp_path):
   workdir.mkdir()
   ladder.run.fork(tmp_path, longer, types.SimpleNamespace(steps=200), workdir)
   assert [p.name for p in (workdir / "checkpoints").iterdir()] == ["80"]
+
+
+@pytest.mark.parametrize("last, status", [
+    (1.0, "done"), (3.0, "diverged"), (None, "diverged")])
+def test_a_trained_run_becomes_a_model_and_a_line(last, status, tmp_path,
+                                                  monkeypatch):
+  rows = [{"step": step, "val_loss": loss, "surprise/balls/permanence": 0.5,
+           "timing": {"tflops_per_s_per_chip": 0.03}}
+          for step, loss in ((10, 2.0), (100, last))]
+  (tmp_path / "metrics.jsonl").write_text("\n".join(map(json.dumps, rows)))
+  monkeypatch.setattr(ladder.run.export, "model_of_run",
+                      lambda workdir: (tiny_model.make(tmp_path), 100))
+  monkeypatch.setattr(measure, "loss", lambda *args: {"all": 0.9})
+  job = ladder.run.Job("pilot", 64, 1e11, 1e-3)
+  found = ladder.run.finish(TIER, job, tmp_path, tmp_path)
+  assert found["status"] == status
+  assert (tmp_path / "model" / "model_index.json").exists() == (status == "done")
+  if status == "done":
+    assert found["gflops_per_s"] == pytest.approx(30)
+    assert found["surprise"] == {"surprise/balls/permanence": 0.5}

@@ -21,7 +21,7 @@ import numpy as np
 
 import sora_jax
 from sora_jax.data.store import manifest as manifest_lib
-from sora_jax.formats import pretrained
+from sora_jax.formats import writing
 from sora_jax.tasks import export
 from sora_jax.training import checkpoint
 
@@ -102,8 +102,8 @@ def finish(tier: Any, job: Job, out: pathlib.Path,
   if not np.isfinite(curve[-1][1]) or curve[-1][1] > curve[0][1]:
     return {"status": "diverged", "curve": curve, "ended": time.time(),
             "why": f"the held-out loss ended at {curve[-1][1]:.3g}"}
-  pretrained.save(str(workdir / "model"), export.model_of_run(str(workdir))[0],
-                  np.float32)
+  writing.save(str(workdir / "model"), export.model_of_run(str(workdir))[0],
+               np.float32)
   pipeline = sora_jax.load(workdir / "model")
   start = time.monotonic()
   count = prompts_of(tier, job)
