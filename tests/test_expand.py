@@ -222,7 +222,8 @@ def test_python_is_the_same(undrawn, model):
     (["--llm_url=http://a/v1", "--llm_model=b"], "go with --expand"),
     (["--expand", "--llm_url=http://a/v1"], "go together"),
     (["--expand", "--llm_url=a", "--llm_model=b"], "URL"),
-    (["--expand"], "needs --expander=MODEL, or --llm_url=URL"),
+    (["--expand", "--expander=c", "--llm_url=http://a/v1", "--llm_model=b"],
+     "not both"),
     (["--expander=a"], "goes with --expand"),
     (["--expand=all"], "write --expand or --expand=show")))
 def test_flags_that_do_not_go_together(flags, said, capsys):

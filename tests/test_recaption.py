@@ -353,7 +353,8 @@ def test_the_verb(cached, pixels, tmp_path, monkeypatch, capsys):
   assert pathlib.Path(root, "captions", "fake-0123456789ab", "page.html").exists()
   for argv, said in (
       ((), "give either videos"), (("a.mp4", "--data=x"), "give either videos"),
-      (("a.mp4",), "--captioner=MODEL is needed"),
+      (("a.mp4", "--captioner=m", "--llm_url=http://x/v1", "--llm_model=y"),
+       "not both"),
       (("a.mp4", "--llm_url=http://x/v1"), "--llm_model=NAME"),
       (("/nowhere.mp4", "--captioner=m"), "/nowhere.mp4"),
       (("--data=/nowhere", "--captioner=m"), "no finished data set"),

@@ -27,11 +27,9 @@ def run(argv: list[str]) -> int:
   """Runs the verb."""
   f = options.Flags()
   text = lambda *a: flags.DEFINE_string(*a, flag_values=f)
-  text("captioner", None, "The model folder that has a captioner.")
-  text("llm_url", "", "A chat endpoint that is shown frames, in place of a "
-       "captioner, such as http://localhost:8000/v1; its key is read from "
-       "$SORA_JAX_LLM_KEY.")
-  text("llm_model", "", "The name of the language model at --llm_url.")
+  text("captioner", "", "The model folder that has a captioner. By default "
+       f"{captioner_lib.DEFAULT}, which knows the worlds of this package alone.")
+  options.define_endpoint(f, "is shown frames, in place of a captioner")
   text("data", None, "A data set to caption anew: of `encode`; or of `prepare`, "
        "whose captions `encode` takes along.")
   text("origin", "", "The name of the new captions; by default that of the "
@@ -59,13 +57,10 @@ def run(argv: list[str]) -> int:
 
 def _captioner(f: flags.FlagValues) -> contracts.Captioner:
   """Who writes the captions."""
-  if bool(f.captioner) == bool(f.llm_url) or bool(f.llm_url) != bool(f.llm_model):
-    raise ValueError("--captioner=MODEL is needed, or --llm_url=URL with "
-                     "--llm_model=NAME")
-  if f.captioner:
-    return captioner_lib.load(f.captioner)
-  return by_endpoint.EndpointCaptioner(
-      endpoint.Endpoint(f.llm_url, f.llm_model))
+  if options.endpoint_given(f, "captioner"):
+    return by_endpoint.EndpointCaptioner(
+        endpoint.Endpoint(f.llm_url, f.llm_model))
+  return captioner_lib.load(f.captioner or captioner_lib.DEFAULT)
 
 
 def _data_set(f: flags.FlagValues, captioner: contracts.Captioner,

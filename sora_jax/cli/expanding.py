@@ -12,6 +12,7 @@ from absl import flags
 import numpy as np
 
 from sora_jax import contracts
+from sora_jax.cli import options
 from sora_jax.generation import pipeline
 from sora_jax.generation import requests
 from sora_jax.language import endpoint
@@ -45,12 +46,11 @@ def define(f: flags.FlagValues) -> None:
       _Parser(), None, "expand", None, "Makes a longer prompt of --prompt, which "
       "keeps all it says, and prints both; --expand=show draws nothing. Off by "
       "default.", boolean=True), flag_values=f)
-  text = lambda *a: flags.DEFINE_string(*a, flag_values=f)
-  text("expander", "", "The model folder of the expander that --expand asks "
-       "(configs/expander.py).")
-  text("llm_url", "", "A chat endpoint that --expand asks in its place, such as "
-       "http://localhost:8000/v1; its key is read from $SORA_JAX_LLM_KEY.")
-  text("llm_model", "", "The name of the language model at --llm_url.")
+  flags.DEFINE_string(
+      "expander", "", "The model folder of the expander that --expand asks. By "
+      f"default {local.DEFAULT}, which knows the worlds of this package alone.",
+      flag_values=f)
+  options.define_endpoint(f, "--expand asks in its place")
 
 
 def check(f: flags.FlagValues) -> None:
@@ -59,19 +59,12 @@ def check(f: flags.FlagValues) -> None:
   Raises:
     ValueError: they do not.
   """
-  if f.llm_url or f.llm_model:
-    if not f.expand:
-      raise ValueError("--llm_url and --llm_model go with --expand")
-    if not (f.llm_url and f.llm_model):
-      raise ValueError("--llm_url=URL and --llm_model=NAME go together")
-    endpoint.Endpoint(f.llm_url, f.llm_model)
-    if f.expander:
-      raise ValueError("give --expander=MODEL or --llm_url=URL, not both")
-  elif f.expand and not f.expander:
-    raise ValueError("--expand needs --expander=MODEL, or --llm_url=URL with "
-                     "--llm_model=NAME: who makes the longer prompt")
-  elif f.expander and not f.expand:
+  if not f.expand and (f.llm_url or f.llm_model):
+    raise ValueError("--llm_url and --llm_model go with --expand")
+  if not f.expand and f.expander:
     raise ValueError("--expander goes with --expand")
+  if options.endpoint_given(f, "expander"):
+    endpoint.Endpoint(f.llm_url, f.llm_model)
 
 
 def expanded(f: flags.FlagValues, argv: list[str], model: pipeline.Pipeline,
@@ -111,7 +104,7 @@ def _expander(f: flags.FlagValues, model: pipeline.Pipeline
               ) -> contracts.Expander:
   """Who expands."""
   if not f.llm_url:
-    return local.load(f.expander)
+    return local.load(f.expander or local.DEFAULT)
   known = model.model.words
   if not known:
     return endpoint.Endpoint(f.llm_url, f.llm_model)

@@ -117,3 +117,26 @@ def _lines(flag: flags.Flag) -> str:
   return "\n".join([f"  --{name}", *textwrap.wrap(
       what, WIDTH, initial_indent=" " * 6, subsequent_indent=" " * 6,
       break_on_hyphens=False)])
+
+
+def define_endpoint(f: flags.FlagValues, who: str) -> None:
+  """Defines --llm_url and --llm_model; `who` is asked in place of what."""
+  text = lambda *a: flags.DEFINE_string(*a, flag_values=f)
+  text("llm_url", "", f"A chat endpoint that {who}, such as "
+       "http://localhost:8000/v1; its key is read from $SORA_JAX_LLM_KEY.")
+  text("llm_model", "", "The name of the language model at --llm_url.")
+
+
+def endpoint_given(f: flags.FlagValues, other: str) -> bool:
+  """Whether an endpoint is asked, which --`other` then may not name as well.
+
+  Raises:
+    ValueError: it does, or half an endpoint is given.
+  """
+  if not f.llm_url and not f.llm_model:
+    return False
+  if not (f.llm_url and f.llm_model):
+    raise ValueError("--llm_url=URL and --llm_model=NAME go together")
+  if f[other].value:
+    raise ValueError(f"give --{other}=MODEL or --llm_url=URL, not both")
+  return True

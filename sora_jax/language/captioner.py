@@ -1,9 +1,9 @@
 """A trained captioner at work: clips become captions, texts and clips compare.
 
-  captioner = sora_jax.load_captioner("models/captioner")
+  captioner = sora_jax.load_captioner()  # of a folder, or that of this package
   captioner.describe(video, fps=8)
   captioner.similarity(["a red ball", "a dog"], [video])
-  sora_jax.similarity("a red ball", video, "models/captioner")
+  sora_jax.similarity("a red ball", video)
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -25,6 +25,7 @@ from sora_jax.models import captioner as captioner_lib
 from sora_jax.models.vae import vae as vae_lib
 from sora_jax.text import tokenizer as tokenizer_lib
 
+DEFAULT = "worlds/captioner"  # of this package
 ROWS = 32  # clips that are captioned together
 MULTIPLE = 64  # rows are padded to multiples of so many tokens
 SHORT, DESCRIPTIVE = 0, 1  # kinds of captions
@@ -129,7 +130,7 @@ class Captioner:
     return self.model.captioner
 
 
-def load(name_or_dir: str | os.PathLike) -> Captioner:
+def load(name_or_dir: str | os.PathLike = DEFAULT) -> Captioner:
   """The captioner of a model folder, with its VAE.
 
   Raises:
@@ -148,8 +149,8 @@ def _load(folder: str) -> Captioner:
                    tokenizer_lib.load(model.tokenizer))
 
 
-def similarity(text: str, video: np.ndarray, captioner: str | os.PathLike,
-               fps: float = 8.0) -> float:
+def similarity(text: str, video: np.ndarray,
+               captioner: str | os.PathLike = DEFAULT, fps: float = 8.0) -> float:
   """The cosine of what a text says and a video uint8 [T, H, W, 3] shows.
 
   Args:

@@ -14,6 +14,7 @@ from sora_jax.text import prompts
 from sora_jax.text import tokenizer as tokenizer_lib
 from sora_jax.text import words
 
+DEFAULT = "worlds/expander"  # of this package
 TEMPERATURE = 0.5  # of what is drawn: texts differ, and keep what is asked
 
 
@@ -56,7 +57,7 @@ class Local:
     return self.tokenizer.decode(ids[0])
 
 
-def load(name_or_dir: str | os.PathLike) -> Local:
+def load(name_or_dir: str | os.PathLike = DEFAULT) -> Local:
   """The expander of a model folder.
 
   Raises:
