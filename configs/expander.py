@@ -4,10 +4,9 @@
   sora-jax train --config=configs/expander.py:worlds --data=data/pairs \
       --workdir=runs/expander
 
-Variants: worlds (0.9 M parameters; batches for two cores; it was not trained to
-the end yet) and test, which trains in seconds and serves the tests. --data is a
-folder of pairs, or any data set of prepare or encode whose clips have two
-captions.
+Variants: worlds (0.9 M parameters; batches for two cores) and test, which trains
+in seconds and serves the tests. --data is a folder of pairs, or any data set of
+prepare or encode whose clips have two captions.
 """
 
 import ml_collections

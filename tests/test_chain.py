@@ -103,6 +103,8 @@ def test_the_model_folder_holds_the_averaged_weights(chain):
   params, _, step = checkpoint.load_ema(chain / "dit_run")
   model = pretrained.load(str(chain / "model"))
   assert step == 20
+  # Latents name the VAE: it is the same in whatever folder it lies.
+  assert model.vae_digest == pretrained.load(str(chain / "vae")).vae_digest
   for name in ("transformer", "text_encoder"):
     ours, theirs = params[name], getattr(model, name).params
     for a, b in zip(*(map(np.asarray, jax.tree.leaves(t))

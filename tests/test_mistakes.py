@@ -115,7 +115,7 @@ LINES = {
     ("inpaint", "a.mp4", "--out=x.mp4"): "--region=x,y,w,h or",
     ("upscale", "a.mp4", "--out=x.mp4"): "--size=WxH is needed",
     ("generate", "--prompt=a", "--out=x.mp4", "--model=none"):
-        "or the name of a model of this package: tiny, worlds/vae",
+        "or the name of a model of this package: tiny, worlds/captioner",
     ("generate", "--prompt=a", "--out=x.mp4", "--fsdp=9"): "this machine has ",
     ("plan", f"--config={DIT}", "--what=decode"): "--topology=KIND:AxBxC is needed",
 }

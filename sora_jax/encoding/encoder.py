@@ -67,8 +67,7 @@ def decode(vae: pretrained.Component, z: np.ndarray) -> Iterator[np.ndarray]:
 
 def normalise(model: pretrained.Model, z: np.ndarray) -> np.ndarray:
   """Latents [.., C] at unit scale, float32, by the statistics of a model."""
-  return vae_lib.normalise(z, np.asarray(model.latent_mean, np.float32),
-                           np.asarray(model.latent_std, np.float32))
+  return vae_lib.normalise(z, model.latent_mean, model.latent_std)
 
 
 def to_float(video: np.ndarray) -> np.ndarray:

@@ -61,7 +61,8 @@ class Model:
   Attributes:
     vae: the compression network.
     latent_mean: [C] statistics of the raw latents, by which the transformer's
-      latents are normalised.
+      latents are normalised, in float32; float64, so that a folder that is
+      written again has the same ones.
     latent_std: [C].
     transformer: the denoiser.
     text_encoder: the encoder of the prompts.
@@ -196,17 +197,18 @@ def _classes(file: str, index: dict) -> dict[str, str]:
 
 
 def _statistics(folder: str, config: dict, key: str) -> np.ndarray:
-  """latents_mean or latents_std [C] of a VAE's config."""
+  """latents_mean or latents_std [C] of a VAE's config, as it was written."""
   try:
-    with np.errstate(over="ignore"):  # to infinity
-      value: np.ndarray = np.asarray(config.get(key, ()), np.float32)
-  except (TypeError, ValueError):  # a text, or lists of several lengths
+    value: np.ndarray = np.asarray(config.get(key, ()), np.float64)
+  except (TypeError, ValueError, OverflowError):  # a text, lists of several lengths
     value = np.zeros(())
   if value.shape != (config.get("z_dim"),):
     raise ValueError(f"{folder}/vae/config.json: key {key} must be a list of "
                      f"z_dim ({config.get('z_dim')}) numbers")
-  if not np.isfinite(value).all() or (key == "latents_std"
-                                      and value.min(initial=1) <= 0):
+  with np.errstate(over="ignore", under="ignore"):
+    used = value.astype(np.float32)
+  if not np.isfinite(used).all() or (key == "latents_std"
+                                     and used.min(initial=1) <= 0):
     raise ValueError(f"{folder}/vae/config.json: key {key} is "
                      f"{value.tolist()}, its numbers must be finite, of "
                      "latents_std above 0")

@@ -21,11 +21,11 @@ FACTS = 24  # of a world that can vary facts: drawing them takes long there
 
 def facts_of(name: str, seed: int, index: int,
              held_out: bool = False) -> contracts.Facts:
-  """The facts of clip `index` of a world."""
+  """The facts of clip `index` of a world; no image is held out."""
   rng, world = worlds.key(seed + index, name, "pairs"), worlds.WORLDS[name]
   size = getattr(world, "SIZE", SIZES[rng.integers(len(SIZES))])
   least = world.SHORTEST * FPS + 1
-  frames = [n for n in FRAMES if n == 1 or n >= least] + (
+  frames = [n for n in FRAMES if n >= least or n == 1][held_out:] + (
       [int(np.ceil(least))] * (least > FRAMES[-1]))
   count = frames[rng.integers(len(frames))]
   return world.sample(rng, size, count, FPS, held_out)

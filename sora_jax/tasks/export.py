@@ -40,7 +40,7 @@ def with_vae(model: pretrained.Model, folder: str) -> pretrained.Model:
     ValueError: its latents would not be those that the model was trained on.
   """
   other = pretrained.load(find.find(folder), components=("vae",))
-  old, new = ([m.latent_mean, m.latent_std, *(
+  old, new = ([np.float32(m.latent_mean), np.float32(m.latent_std), *(
       m.vae.params[name] for name in ("encoder", "quant_conv"))]
               for m in (model, other))
   same = jax.tree.structure(old) == jax.tree.structure(new) and all(
@@ -48,4 +48,6 @@ def with_vae(model: pretrained.Model, folder: str) -> pretrained.Model:
   if not same:
     raise ValueError(f"--vae={folder} makes other latents than the VAE of the "
                      "model: train the transformer on latents of its own")
-  return dataclasses.replace(model, vae=other.vae)
+  return dataclasses.replace(model, vae=other.vae,
+                             latent_mean=other.latent_mean,
+                             latent_std=other.latent_std)

@@ -21,6 +21,7 @@ import dataclasses
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from sora_jax import mesh as mesh_lib
 from sora_jax import ranges
@@ -290,16 +291,15 @@ def require_whole_stride(vae: VAE, shape: tuple[int, ...]) -> None:
         f"multiples of {sh} and {sw}")
 
 
-def normalise(z: types.Array, mean: types.Array,
-              std: types.Array) -> types.Array:
+def normalise(z: types.Array, mean: np.ndarray, std: np.ndarray) -> types.Array:
   """Latents at unit scale; mean and std [C] are those of the training set."""
-  return (z - mean) / std
+  return (z - np.float32(mean)) / np.float32(std)
 
 
-def denormalise(z: types.Array, mean: types.Array,
-                std: types.Array) -> types.Array:
+def denormalise(z: types.Array, mean: np.ndarray,
+                std: np.ndarray) -> types.Array:
   """The inverse of `normalise`."""
-  return z * std + mean
+  return z * np.float32(std) + np.float32(mean)
 
 
 def patchify(video: types.Array, p: int) -> types.Array:
