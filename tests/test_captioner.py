@@ -21,6 +21,7 @@ from sora_jax.language import captioner as language
 from sora_jax.models import captioner as captioner_lib
 from sora_jax.tasks import config as config_lib
 from sora_jax.text import tokenizer as tokenizer_lib
+from sora_jax.training import stopping
 from sora_jax.training.objectives import captioner as objective
 import toy_data
 
@@ -116,7 +117,7 @@ def test_a_batch_says_which_caption_each_clip_has(cached):
 
 
 @pytest.mark.slow
-def test_a_run_becomes_a_captioner(cached, tmp_path, capsys):
+def test_a_run_becomes_a_captioner(cached, tmp_path, capsys, monkeypatch):
   """Trained, resumed, exported, and loaded: it tells the clips apart."""
   cfg = config_lib.load(CONFIG)
   cfg.steps = 60
@@ -147,6 +148,18 @@ def test_a_run_becomes_a_captioner(cached, tmp_path, capsys):
   video = np.zeros((9, 48, 48, 3), np.uint8)
   assert isinstance(found.describe(video, 8), str)
   assert found.similarity(["a red ball", "a dog"], [video] * 3).shape == (2, 3)
+  cfg.init_from = str(tmp_path / "model")
+  log = tmp_path / "on" / "metrics.jsonl"
+  monkeypatch.setattr(stopping.Stop, "wish", lambda self, reserve=0.0: (
+      stopping.SIGNAL if log.exists() and log.read_text() else ""))
+  sora_jax.train(cfg, cached.root, tmp_path / "on", "tiny")
+  first = json.loads(log.read_text().splitlines()[0])
+  assert first["step"] == 1 and first["captions"] < 0.6 * losses[0]
+
+
+def test_the_captioner_of_the_worlds_reads_latents_of_their_vae():
+  vae = pretrained.load(find.find("worlds/vae"), components=("vae",))
+  assert language.load().vae_digest == vae.vae_digest
 
 
 def test_large_and_long_clips_are_looked_at_smaller():

@@ -318,3 +318,9 @@ def test_the_examples_of_the_document_run(undrawn, model, monkeypatch, capsys):
   assert capsys.readouterr().out == f"{undrawn[0]}\n{SHORT} {undrawn[0]}\n"
   grey = np.full((1, 4, 4, 3), 200, np.uint8)
   assert names["Bright"]().describe(grey, 8.0) == "a bright clip"
+
+
+@pytest.mark.parametrize("prompt", (SHORT, "一个蓝色的方块向左移动"))
+def test_the_expander_of_the_worlds_adds_and_keeps(prompt):
+  found = expand.expand(local.load(), prompt, 0, "")
+  assert not found.note and found.text != prompt and found.text.isascii()

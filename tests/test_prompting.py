@@ -209,7 +209,7 @@ def test_frames_are_decoded_as_they_are_asked_for(ours, monkeypatch):
 def test_a_loop_is_decoded_behind_its_end(ours):
   result = ours.draw(MODES["loop"][0](ours.model))
   z = np.concatenate([result.z[-2:], *[result.z] * 3])  # of three latents
-  mean, std = ours.model.latent_mean, ours.model.latent_std
+  mean, std = map(np.float32, (ours.model.latent_mean, ours.model.latent_std))
   video = video_lib.decode(ours.model.vae, (z * std + mean)[None])[0]
   np.testing.assert_array_equal(result.video(), video[29:])
 
