@@ -52,6 +52,7 @@ def tokens(rng, rows, *lengths):
           types.Text(rng.integers(4, 40, (rows, len(text))), over(text)))
 
 
+@pytest.mark.slow
 def test_a_clip_in_a_packed_row_is_seen_as_alone():
   params = captioner_lib.init(SMALL, jax.random.key(0))
   clips, text = tokens(np.random.default_rng(0), 1, 6, 9)

@@ -123,6 +123,7 @@ def test_kill_at_any_instant_of_saving(tmp_path):
   assert any(len(life["there"]) > 1 for life in lives)
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on(whole, tmp_path):
   """kill -9 of a real process that saves every step; then it goes on."""
   run = subprocess.Popen(

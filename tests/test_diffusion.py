@@ -189,6 +189,7 @@ def test_a_point_is_found_in_any_number_of_steps(method):
     np.testing.assert_allclose(got, point, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_new_noise_gives_the_same_distribution_and_forgets_the_start():
   start = normal(0, 4, 25_000, 1)
   got = jax.jit(lambda x: solve(

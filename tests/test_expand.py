@@ -281,6 +281,7 @@ def test_a_line_that_is_no_pair_is_named(line, tmp_path):
     pairs_lib.open_pairs(tmp_path)
 
 
+@pytest.mark.slow
 def test_an_expander_is_stored_and_writes_the_same(few, tmp_path, undrawn, capsys):
   module = expander_lib.Expander(2048, 16, 1, 1, 2, 32, 64, 12)
   part = pretrained.Component(module, jax.tree.map(

@@ -207,6 +207,7 @@ recaption.recaption(test_recaption.Fake(seconds=0.05), sys.argv[2])
 """
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_it_goes_on_and_ends_the_same(pixels, tmp_path):
   whole = copied(pixels, tmp_path / "whole").root
   recaption.recaption(Fake(), whole)

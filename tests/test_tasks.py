@@ -187,6 +187,7 @@ def test_a_work_folder_of_an_older_version_goes_on(tmp_path):
                key=jax.random.key(0), with_new_names=config.with_new_names)
 
 
+@pytest.mark.slow
 def test_training_from_latents_loads_no_video_reader(cached):
   """Up to a batch; previews alone need generation, and it video codecs."""
   found = test_closures.loaded(

@@ -47,6 +47,7 @@ def test_what_is_written_is_likeliest_when_it_is_read(params):
     np.testing.assert_array_equal(row[:upto], best[:upto])
 
 
+@pytest.mark.slow
 def test_a_text_in_a_packed_row_is_read_as_alone(params):
   ids = jnp.array([[5, 6, 7, 1, 8, 9, 1, 0]])
   seg = jnp.array([[1, 1, 1, 1, 2, 2, 2, 0]])

@@ -128,6 +128,7 @@ def test_upscale_takes_prompt_and_seed_from_the_file(at, tmp_path):
   assert (said["prompt"], said["seed"]) == ("", 2)
 
 
+@pytest.mark.slow
 def test_connect_takes_each_prompt_from_its_file(at, tmp_path):
   for name in "xy":
     command(at, "generate", f"--prompt=a {name}", "--size=48x32", "--frames=17",
