@@ -10,6 +10,7 @@ from PIL import Image
 import pytest
 
 from sora_jax.diffusion import flow
+from sora_jax.formats import find
 from tests import experiment
 from tests import tiny_model
 
@@ -269,3 +270,15 @@ def test_a_trained_run_becomes_a_model_and_a_line(last, status, tmp_path,
   if status == "done":
     assert found["gflops_per_s"] == pytest.approx(30)
     assert found["surprise"] == {"surprise/balls/permanence": 0.5}
+
+
+@pytest.mark.parametrize("name", tiers.TIERS)
+def test_a_tier_names_a_vae_that_there_is(name):
+  assert find.find(tiers.TIERS[name].vae)
+
+
+def test_a_command_that_fails_ends_the_ladder_with_a_line(tmp_path, capfd):
+  wrong = dataclasses.replace(TIER, prepare=("world:nothing",))
+  with pytest.raises(ValueError, match="sora-jax prepare ended with 2"):
+    ladder.data(wrong, tmp_path)
+  assert "nothing" in capfd.readouterr().err

@@ -41,13 +41,20 @@ FOUR, TOP = 4, predict.TOP
 
 
 def data(tier: tiers.Tier, out: pathlib.Path) -> None:
-  """Prepares and encodes what is not there."""
+  """Prepares and encodes what is not there.
+
+  Raises:
+    ValueError: a command failed, whose own line stands above.
+  """
   for folder, args in ((out / "clips", ("prepare", *tier.prepare)), (
       out / "latents", ("encode", f"--vae={tier.vae}", f"--data={out / 'clips'}",
                         *tier.encode))):
     if not (folder / "dataset.json").exists():
-      subprocess.run([sys.executable, "-m", "sora_jax", *args,
-                      f"--out={folder}"], check=True)
+      done = subprocess.run([sys.executable, "-m", "sora_jax", *args,
+                             f"--out={folder}"], check=False)
+      if done.returncode:
+        raise ValueError(f"sora-jax {args[0]} ended with {done.returncode}: see "
+                         "what it says above; then the same command goes on")
 
 
 def pilot(tier: tiers.Tier) -> list[run.Job]:

@@ -84,7 +84,7 @@ MIXTURE = ("world:balls,occluder,orbit,painter,craft", "--seed=21",
            "--vocab=512")
 LARGE: dict[str, Any] = dict(
     fractions=(1 / 8, 1 / 4, 1 / 2, 1), seeds=(5, 2), prepare=MIXTURE, vocab=512,
-    vae="worlds", size=(64, 64), frames=17, rows=16, length=640,
+    vae="worlds/vae", size=(64, 64), frames=17, rows=16, length=640,
     text_limit=80, text_length=512, fours=32, held_out=512,
     warmup_tokens=1_000_000, ema=0.999,
     prompts=dict(pilot=0, surface=100, base=300, four=300, top=300))

@@ -45,7 +45,8 @@ def train(config: str | dict | config_dict.ConfigDict, data: str | os.PathLike,
       metrics.jsonl and previews/.
     vae: of the transformer: the model whose VAE made the latents.
     max_seconds: save and stop so early that the call ends within so long; 0 is
-      no limit. One step is always done, and previews are left out for it.
+      no limit. One step is always done, unless the time is over while it is
+      compiled; previews that do not fit are made by the next call.
     tensorboard: also write TensorBoard events (needs the extra `log`).
     profile: (first, last) of the steps to trace into profile/ of `workdir`.
 

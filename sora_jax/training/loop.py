@@ -139,7 +139,8 @@ def train(program: state_lib.Program,
     keep: checkpoints kept.
     free: config keys that may differ from the checkpoint's.
     max_seconds: save and stop so early that the run ends within so long, to go
-      on by the same command; 0 is no limit. One step is always done.
+      on by the same command; 0 is no limit. One step is always done,
+      unless the time is over while it is compiled.
     skip_limit: stop after so many skipped steps in a row.
     tensorboard: also write TensorBoard events.
     profile: (first, last) of the steps that are traced into profile/.
