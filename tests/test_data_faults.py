@@ -124,7 +124,7 @@ def test_a_batch_without_a_token_changes_nothing(tmp_path, capsys):
   program = toy_run.program(objective, weight_decay=.5)
   state = program.create()
   for n in range(4):
-    state, _ = program.step(state, toy_run.batch_at(n), toy_run.KEY)
+    state, _ = program.step(state, toy_run.batch_at(n), toy_run.KEY, program.phases)
     seen[n] = (toy_run.values(state.params), toy_run.values(state.opt_state))
   toy_run.same(seen[2], seen[1])
   assert int(state.skipped) == 1

@@ -128,7 +128,7 @@ def test_the_transformer_overfits_one_batch():
       mesh_lib.make_mesh(devices=jax.devices()[:1]), RULES, jax.random.key(0))
   state, losses = prog.create(), []
   for _ in range(300):
-    state, metrics = prog.step(state, batch_of(), jax.random.key(1))
+    state, metrics = prog.step(state, batch_of(), jax.random.key(1), prog.phases)
     losses.append(metrics["loss"])
   first, last = np.mean(losses[:20]), np.mean(losses[-20:])
   print(f"loss {first:.3f} -> {last:.3f}")

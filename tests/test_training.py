@@ -28,6 +28,19 @@ def test_the_schedule_rises_holds_and_falls(shape):
   assert np.all(np.diff(rate[70:]) < 0)
 
 
+def test_runs_of_another_length_and_rate_share_a_program():
+  """And each has its own schedule in it."""
+  texts, rates = [], []
+  for cfg in (dict(steps=100), dict(steps=400, learning_rate=.5, warmup=7)):
+    prog = toy_run.program(**cfg)
+    args = toy_run.batch_at(0), toy_run.KEY, prog.phases
+    texts.append(prog.step.lower(prog.abstract, *args).as_text())
+    rates.append(float(prog.step(prog.create(), *args)[1]["learning_rate"]))
+  assert texts[0] == texts[1]
+  np.testing.assert_allclose(rates[1], .5 / 7, rtol=1e-6)
+  assert rates[0] != rates[1]
+
+
 def test_only_kernels_of_the_model_decay():
   tree = lambda: {"kernel": jnp.ones(3), "bias": jnp.ones(3)}
   params = {"vae": tree(), "discriminator": tree()}
@@ -55,7 +68,7 @@ def test_the_average_follows_its_formula():
   state = prog.create()
   want = toy_run.values(state.params)
   for n in range(6):
-    state, _ = prog.step(state, toy_run.batch_at(n), toy_run.KEY)
+    state, _ = prog.step(state, toy_run.batch_at(n), toy_run.KEY, prog.phases)
     d = min(.3, (1 + n) / (10 + n))
     want = {k: d * want[k] + (1 - d) * v
             for k, v in toy_run.values(state.params).items()}
@@ -73,15 +86,15 @@ def test_a_bad_step_changes_nothing(spoiled):
   prog = toy_run.program(ema=.3, spike=6.0, spike_warm=4)
   state = prog.create()
   for n in range(6):
-    state, _ = prog.step(state, toy_run.batch_at(n), toy_run.KEY)
+    state, _ = prog.step(state, toy_run.batch_at(n), toy_run.KEY, prog.phases)
   before = {k: toy_run.values(getattr(state, k)) for k in KEPT}
   state, metrics = prog.step(state, toy_run.batch_at(6, {6: spoiled}),
-                             toy_run.KEY)
+                             toy_run.KEY, prog.phases)
   for k in KEPT:
     toy_run.same(getattr(state, k), before[k])
   assert int(state.step) == 7 and int(state.clips) == 56
   assert int(metrics["skipped"]) == int(metrics["consecutive_skips"]) == 1
-  state, metrics = prog.step(state, toy_run.batch_at(7), toy_run.KEY)
+  state, metrics = prog.step(state, toy_run.batch_at(7), toy_run.KEY, prog.phases)
   assert int(metrics["skipped"]) == 1 and int(metrics["consecutive_skips"]) == 0
   assert not np.array_equal(state.params["model"]["kernel"],
                             before["params"]["model/kernel"])
@@ -95,7 +108,7 @@ def test_the_spike_guard_waits_until_warm_and_lets_a_new_scale_in():
     for n in range(90):
       spoiled = {n: {"scale": scale_at(n)}}
       state, metrics = prog.step(state, toy_run.batch_at(n, spoiled),
-                                 toy_run.KEY)
+                                 toy_run.KEY, prog.phases)
       out.append(int(metrics["consecutive_skips"]) > 0)
     return out
 
@@ -205,7 +218,7 @@ def test_the_optimizer_on_the_host_gives_the_same_run():
     program = toy_run.program(offload=offload)
     state = program.create()
     for _ in range(2):
-      state, _ = program.step(state, batch, toy_run.KEY)
+      state, _ = program.step(state, batch, toy_run.KEY, program.phases)
     states.append(state)
   kinds = {x.sharding.memory_kind for x in jax.tree.leaves(states[1].opt_state)}
   assert kinds == {"pinned_host"}
@@ -236,7 +249,8 @@ def test_moments_in_half_the_memory_nearly_give_the_same_run():
     program = toy_run.program(moments=moments)
     state = program.create()
     for n in range(20):
-      state, metrics = program.step(state, toy_run.batch_at(n), toy_run.KEY)
+      state, metrics = program.step(state, toy_run.batch_at(n), toy_run.KEY,
+                                    program.phases)
     states.append((state, float(metrics["loss"])))
   sizes = [sum(x.nbytes for x in jax.tree.leaves(s.opt_state) if x.ndim)
            for s, _ in states]

@@ -97,7 +97,7 @@ TIERS = {tier.name: tier for tier in (
              pilot=0, surface=0, base=4, four=4, top=4),
          sampling=dict(steps=2, method="euler", guidance=1.0)),
     Tier("hour", 5e11, (64, 96, 128, 160, 192), (64, 96, 128), (1 / 4, 1 / 2, 1),
-         (*BALLS, "--count=4000")),
+         (*BALLS, "--count=4000"), rates=(2e-3, 4e-3, 8e-3, 1.6e-2)),
     Tier("cpu", 4.5e13, (128, 160, 192, 224, 256, 320, 384),
          (128, 160, 192, 256), **LARGE | dict(
              prepare=(*MIXTURE, "--count=8000"), rows=4)),

@@ -57,7 +57,8 @@ def training_steps(request: programs.Request, mesh: Any) -> programs.Compilable:
         training_work(network, encoder, rows, length, cfg.data.text_limit),
         mesh.size, functools.partial(
             program.step.lower, program.abstract,
-            programs.along_rows(batch, mesh), programs.replicated(key, mesh))))
+            programs.along_rows(batch, mesh), programs.replicated(key, mesh),
+            programs.replicated(program.phases, mesh))))
   return programs.Compilable(flops_lib.dit_params(network), "tokens", found)
 
 

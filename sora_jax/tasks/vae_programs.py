@@ -76,7 +76,8 @@ def training_steps(request: programs.Request, mesh: Any) -> programs.Compilable:
         f"{rows} x {t} x {h} x {w}", rows * t * h * w,
         flops_lib.Work(flops, padded, 0), mesh.size, functools.partial(
             program.step.lower, program.abstract,
-            programs.along_rows(batch, mesh), programs.replicated(key, mesh))))
+            programs.along_rows(batch, mesh), programs.replicated(key, mesh),
+            programs.replicated(program.phases, mesh))))
   return _compilable(module, found)
 
 

@@ -239,14 +239,15 @@ def train(program: state_lib.Program,
         what = f"step {step + 1}: compiling for the shape {shape[0][0]}"
         progress.log(what)
         with clock.phase("compile"):
-          reason = stopping.compile_step(program.step, (state, batch, key),
+          reason = stopping.compile_step(program.step,
+                                         (state, batch, key, program.phases),
                                          what, stop) or "done"
         if reason != "done":
           break
         progress.log(f"step {step + 1}: compiled in "
                      f"{time.monotonic() - got:.1f} s")
       tracer.before(step + 1)
-      state, metrics = program.step(state, batch, key)
+      state, metrics = program.step(state, batch, key, program.phases)
       if last is not None:
         consecutive = write(last)
       step += 1

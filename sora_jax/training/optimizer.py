@@ -16,11 +16,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from optax import contrib
 
 from sora_jax import mesh as mesh_lib
 from sora_jax import ranges
+from sora_jax import types
 
 MUON_RMS = 0.2  # root mean square of an AdamW update (arXiv 2502.16982)
 SIDE = ("discriminator",)  # parameters that do not belong to the model being trained
@@ -94,32 +96,56 @@ class Optimizer:
                        f"is {self.b2}: a slower moment stands still")
 
 
-def schedule(cfg: Optimizer) -> Callable[[Any], jax.Array]:
-  """Learning rate at a count of applied steps: rises, holds, falls."""
+def phases(cfg: Optimizer) -> np.ndarray:
+  """[5] float32: learning rate, warmup, start, length and end of the decay.
+
+  The compiled step takes them as an argument, so that a longer run, or one of
+  another learning rate, is the same program.
+  """
+  length = round(cfg.decay * cfg.steps)
+  return np.asarray([cfg.learning_rate, max(cfg.warmup, 1), cfg.steps - length,
+                     max(length, 1), cfg.final], np.float32)
+
+
+def schedule(cfg: Optimizer, of: types.Array | None = None
+             ) -> Callable[[Any], jax.Array]:
+  """Learning rate at a count of applied steps: rises, holds, falls.
+
+  Args:
+    cfg: the optimiser.
+    of: its `phases`, traced where the step takes them as an argument.
+  """
   # A product, not optax.join_schedules: a run shorter than its warmup has both
   # phases at once, and the rate of older runs stays the same to the bit.
-  length = round(cfg.decay * cfg.steps)
+  peak, warmup, start, length, final = phases(cfg) if of is None else of
 
   def rate(count):
     count = jnp.asarray(count, jnp.float32)
-    rise = jnp.minimum((count + 1) / max(cfg.warmup, 1), 1.0)
-    done = jnp.clip((count - (cfg.steps - length)) / max(length, 1), 0.0, 1.0)
+    rise = jnp.minimum((count + 1) / warmup, 1.0)
+    done = jnp.clip((count - start) / length, 0.0, 1.0)
     if cfg.decay_shape == "cosine":
       done = 0.5 * (1 - jnp.cos(jnp.pi * done))
-    return cfg.learning_rate * rise * (1 - (1 - cfg.final) * done)
+    return peak * rise * (1 - (1 - final) * done)
 
   return rate
 
 
-def transformation(cfg: Optimizer) -> optax.GradientTransformation:
-  """Clip, then update. A SIDE tree is clipped on its own, and does not decay."""
+def transformation(cfg: Optimizer, of: types.Array | None = None
+                   ) -> optax.GradientTransformation:
+  """Clip, then update. A SIDE tree is clipped on its own, and does not decay.
+
+  Args:
+    cfg: the optimiser.
+    of: as in `schedule`.
+  """
+  rate = schedule(cfg, of)
   if cfg.name == "muon":
     update = contrib.muon(
-        schedule(cfg), eps=cfg.eps, weight_decay=cfg.weight_decay,
+        rate, eps=cfg.eps, weight_decay=cfg.weight_decay,
         weight_decay_mask=_decay_mask, adam_b1=cfg.b1, adam_b2=cfg.b2,
         muon_weight_dimension_numbers=_matrices, consistent_rms=MUON_RMS)
   else:
-    update = optax.adamw(schedule(cfg), cfg.b1, cfg.b2, cfg.eps,
+    update = optax.adamw(rate, cfg.b1, cfg.b2, cfg.eps,
                          weight_decay=cfg.weight_decay, mask=_decay_mask)
   if cfg.moments != "float32":
     update = _kept_in(update, jnp.dtype(cfg.moments))

@@ -1,6 +1,6 @@
 """The state of a run, born sharded, and the step that advances it.
 
-  train_step(state, batch, key) -> state, metrics
+  train_step(state, batch, key, phases) -> state, metrics
 
 A bad step never poisons the state: where the loss or the gradient is not finite,
 the batch has no token to learn from ("weight", if the objective has it, is 0), or
@@ -16,6 +16,7 @@ from typing import Any
 import flax.struct
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from sora_jax import mesh as mesh_lib
@@ -57,12 +58,15 @@ class Program:
   Attributes:
     abstract: TrainState of ShapeDtypeStructs that carry shardings.
     create: () -> TrainState at step 0.
-    step: (state, batch, key) -> (state, metrics), jitted; `state` is donated.
+    step: (state, batch, key, phases) -> (state, metrics), jitted; `state` is
+      donated.
+    phases: of the learning rate, as `step` takes them.
   """
 
   abstract: TrainState
   create: Callable[[], TrainState]
   step: jax.stages.Wrapped
+  phases: np.ndarray
 
 
 def program(objective: shared.Objective, init: Callable[[jax.Array], dict],
@@ -100,16 +104,16 @@ def program(objective: shared.Objective, init: Callable[[jax.Array], dict],
       lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes,
       placed)
   create = jax.jit(init_all, out_shardings=placed)
-  update = train_step(shared.accumulated(objective, cfg.accumulate), tx,
-                       cfg)
+  update = train_step(shared.accumulated(objective, cfg.accumulate), cfg)
 
-  def fetch_and_update(state, batch, key):
+  def fetch_and_update(state, batch, key, phases):
     state = state.replace(opt_state=jax.device_put(state.opt_state, on_device))
-    return update(state, batch, key)
+    return update(state, batch, key, phases)
 
   step = jax.jit(mesh_lib.on(mesh, fetch_and_update if cfg.offload else update),
                  donate_argnums=0, out_shardings=(placed, whole))
-  return Program(abstract, lambda: create(key, pretrained()), step)
+  return Program(abstract, lambda: create(key, pretrained()), step,
+                 optimizer_lib.phases(cfg))
 
 
 def init_state(params: Any, tx: optax.GradientTransformation) -> TrainState:
@@ -121,13 +125,13 @@ def init_state(params: Any, tx: optax.GradientTransformation) -> TrainState:
       consecutive_skips=zero(), norm_mean=jnp.zeros(()), norm_var=jnp.zeros(()))
 
 
-def train_step(objective: shared.Objective, tx: optax.GradientTransformation,
-               cfg: optimizer_lib.Optimizer) -> Callable[..., tuple[
-                   TrainState, dict[str, jax.Array]]]:
+def train_step(objective: shared.Objective, cfg: optimizer_lib.Optimizer
+               ) -> Callable[..., tuple[TrainState, dict[str, jax.Array]]]:
   """The step as a pure function; randomness is fold_in(key, step)."""
-  rate = optimizer_lib.schedule(cfg)
 
-  def run(state: TrainState, batch, key):
+  def run(state: TrainState, batch, key, phases):
+    tx = optimizer_lib.transformation(cfg, phases)
+    rate = optimizer_lib.schedule(cfg, phases)
     key = jax.random.fold_in(key, state.step)
     grads, metrics = objective(state.params, batch, key, state.step)
     norm = optimizer_lib.norm(grads)
