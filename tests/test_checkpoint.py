@@ -66,6 +66,7 @@ def test_five_and_five_steps_equal_ten(prog, whole, tmp_path):
   assert [line["step"] for line in lines(tmp_path)] == list(range(1, 11))
 
 
+@pytest.mark.slow
 def test_a_run_with_its_optimizer_on_the_host_goes_on(whole, tmp_path):
   """And its moments are restored to the host."""
   toy_run.train(tmp_path, 5, toy_run.program(offload=True))
@@ -97,6 +98,7 @@ def test_a_second_interrupt_does_not_wait(prog, tmp_path):
     toy_run.train(tmp_path, 10, prog, hooks=[loop.Hook(3, twice)])
 
 
+@pytest.mark.slow
 def test_a_run_in_pieces_of_time(prog, whole, tmp_path):
   pieces = 0
   while toy_run.train(tmp_path, 10, prog, max_seconds=1e-9).reason == "time":

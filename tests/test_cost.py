@@ -76,6 +76,7 @@ def test_the_vae_costs_as_much_as_its_pixels():
     assert first > 0 and third - second == second - first  # linear in time
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("frames", (1, 3, 7))
 def test_the_cost_of_a_vae_is_that_of_its_trace(frames):
   net = vae.VAE(base=8, mults=(1, 1), z=4, blocks=1, temporal=(True,), patch=1)

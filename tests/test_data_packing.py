@@ -114,6 +114,7 @@ def test_long_clips_fill_rows_of_three_lengths():
   assert sorted(used[used >= 0]) == list(range(len(chunk.bounds) - 1))
 
 
+@pytest.mark.slow
 def test_shards_wait_less_for_each_other_when_rows_are_evened():
   even, plain = (planned(20_000, dataclasses.replace(LONG, shards=n))
                  for n in (16, 1))

@@ -303,6 +303,7 @@ def test_a_missing_extra_is_named(monkeypatch):
     beam_runner.run(print, [1], ())
 
 
+@pytest.mark.slow
 def test_the_example_of_the_format_page_runs(tmp_path):
   page_text = (pathlib.Path(__file__).parent.parent / "docs" / "data.md"
                ).read_text(encoding="utf-8")

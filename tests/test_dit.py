@@ -145,6 +145,7 @@ def test_a_row_of_one_clip_needs_no_segments(params):
         run(params, ones, time, first))
 
 
+@pytest.mark.slow
 def test_a_time_for_each_token_is_a_table_of_times(params):
   tokens, time, text = inputs()
   wanted = run(params, tokens, time, text)
@@ -169,6 +170,7 @@ def test_take_and_its_gradient(count):
   close(grad(lambda t: layers.gather(t, index)), grad(plain))
 
 
+@pytest.mark.slow
 def test_text_encoder_keeps_prompts_apart():
   params = perturbed(encoder.init(TEXT, jax.random.key(0)))
   seg = pack(PROMPTS, 2)

@@ -113,6 +113,7 @@ def run(out, model, todo, names):
   return emergence.evaluate(model, cases.Request(todo, out, worlds=names))
 
 
+@pytest.mark.slow
 def test_a_model_is_scored_beside_its_ceiling_and_its_floor(tmp_path):
   names = ("hidden", "bite")
   todo = emergence.draw(2, 0, [(64, 64)], names=names)

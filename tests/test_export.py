@@ -38,8 +38,8 @@ def exported(tmp_path_factory):
   return model, at / "out"
 
 
-@pytest.mark.parametrize("steps", [STEPS, pytest.param(
-    30, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("steps", [STEPS, 30])
 def test_the_reference_makes_our_video(exported, steps):
   """It guides at all noise levels, whatever interval the model states."""
   _, folder = exported
@@ -116,6 +116,7 @@ def test_weights_there_and_back(exported):
     jax.tree.map(np.testing.assert_array_equal, a.params, b.params)
 
 
+@pytest.mark.slow
 def test_a_folder_is_replaced_and_nothing_else_is_lost(
     exported, tmp_path, monkeypatch, capsys):
   folder = shutil.copytree(exported[1], tmp_path / "model")

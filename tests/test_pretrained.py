@@ -86,6 +86,7 @@ def test_memory_is_what_is_placed_and_a_shard(tmp_path):
   assert placed > 4e8 and .9 * placed < grown <= placed + 1.3 * stacked
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16])
 def test_any_source_becomes_the_dtype_that_is_asked_for(tmp_path, dtype):
   at = write(tmp_path, 8, 16, 2, dtype)

@@ -173,6 +173,7 @@ def test_what_says_no_processes_is_refused(where, capsys):
   assert "INDEX/COUNT@HOST:PORT" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_auto_where_there_is_nothing_to_be_found_is_refused():
   run = start("-m", "sora_jax", *TRAIN, "--processes=auto")
   assert run.wait(300) == 2

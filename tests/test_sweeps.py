@@ -4,12 +4,14 @@ import os
 import time
 
 import experiment
+import pytest
 
 DATA = experiment.load("faults/data")
 FLAGS = experiment.load("faults/flags")
 MEDIA = experiment.load("faults/media")
 
 
+@pytest.mark.slow
 def test_edited_data_sets_are_read_or_one_line(tmp_path):
   folders = DATA.make(tmp_path)
   cases = DATA.cases(folders)

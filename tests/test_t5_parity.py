@@ -124,6 +124,7 @@ def test_buckets(buckets, far):
       module._relative_position_bucket(torch.from_numpy(distance)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_bfloat16_comes_near_and_returns_float32(kind):
   module, params = small(kind)

@@ -167,6 +167,7 @@ def old_run():
       "objective": {"adversarial": 1.0, "discriminator_width": 4}}
 
 
+@pytest.mark.slow
 def test_a_work_folder_of_an_older_version_goes_on(tmp_path):
   with tarfile.open(STORED) as file:
     file.extractall(tmp_path / "old", filter="data")

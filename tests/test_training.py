@@ -225,6 +225,7 @@ def test_the_optimizer_on_the_host_gives_the_same_run():
   toy_run.same(states[1], states[0])
 
 
+@pytest.mark.slow
 def test_muon_makes_the_update_of_every_kernel_orthogonal():
   """Stacks layer by layer, convolutions as matrices; the rest is Adam's."""
   rng = np.random.default_rng(0)
@@ -243,6 +244,7 @@ def test_muon_makes_the_update_of_every_kernel_orthogonal():
   assert np.ptp(np.abs(conv["bias"])) < 1e-4  # Adam's first step is a sign
 
 
+@pytest.mark.slow
 def test_moments_in_half_the_memory_nearly_give_the_same_run():
   states = []
   for moments in ("float32", "bfloat16"):

@@ -130,6 +130,7 @@ def test_any_length_agrees_whole_and_in_chunks(vae, frames, pad):
         in_chunks(vae_lib.decode_chunk, vae, 1), pad)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("vae", WAN21[:3] + WAN22[:3])
 def test_weights_there_and_back(vae):
   _, weights = reference(vae)

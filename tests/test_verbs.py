@@ -239,6 +239,7 @@ def test_bad_input_is_one_line(bad, tmp_path, capsys, what):
   assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", [
     ("animate",), ("extend",), ("loop",), ("connect", "@a.mp4"), ("edit",),
     ("inpaint", "--region=0,0,9,9"), ("upscale", "--size=48x32")],

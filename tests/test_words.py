@@ -92,6 +92,7 @@ def ours(tmp_path_factory):
   return at
 
 
+@pytest.mark.slow
 def test_a_folder_keeps_its_words(ours, tmp_path):
   folder = ours / "m"
   assert (folder / "tokenizer" / "words.txt").read_text() == "a\nred\nball\n"

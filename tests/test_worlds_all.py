@@ -29,6 +29,7 @@ def sample(name, seed, size=(64, 64), frames=17, **asked):
                       8.0, **asked)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_parser_reads_what_was_drawn(name):
   world, right = worlds.WORLDS[name], collections.defaultdict(list)

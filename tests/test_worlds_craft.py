@@ -47,6 +47,7 @@ def test_the_screen_is_the_games_own(clips, monkeypatch, tmp_path):
     assert np.abs(mine - np.asarray(draw(state), float)).max() <= 1.01
 
 
+@pytest.mark.slow
 def test_facts_are_read_from_pixels(clips):
   for facts in clips:
     video = craft.render(facts)

@@ -29,6 +29,7 @@ def draw(name, seed, frames=17, held_out=False, size=None, fps=8.0, **options):
       held_out, **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_facts_are_read_from_pixels(name):
   world, right = worlds.WORLDS[name], []
@@ -118,6 +119,7 @@ def test_in_four_clips_each_frame_is_as_often_lawful_as_not(name):
     world.twin(draw(name, 3), "gravitas")
 
 
+@pytest.mark.slow
 def test_cardboard_is_no_rigid_scene():
   world = worlds.WORLDS["orbit"]
   for seed in (1, 4, 5):
