@@ -21,8 +21,8 @@ import pytest
 
 from sora_jax.training import checkpoint
 from sora_jax.training import digest
+from sora_jax.training import hooks as hooks_lib
 from sora_jax.training import lock
-from sora_jax.training import loop
 from sora_jax.training import metrics
 import toy_run
 
@@ -81,7 +81,7 @@ def test_a_run_with_its_optimizer_on_the_host_goes_on(whole, tmp_path):
 def test_a_signal_saves_and_the_same_command_goes_on(prog, whole, tmp_path,
                                                      number, reason):
   before = signal.getsignal(number)
-  hook = loop.Hook(7, lambda step, state: os.kill(os.getpid(), number))
+  hook = hooks_lib.Hook(7, lambda step, state: os.kill(os.getpid(), number))
   out = toy_run.train(tmp_path, 10, prog, hooks=[hook])
   assert out.reason == reason and steps_in(tmp_path) == [5, 8]
   assert signal.getsignal(number) is before
@@ -95,7 +95,7 @@ def test_a_second_interrupt_does_not_wait(prog, tmp_path):
     os.kill(os.getpid(), signal.SIGINT)
 
   with pytest.raises(KeyboardInterrupt):
-    toy_run.train(tmp_path, 10, prog, hooks=[loop.Hook(3, twice)])
+    toy_run.train(tmp_path, 10, prog, hooks=[hooks_lib.Hook(3, twice)])
 
 
 @pytest.mark.slow
@@ -328,7 +328,7 @@ def test_a_failed_save_is_an_error_and_loses_nothing(prog, tmp_path):
 
   try:
     with pytest.raises(OSError, match="saving"):
-      toy_run.train(tmp_path, 10, prog, hooks=[loop.Hook(9, fill)],
+      toy_run.train(tmp_path, 10, prog, hooks=[hooks_lib.Hook(9, fill)],
                     log_every=100)
   finally:
     resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -345,7 +345,7 @@ def test_a_disk_that_is_full_of_metrics_is_named_and_loses_nothing(prog, tmp_pat
 
   try:
     with pytest.raises(OSError, match="metrics.jsonl"):
-      toy_run.train(tmp_path, 10, prog, hooks=[loop.Hook(7, fill)], log_every=1)
+      toy_run.train(tmp_path, 10, prog, hooks=[hooks_lib.Hook(7, fill)], log_every=1)
   finally:
     resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
   assert not lines.read_text().endswith("\n")  # half a line

@@ -27,7 +27,7 @@ from sora_jax.media import video_io
 from sora_jax.models.vae import vae
 from sora_jax.tasks import dit
 from sora_jax.tasks import validation
-from sora_jax.training import loop
+from sora_jax.training import hooks as hooks_lib
 from sora_jax.worlds import facts as facts_lib
 import toy_data
 import toy_run
@@ -197,7 +197,7 @@ def test_the_loss_stands_in_the_line_of_its_step(tmp_path, capsys):
       state.params["model"]["bias"] ** 2)) + 2}
   run = lambda steps: toy_run.train(
       tmp_path, steps, log_every=5, save_every=100,
-      validations=[loop.Validation(4, measure)])
+      validations=[hooks_lib.Validation(4, measure)])
   run(6)
   run(10)
   lines = [json.loads(line) for line in

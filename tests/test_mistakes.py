@@ -19,7 +19,7 @@ from sora_jax.cli import sampling
 from sora_jax.cli import train
 from sora_jax.generation import requests
 from sora_jax.tasks import build
-from sora_jax.training import loop
+from sora_jax.training import hooks as hooks_lib
 from sora_jax.training import stopping
 import toy_run
 
@@ -144,7 +144,7 @@ def test_ctrl_c_saves_and_ends_with_130(tmp_path, number, reason, code):
   found = []
 
   def work():
-    hook = loop.Hook(2, lambda step, state: os.kill(os.getpid(), number))
+    hook = hooks_lib.Hook(2, lambda step, state: os.kill(os.getpid(), number))
     found.append(toy_run.train(tmp_path, 9, hooks=[hook]))
     return found[0].reason
 

@@ -21,7 +21,7 @@ from sora_jax.tasks import dit_model
 from sora_jax.tasks import dit_surprise
 from sora_jax.tasks import prompts as prompts_lib
 from sora_jax.text import tokenizer as tokenizer_lib
-from sora_jax.training import loop
+from sora_jax.training import hooks as hooks_lib
 from sora_jax.worlds import fours
 import toy_run
 
@@ -108,7 +108,7 @@ def test_a_config_asks_for_worlds_that_there_are():
 
 
 def test_what_is_measured_stands_in_the_line_of_its_step(tmp_path):
-  ask = lambda every, name: loop.Validation(every, lambda state: {
+  ask = lambda every, name: hooks_lib.Validation(every, lambda state: {
       name: float(state.step)})
   toy_run.train(tmp_path, 6, validations=[ask(3, "a"), ask(2, "b")], log_every=4)
   lines = [json.loads(line) for line in (

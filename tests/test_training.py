@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from sora_jax.training import clock
+from sora_jax.training import hooks as hooks_lib
 from sora_jax.training import loop
 from sora_jax.training import optimizer
 from sora_jax.training.objectives import shared
@@ -132,14 +133,14 @@ def test_many_bad_steps_in_a_row_stop_the_run_and_are_named(tmp_path):
 
 def test_what_a_stopped_run_did_not_show_is_shown_first(tmp_path):
   seen, made = [], set()
-  hook = loop.Hook(3, lambda n, s: seen.append((n, int(s.step))),
+  hook = hooks_lib.Hook(3, lambda n, s: seen.append((n, int(s.step))),
                    lambda n: n not in made)
   with pytest.raises(KeyboardInterrupt):  # behind the save of step 6
     def stop(n, state):
       del state
       if n == 6:
         raise KeyboardInterrupt
-    toy_run.train(tmp_path, 10, hooks=[loop.Hook(6, stop), hook], save_every=6)
+    toy_run.train(tmp_path, 10, hooks=[hooks_lib.Hook(6, stop), hook], save_every=6)
   assert seen == [(3, 3)]
   toy_run.train(tmp_path, 10, hooks=[hook], save_every=6)
   assert seen == [(3, 3), (6, 6), (9, 9), (10, 10)]
@@ -150,8 +151,8 @@ def test_what_a_stopped_run_did_not_show_is_shown_first(tmp_path):
 
 def test_hooks_progress_and_the_order_of_the_data(tmp_path, capsys):
   seen = []
-  hooks = [loop.Hook(3, lambda n, s: seen.append((n, int(s.step)))),
-           loop.Hook(0, lambda n, s: seen.append("never"))]
+  hooks = [hooks_lib.Hook(3, lambda n, s: seen.append((n, int(s.step)))),
+           hooks_lib.Hook(0, lambda n, s: seen.append("never"))]
   out = toy_run.train(tmp_path, 10, hooks=hooks, log_every=4)
   assert out.reason == "done"
   assert seen == [(3, 3), (6, 6), (9, 9), (10, 10)]

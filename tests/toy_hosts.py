@@ -17,6 +17,7 @@ from sora_jax import mesh as mesh_lib
 from sora_jax.cli import train as verb
 from sora_jax.mesh import multihost
 from sora_jax.training import config_changes
+from sora_jax.training import hooks as hooks_lib
 from sora_jax.training import loop
 from sora_jax.training import optimizer
 from sora_jax.training import state
@@ -48,7 +49,7 @@ def train(workdir, steps, save_every, layout, **axes):
   return loop.train(
       program, batches, steps=steps, workdir=workdir,
       config=toy_run.CONFIG | {"mesh": axes}, key=toy_run.KEY, free=FREE,
-      hooks=[loop.Hook(4, look)], place=lambda b: mesh_lib.to_global(mesh, b),
+      hooks=[hooks_lib.Hook(4, look)], place=lambda b: mesh_lib.to_global(mesh, b),
       log_every=1, save_every=save_every)
 
 

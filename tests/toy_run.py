@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sora_jax import mesh as mesh_lib
+from sora_jax.training import clock
 from sora_jax.training import loop
 from sora_jax.training import optimizer
 from sora_jax.training import state
@@ -19,7 +20,7 @@ WIDTH = 48
 CONFIG = {"model": {"width": WIDTH}, "optimizer": {"learning_rate": 0.01},
           "data": {"seed": 0}, "steps": 10, "loop": {"log_every": 1}}
 KEY = jax.random.key(7)
-RATES = loop.Rates("clips", lambda batch: len(batch["x"]), lambda batch: 3e12,
+RATES = clock.Rates("clips", lambda batch: len(batch["x"]), lambda batch: 3e12,
                    chips=2, peak=1e12)
 
 

@@ -17,7 +17,9 @@ from sora_jax.tasks import build
 from sora_jax.tasks import check
 from sora_jax.tasks import config as config_lib
 from sora_jax.tasks import task as task_lib
+from sora_jax.training import clock
 from sora_jax.training import config_changes
+from sora_jax.training import hooks as hooks_lib
 from sora_jax.training import loop
 from sora_jax.training import progress
 from sora_jax.training import state as state_lib
@@ -89,10 +91,10 @@ def train(config: str | dict | config_dict.ConfigDict, data: str | os.PathLike,
            ] if recipe.preview else []
   validations = []
   if validate := recipe.validate:
-    validations.append(loop.Validation(
+    validations.append(hooks_lib.Validation(
         every.validate_every, lambda state: validate(state.params)))
   if recipe.measure:
-    validations.append(loop.Validation(recipe.measure_every, recipe.measure))
+    validations.append(hooks_lib.Validation(recipe.measure_every, recipe.measure))
   share = mesh_lib.host(mesh)
   threads = max(1, min(8, (os.cpu_count() or 1) // 2))
   kind = mesh.devices.flat[0].device_kind
@@ -104,14 +106,14 @@ def train(config: str | dict | config_dict.ConfigDict, data: str | os.PathLike,
       validations=validations,
       place=lambda batch: recipe.prepare(mesh_lib.to_global(mesh, batch)),
       losses=getattr(plan, "losses", None),
-      rates=loop.Rates(recipe.unit, recipe.count, recipe.flops, mesh.size, peak),
+      rates=clock.Rates(recipe.unit, recipe.count, recipe.flops, mesh.size, peak),
       log_every=every.log_every, save_every=every.save_every,
       save_minutes=every.save_minutes, free=FREE,
       with_new_names=config_lib.with_new_names, max_seconds=max_seconds,
       tensorboard=tensorboard, profile=profile, start=start)
 
 
-def _previews(preview: Callable, every: int, workdir: str) -> loop.Hook:
+def _previews(preview: Callable, every: int, workdir: str) -> hooks_lib.Hook:
   """Writes previews/, and there in LATEST the step of the last whole ones."""
   latest = pathlib.Path(workdir) / LATEST
 
@@ -121,5 +123,5 @@ def _previews(preview: Callable, every: int, workdir: str) -> loop.Hook:
       latest.parent.mkdir(exist_ok=True)
       files.write_text(latest, f"{step}\n")
 
-  return loop.Hook(every, run, lambda step: (
+  return hooks_lib.Hook(every, run, lambda step: (
       not latest.exists() or files.read_text(latest).strip() != str(step)))

@@ -9,14 +9,35 @@ Goodput"). Rates are those of the steps alone, of all chips or of one:
 of Chowdhery et al. 2022 (arXiv 2204.02311): what is computed again counts not.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 import contextlib
 import dataclasses
 import time
+from typing import Any
 
 # restart: reading the checkpoint, and the steps that are done again after a
 # stop without a save. evaluation: previews and all else of the hooks.
 PHASES = ("init", "restart", "compile", "data", "save", "evaluation")
+
+
+@dataclasses.dataclass(frozen=True)
+class Rates:
+  """What the speed of a run is measured by.
+
+  Attributes:
+    unit: what is counted, such as "tokens".
+    count: batch of this host -> the units in it.
+    flops: batch of this host -> the model FLOPs of a step with it, forward and
+      backward; 0 if they are not known.
+    chips: that the run uses.
+    peak: operations a second of a chip; 0 if it is not known.
+  """
+
+  unit: str = "tokens"
+  count: Callable[[Any], float] = lambda batch: 0
+  flops: Callable[[Any], float] = lambda batch: 0
+  chips: int = 1
+  peak: float = 0.0
 
 
 @dataclasses.dataclass

@@ -23,58 +23,20 @@ from sora_jax.training import checkpoint
 from sora_jax.training import clock as clock_lib
 from sora_jax.training import config_changes
 from sora_jax.training import grace
+from sora_jax.training import hooks as hooks_lib
 from sora_jax.training import lock
 from sora_jax.training import metrics as metrics_lib
 from sora_jax.training import profile as profile_lib
 from sora_jax.training import progress
+from sora_jax.training import report
 from sora_jax.training import state as state_lib
 from sora_jax.training import stopping
 
-
-@dataclasses.dataclass(frozen=True)
-class Hook:
-  """Something done every `every` steps, and at the end: previews, evaluation.
-
-  Attributes:
-    every: steps between two calls; 0 is never.
-    run: (step, state) -> None. It must not keep `state`, whose buffers the next
-      step takes over. Every process runs it.
-    lacks: step -> whether that step has no result, as a run was killed or stopped
-      behind its save: a run that goes on from there makes it first. The first
-      process answers.
-  """
-
-  every: int
-  run: Callable[[int, state_lib.TrainState], None]
-  lacks: Callable[[int], bool] = lambda step: False
-
-  def due(self, step: int, steps: int) -> bool:
-    """Whether it is to run at `step` of `steps`."""
-    return _due(self.every, step, steps)
-
-
+NO_RATES = clock_lib.Rates()
 # A run stops where more than this share of its clips cannot be read, and more
 # than this share of LEAST.
 LOST_SHARE = 0.01
 LEAST = 1000  # clips
-
-
-@dataclasses.dataclass(frozen=True)
-class Validation:
-  """What a model is measured by, every `every` steps and at the end.
-
-  Attributes:
-    every: steps between two calls; 0 is never.
-    measure: state -> metrics, such as a loss on held-out data, which stand in the
-      line of the step. Every process calls it.
-  """
-
-  every: int
-  measure: Callable[[state_lib.TrainState], dict[str, float]]
-
-  def due(self, step: int, steps: int) -> bool:
-    """Whether it is to run at `step` of `steps`."""
-    return _due(self.every, step, steps)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,34 +47,16 @@ class Outcome:
   reason: str
 
 
-@dataclasses.dataclass(frozen=True)
-class Rates:
-  """What the speed of a run is measured by.
-
-  Attributes:
-    unit: what is counted, such as "tokens".
-    count: batch of this host -> the units in it.
-    flops: batch of this host -> the model FLOPs of a step with it, forward and
-      backward; 0 if they are not known.
-    chips: that the run uses.
-    peak: operations a second of a chip; 0 if it is not known.
-  """
-
-  unit: str = "tokens"
-  count: Callable[[Any], float] = lambda batch: 0
-  flops: Callable[[Any], float] = lambda batch: 0
-  chips: int = 1
-  peak: float = 0.0
-
-
 @lock.holding
 def train(program: state_lib.Program,
           batches: Callable[[int], Iterable[tuple[int, Any]]], *, steps: int,
           workdir: str | os.PathLike, config: dict, key: jax.Array,
-          hooks: Sequence[Hook] = (), validations: Sequence[Validation] = (),
+          hooks: Sequence[hooks_lib.Hook] = (),
+          validations: Sequence[hooks_lib.Validation] = (),
           place: Callable[[Any], Any] = lambda batch: batch,
           losses: losses_lib.Losses | None = None,
-          rates: Rates = Rates(), log_every: int = 10, save_every: int = 1000,
+          rates: clock_lib.Rates = NO_RATES, log_every: int = 10,
+          save_every: int = 1000,
           save_minutes: float = 0, keep: int = 2,
           free: tuple[str, ...] = config_changes.FREE, max_seconds: float = 0,
           skip_limit: int = 20, tensorboard: bool = False,
@@ -183,37 +127,12 @@ def train(program: state_lib.Program,
   stop = stopping.watch(start, max_seconds)
   saving = grace.Saving(saves, state, save_every, save_minutes)
   tracer = profile_lib.Tracer(workdir, profile)
-  shapes, skips, consecutive, reason = set(), [], 0, "done"
-  # Clips that could not be read, in all and in this call; clips seen in it.
-  unreadable, lost_here, seen, clips = writer.unreadable, 0, 0, int(state.clips)
-  ending, hooks_take, shown, measured = False, 0.0, time.monotonic(), -1
-
-  def write(last):
-    """Writes the metrics of the last step; returns its consecutive skips."""
-    nonlocal shown, seen
-    n, values, lost, unreadable = last
-    values = {k: float(v) for k, v in jax.device_get(values).items()}
-    consecutive = int(values.pop("consecutive_skips"))
-    seen = values["clips"] - clips
-    values["unreadable"] = unreadable
-    if consecutive:
-      skips.append(n)
-      progress.log(f"step {n} skipped: " + (
-          "its batch has no token to learn from" if values.get("weight") == 0
-          else f"loss {values['loss']:.4g}, gradient norm "
-               f"{values['grad_norm']:.4g}"))
-    if n % log_every == 0 or consecutive or lost or n == measured:
-      timing = clock.timing(n)
-      writer.write(n, values, timing)
-      progress.log(progress.metrics_line(n, steps, values, timing, rates.unit))
-      shown = time.monotonic()
-    else:
-      line = progress.step_line(n, steps, values, clock.seconds_a_step())
-      progress.live(line)
-      if time.monotonic() - shown > progress.QUIET and not progress.terminal():
-        progress.log(line)
-        shown = time.monotonic()
-    return consecutive
+  clips = int(state.clips)
+  told = report.Report(writer, clock, log_every, clips)
+  shapes, consecutive, reason = set(), 0, "done"
+  # Clips that could not be read, in all and in this call.
+  unreadable, lost_here = writer.unreadable, 0
+  ending, hooks_take = False, 0.0
 
   try:
     # ------------------------------------------------------- act 2: the steps
@@ -249,13 +168,13 @@ def train(program: state_lib.Program,
       tracer.before(step + 1)
       state, metrics = program.step(state, batch, key, program.phases)
       if last is not None:
-        consecutive = write(last)
+        consecutive = told.write(last)
       step += 1
       clock.tick(units, flops)
       tracer.after(step, metrics)
 
       # ------------------------------------------- act 3: saves and previews
-      every: list[Hook | Validation] = [*hooks, *validations]
+      every: list[hooks_lib.Hook | hooks_lib.Validation] = [*hooks, *validations]
       due = [h for h in every if h.due(step, steps)]
       reserve = saving.seconds + clock.seconds_a_step()
       wishes = stopping.agree(
@@ -264,34 +183,34 @@ def train(program: state_lib.Program,
           *(stopping.LOST + place for place in losses.take(step - 1)))
       lost = sum(wish.startswith(stopping.LOST) for wish in wishes)
       unreadable, lost_here = unreadable + lost, lost_here + lost
-      last = (step, metrics, lost, unreadable)
+      last = report.Step(step, metrics, lost, unreadable)
       reason = stopping.reason_of(wishes) or "done"
       if consecutive >= skip_limit:
-        reason, bad = "skips", skips[-skip_limit:]
-      if lost and lost_here > LOST_SHARE * max(seen + lost_here, LEAST):
+        reason, bad = "skips", told.skips[-skip_limit:]
+      tried = told.clips - clips + lost_here
+      if lost and lost_here > LOST_SHARE * max(tried, LEAST):
         reason = "unreadable"
       ending = reason != "done" or step == steps
       if stopping.LATE in wishes:
         due = []
       save = reason != "unreadable" and (ending or stopping.SAVE in wishes)
       begun = time.monotonic()
-      checks = [v for v in due if isinstance(v, Validation)]
+      checks = [v for v in due if isinstance(v, hooks_lib.Validation)]
       if reason == "done" and checks:
         for check in checks:
           metrics = metrics | check.measure(state)
-        last = (step, metrics, lost, unreadable)
-        measured = step
+        last = report.Step(step, metrics, lost, unreadable, measured=True)
         clock.add("evaluation", time.monotonic() - begun)
       measuring = time.monotonic() - begun
       if save or due:
-        consecutive, last = write(last), None
+        consecutive, last = told.write(last), None
       if save:
         with clock.phase("save"):
           saving.save(state, ending, clock.seconds_a_step())
       if reason == "done" and due:
         begun = time.monotonic()
         for hook in due:
-          if isinstance(hook, Hook):
+          if isinstance(hook, hooks_lib.Hook):
             hook.run(step, state)
         clock.add("evaluation", time.monotonic() - begun)
         hooks_take = measuring + time.monotonic() - begun
@@ -302,7 +221,7 @@ def train(program: state_lib.Program,
     # --------------------------------------------------------- act 4: the end
     if not ending and step > first:  # stopped while a shape was compiled
       if last is not None:
-        write(last)
+        told.write(last)
       with clock.phase("save"):
         saving.save(state, True, clock.seconds_a_step())
     progress.log(progress.totals_line(clock.totals()))
@@ -310,7 +229,7 @@ def train(program: state_lib.Program,
       named = "; ".join(multihost.exchange("; ".join(losses.named())))
       raise ValueError(
           f"{lost_here} clips of the last {step - first} steps cannot be read, "
-          f"more than {LOST_SHARE:.0%} of {seen + lost_here:,.0f}: {named}. Nothing "
+          f"more than {LOST_SHARE:.0%} of {tried:,.0f}: {named}. Nothing "
           "is saved of the steps since the last checkpoint: mend the data, and "
           "the same command goes on")
     if reason == "skips":
@@ -332,11 +251,6 @@ def train(program: state_lib.Program,
     tracer.close()
     writer.close()
     saves.close()
-
-
-def _due(every: int, step: int, steps: int) -> bool:
-  """Whether `step` is one of every `every`, or the last; 0 is never."""
-  return bool(every) and (step % every == 0 or step == steps)
 
 
 def _rows(batch: Any) -> int:
