@@ -181,7 +181,7 @@ def test_large_and_long_clips_are_looked_at_smaller():
     ("captioner.length", 10, "data.text_limit is 64.*captioner.length, 10"),
     ("objective.parallel", 1.5, "objective.parallel"),
     ("objective.contrastive", -1, "objective.contrastive"),
-    ("data.descriptive", 2, "data.conditioning.descriptive"),
+    ("data.descriptive", 2, "data.descriptive is 2"),
     ("optimizer.accumulate", 3, "optimizer.accumulate is 3")])
 def test_configs_that_cannot_be(key, value, message, tmp_path):
   cfg = config_lib.load(CONFIG)

@@ -63,7 +63,7 @@ def test_the_config_of_an_older_run_is_read_in_new_names():
       "conditioning": [["keyframes", 0.2], ["interior", 0.0]], "chunk": 9}}
 
 
-@pytest.mark.parametrize("file, key, value", WRONG.cases()[::3], ids=str)
+@pytest.mark.parametrize("file, key, value", WRONG.cases()[::4], ids=str)
 def test_a_wrong_value_is_one_line_with_its_key(file, key, value, monkeypatch):
   monkeypatch.chdir(experiment.ROOT)
   code, said = WRONG.from_flags(file, key, value)

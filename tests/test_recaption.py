@@ -132,7 +132,7 @@ def test_training_mixes_origins(captioned):
 @pytest.mark.parametrize("mix, said", [
     (("nobody",), "no captions of 'nobody'; it has original, fake-0123456789ab, "
      "second"),
-    (("../x",), "'../x' is no name for an origin"),
+    (("../x",), "data.captions: '../x' is no name for an origin"),
     ((("second", "long", 1.0),), "length one of short, descriptive"),
     ((("second", "short", 0.0),), "weight a finite number above 0"),
     (("second", "fake"), "data.captions is ('second', 'fake')")])

@@ -1,4 +1,4 @@
-"""Claim: of 100 wrong config values every one is refused in one line.
+"""Claim: of 151 wrong config values every one is refused in one line.
 
   python experiments/faults/configs.py > experiments/faults/configs.txt
 
@@ -36,6 +36,11 @@ DIT = {
     "data.max_segments": (0,), "data.f_ref": (0.0, float("inf")),
     "data.dropout": (2.0, -0.5), "data.images": (1.5, float("nan")),
     "data.shards": (0, 3), "data.cache_bytes": (-1,),
+    "data.captions": (
+        3, ("..",), ("a/b",), ("",), ("a", "b"), (("a", "long", 1.0),),
+        (("a", "short"),), (("a", "short", -1.0),),
+        (("original", "short", 0.0),), (("a", "short", float("nan")),),
+        ((1, "short", 1.0),)),
     "sampling.size": ((64,), (0, 64)), "sampling.frames": (0,),
     "sampling.fps": (0.0,), "sampling.steps": (0,),
     "sampling.method": ("magic",), "sampling.guidance": (float("nan"),),
@@ -58,7 +63,29 @@ VAE = {
         ((1, 16, 16, 10, -1.0),)),
     "data.candidates": (0,),
 }
-FILES = {"configs/dit.py:test": DIT, "configs/vae.py:test": VAE}
+# The same of configs/captioner.py:test.
+CAPTIONER = {
+    "captioner.vocab": (0,), "captioner.width": (33, 0), "captioner.layers": (-1,),
+    "captioner.decoder_layers": (0,), "captioner.heads": (0, 3),
+    "captioner.ffn": (0,), "captioner.text_width": (0, 15),
+    "captioner.text_layers": (-1,), "captioner.queries": (0,),
+    "captioner.embedding": (0,), "captioner.length": (0, 1.5),
+    "objective.parallel": (1.5, float("nan")), "objective.contrastive": (-1.0,),
+    "data.descriptive": (1.5, -0.1, float("nan")), "data.text_limit": (0, 500),
+    "data.text_length": (0,), "data.f_ref": (0.0,),
+    "loop.validate_every": (-1,),
+}
+# The same of configs/expander.py:test.
+EXPANDER = {
+    "expander.vocab": (0,), "expander.width": (0, 17), "expander.layers": (-1,),
+    "expander.decoder_layers": (0,), "expander.heads": (0, 3),
+    "expander.ffn": (-1,), "expander.prompt_length": (0,),
+    "expander.length": (0,), "data.rows": (0, -4, 1.5),
+    "optimizer.learning_rate": (-1.0,),
+}
+FILES = {"configs/dit.py:test": DIT, "configs/vae.py:test": VAE,
+         "configs/captioner.py:test": CAPTIONER,
+         "configs/expander.py:test": EXPANDER}
 
 
 def cases() -> list[tuple[str, str, object]]:
@@ -123,5 +150,4 @@ def run() -> int:
 
 
 if __name__ == "__main__":
-
   sys.exit(run())

@@ -42,7 +42,9 @@ def plan(cfg: Any, manifest: manifest_lib.Manifest) -> caption_plan.CaptionPlan:
 
 def _tokens_of(cfg: Any) -> token_config.TokenConfig:
   data = dict(cfg["data"].items())
-  descriptive = data.pop("descriptive", 1.0)
+  descriptive, share = data.pop("descriptive", 1.0), ranges.share()
+  if not share.holds(descriptive):
+    raise ValueError(f"data.descriptive is {descriptive!r}, it must be {share.what}")
   return ranges.made(
       token_config.TokenConfig, "data", data, seed=cfg["seed"], dropout=0.0,
       conditioning=(*caption_plan.WHOLE, ("descriptive", descriptive)))

@@ -101,7 +101,10 @@ def parts_of(captions: Any, descriptive: float = 0.5) -> tuple[Part, ...]:
   parts = tuple((origin, length, float(weight))
                 for origin, length, weight in captions)
   for origin in {origin for origin, _, _ in parts} - {own}:
-    captions_lib.folder_of("", origin)  # a name that an origin can have
+    try:
+      captions_lib.folder_of("", origin)  # a name that an origin can have
+    except ValueError as e:
+      raise ValueError(f"data.captions: {e}") from e
   return parts
 
 
