@@ -117,6 +117,9 @@ LINES = {
     ("generate", "--prompt=a", "--out=x.mp4", "--model=none"):
         "or the name of a model of this package: tiny, worlds/captioner",
     ("generate", "--prompt=a", "--out=x.mp4", "--fsdp=9"): "this machine has ",
+    ("caption", "--data=/nowhere"): "/nowhere holds no finished data set",
+    ("encode", "--vae=tiny", "--data=/nowhere", "--out=x"):
+        "/nowhere holds no finished data set",
     ("plan", f"--config={DIT}", "--what=decode"): "--topology=KIND:AxBxC is needed",
 }
 

@@ -35,6 +35,9 @@ NEEDED = {
     "caption": ["--data=/nowhere", "--captioner=/nowhere/m"],
     "evaluate": ["--model=/nowhere/m", "--out=/nowhere/out"],
 }
+# What goes with a flag that is of no use alone.
+WITH = {"expander": ["--expand"], "llm_url": ["--expand", "--llm_model=m"],
+        "llm_model": ["--expand", "--llm_url=http://127.0.0.1:9/v1"]}
 DRAWN = ["--model=/nowhere/m", "--prompt=a", "--out=x.mp4"]
 INPUTS = {"generate": 0, "loop": 1, "connect": 2}
 
@@ -72,7 +75,10 @@ def cases() -> list[tuple[str, str, str]]:
 def judge(verb: str, flag: str, value: str) -> tuple[str, str]:
   """("refused", "passed on" or "BAD", what is said) of a case."""
   argv = [a for a in needed(verb) if not a.startswith(f"--{flag}=")]
-  code, said = call([verb, *argv, f"--{flag}={value}"])
+  beside = WITH.get(flag, [])
+  if verb == "caption" and beside:  # its --captioner is what an endpoint replaces
+    argv, beside = ["--data=/nowhere"], beside[1:]
+  code, said = call([verb, *argv, *beside, f"--{flag}={value}"])
   lines = [line for line in said.splitlines() if "WARNING" not in line
            and "looking for" not in line]
   if code not in (1, 2) or len(lines) != 1 or "Traceback" in said:

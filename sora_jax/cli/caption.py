@@ -67,7 +67,8 @@ def _data_set(f: flags.FlagValues, captioner: contracts.Captioner,
               part: tuple[int, int] | None) -> int:
   """Captions a data set and writes its page."""
   start, first = time.monotonic(), None
-  with tqdm.tqdm(unit="clip", desc=f"caption {f.data}") as bar:
+  with tqdm.tqdm(unit="clip", desc=f"caption {f.data}",
+                 delay=1e-3) as bar:  # none where the data are refused
 
     def report(done: int, total: int) -> None:
       nonlocal first

@@ -40,7 +40,8 @@ def run(argv: list[str]) -> int:
       raise ValueError(f"--{name}=DIR is needed")
   model = pretrained.load(find.find(f.vae), components=("vae",))
   start = time.monotonic()
-  with tqdm.tqdm(unit="clip", desc=f"encode {f.data}") as bar:
+  with tqdm.tqdm(unit="clip", desc=f"encode {f.data}",
+                 delay=1e-3) as bar:  # none where the data are refused
 
     def report(done, total):
       bar.total = total
