@@ -62,8 +62,8 @@ class Captioner:
   def caption(self, records: Sequence[latents_lib.Record]
               ) -> list[tuple[str, str]]:
     """The short and the descriptive caption of each record; as `captions`."""
-    return list(zip(*(captions(self._component, self.tokenizer, records, kind)
-                      for kind in (SHORT, DESCRIPTIVE))))
+    return [(short, descriptive) for short, descriptive in captions(
+        self._component, self.tokenizer, records, (SHORT, DESCRIPTIVE))]
 
   def describe(self, video: np.ndarray, fps: float) -> str:
     """The descriptive caption of a video uint8 [T, H, W, 3].
@@ -72,7 +72,7 @@ class Captioner:
     trained on is looked at smaller, and at fewer of its frames (`looked_at`).
     """
     return captions(self._component, self.tokenizer,
-                    [self.record(video, fps)])[0]
+                    [self.record(video, fps)])[0][0]
 
   def looked_at(self, video: np.ndarray) -> tuple[int, int, int]:
     """(T, H, W) at which a video is looked at."""
@@ -165,19 +165,19 @@ def similarity(text: str, video: np.ndarray,
 def captions(component: pretrained.Component,
              tokenizer: tokenizer_lib.Tokenizer,
              records: Sequence[latents_lib.Record],
-             kind: int = DESCRIPTIVE) -> list[str]:
-  """The caption of each record of latents.
+             kinds: Sequence[int] = (DESCRIPTIVE,)) -> list[list[str]]:
+  """The captions of each record of latents, one of each kind.
 
   Args:
     component: a models.captioner.Captioner and its parameters.
     tokenizer: of its captions.
     records: normalised latents, of any sizes.
-    kind: SHORT or DESCRIPTIVE.
+    kinds: of SHORT and DESCRIPTIVE.
   """
-  return [tokenizer.decode(ids) for ids in _over_batches(
+  return [[tokenizer.decode(ids) for ids in each] for each in _over_batches(
       component.module, records, lambda tokens: captioner_lib.write(
           component.module, component.params, tokens,
-          np.full(tokens.x.shape[0], kind, np.int32)))]
+          np.asarray(kinds, np.int32)))]
 
 
 def fitted(size: tuple[int, ...], stride: tuple[int, int, int],

@@ -215,19 +215,22 @@ def read(captioner: Captioner, params: types.PyTree, tokens: types.Tokens,
 
 @functools.partial(jax.jit, static_argnums=0)
 def write(captioner: Captioner, params: types.PyTree, tokens: types.Tokens,
-          kind: jax.Array) -> jax.Array:
-  """Captions [B, length] int32 of one clip a row, whose tokens have segment 1.
+          kinds: jax.Array) -> jax.Array:
+  """Captions [B, K, length] int32 of one clip a row, whose tokens have segment 1.
 
   Args:
     captioner: the module.
     params: its parameters.
-    tokens: of the clips.
-    kind: [B] int32, of the captions.
+    tokens: of the clips, each of which is looked at once.
+    kinds: [K] int32, of the captions that each clip gets.
   """
   memory, _ = captioner.apply({"params": params}, tokens, 1,
                               method=captioner.see)
-  decoder = text_decoder(captioner)
-  return decoder_lib.write(decoder, params["decoder"], memory, kind)
+  rows, count = memory.seg.shape[0], len(kinds)
+  each = jax.tree.map(lambda x: jnp.repeat(x, count, axis=0), memory)
+  ids = decoder_lib.write(text_decoder(captioner), params["decoder"], each,
+                          jnp.tile(kinds, rows))
+  return ids.reshape(rows, count, -1)
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -146,7 +146,7 @@ def _preview(module: captioner_lib.Captioner, manifest: manifest_lib.Manifest,
   found = captioner.captions(
       pretrained.Component(module, ema["captioner"]),
       tokenizer_lib.of(manifest), records)
-  lines = [f"- {record.captions[-1]}\n  - {text}" for record, text in
+  lines = [f"- {record.captions[-1]}\n  - {text}" for record, (text,) in
            zip(records, found)]
   if multihost.first():
     folder = os.path.join(workdir, "previews")

@@ -29,7 +29,7 @@ from sora_jax.models.text import encoder as encoder_lib
 NEVER = -1e30  # the score of a masked key; finite, so never NaN
 EOS = 1  # of text/tokenizer.py: the id that ends a text
 
-KeyValues = tuple[jax.Array, jax.Array]  # each [B, S, N, K]
+KeyValues = tuple[jax.Array, jax.Array]
 
 
 class Reading(NamedTuple):
@@ -64,36 +64,55 @@ class DecoderBlock(nn.Module):
     self.mlp = layers_lib.Mlp(self.ffn, self.width, self.dtype)
 
   def remember(self, states: jax.Array) -> KeyValues:
-    """Keys and values of a memory [B, K, D]."""
+    """Keys and values [B, K, N, C] of a memory [B, K, D]."""
     return self._split(self.memory_k(states)), self._split(
         self.memory_v(states))
 
   def __call__(self, x: jax.Array, mask: jax.Array, seg: jax.Array,
-               memory: KeyValues, memory_seg: jax.Array,
-               cache: KeyValues | None = None, at: jax.Array | None = None
-               ) -> tuple[jax.Array, KeyValues]:
-    """(x [B, S, D], keys and values of the text).
+               memory: KeyValues, memory_seg: jax.Array) -> jax.Array:
+    """x [B, S, D] of whole texts.
 
     Args:
       x: [B, S, D].
-      mask: [B, S, R] bool, which tokens of the text each token sees.
+      mask: [B, S, S] bool, which tokens of the text each token sees.
       seg: [B, S] int32.
       memory: of `remember`.
       memory_seg: [B, K] int32.
-      cache: keys and values [B, R, N, K] of the tokens before, where x is one
-        token.
-      at: its place in the cache.
     """
-    y = self.norm_1(x)
-    q, k, v = (self._split(f(y)) for f in (self.q, self.k, self.v))
-    if cache is not None:
-      k, v = (jax.lax.dynamic_update_slice_in_dim(old, new, at, 1)
-              for old, new in zip(cache, (k, v)))
+    q, k, v = self._read(x)
     x = x + self.out(_attend(q, k, v, mask).reshape(x.shape))
-    q = self._split(self.memory_q(self.norm_2(x)))
-    y = attend.attend(q, *memory, seg, memory_seg)
+    y = attend.attend(self._ask(x), *memory, seg, memory_seg)
+    x = x + self.memory_out(y.reshape(x.shape))
+    return x + self.mlp(self.norm_3(x))
+
+  def one(self, x: jax.Array, at: jax.Array, memory: KeyValues,
+          there: jax.Array, cache: KeyValues) -> tuple[jax.Array, KeyValues]:
+    """(x [B, 1, D] of one more token of each text, the cache with it).
+
+    Args:
+      x: [B, 1, D].
+      at: its place in the cache.
+      memory: keys and values [B, N, K, C].
+      there: [B, K] bool, where the memory has something.
+      cache: keys and values [B, N, R, C] of the tokens before.
+    """
+    q, *new = map(_heads_first, self._read(x))
+    k, v = (jax.lax.dynamic_update_slice_in_dim(old, one, at, 2)
+            for old, one in zip(cache, new))
+    seen = jnp.arange(k.shape[2])[None] <= at
+    x = x + self.out(_look(q, k, v, seen).reshape(x.shape))
+    y = _look(_heads_first(self._ask(x)), *memory, there)
     x = x + self.memory_out(y.reshape(x.shape))
     return x + self.mlp(self.norm_3(x)), (k, v)
+
+  def _read(self, x):
+    """Queries, keys and values of a text."""
+    y = self.norm_1(x)
+    return (self._split(f(y)) for f in (self.q, self.k, self.v))
+
+  def _ask(self, x):
+    """Queries of the memory."""
+    return self._split(self.memory_q(self.norm_2(x)))
 
   def _split(self, x):
     return x.reshape(*x.shape[:-1], self.heads, -1)
@@ -161,24 +180,28 @@ class TextDecoder(nn.Module):
       keys = block.apply({"params": params}, memory.states,
                          method=block.remember)
       return block.apply({"params": params}, x, mask, text.seg, keys,
-                         memory.seg)[0], None
+                         memory.seg), None
 
     x, _ = jax.lax.scan(jax.checkpoint(layer, policy=layers_lib.KEEP), x, self.blocks)
     return self._logits(x)
 
-  def start(self, memory: types.TextStates) -> tuple[KeyValues, KeyValues]:
-    """(keys and values of the memory, empty ones of the text), [layers, ..]."""
-    block = self._block()
-    keys = jax.lax.map(
-        lambda params: block.apply({"params": params}, memory.states,
-                                   method=block.remember), self.blocks)
-    empty = jnp.zeros((self.layers, memory.seg.shape[0], self.length, self.heads,
+  def start(self, memory: types.TextStates
+            ) -> tuple[list[KeyValues], list[KeyValues]]:
+    """(keys and values of the memory, empty ones of the text) of each layer.
+
+    Heads stand before places, and every layer is an array of its own: the step
+    reads them without a copy.
+    """
+    empty = jnp.zeros((memory.seg.shape[0], self.heads, self.length,
                        self.width // self.heads), self.dtype)
-    return keys, (empty, empty)
+    keys = [self._layer(i, memory.states, method=DecoderBlock.remember)
+            for i in range(self.layers)]
+    return ([tuple(map(_heads_first, pair)) for pair in keys],
+            [(empty, empty)] * self.layers)
 
   def step(self, ids: jax.Array, kind: jax.Array, at: jax.Array,
-           memory: KeyValues, memory_seg: jax.Array, cache: KeyValues
-           ) -> tuple[jax.Array, KeyValues]:
+           memory: list[KeyValues], there: jax.Array, cache: list[KeyValues]
+           ) -> tuple[jax.Array, list[KeyValues]]:
     """Logits [B, vocab] of the id at place `at`, and the cache with it.
 
     Args:
@@ -186,21 +209,19 @@ class TextDecoder(nn.Module):
       kind: [B] int32.
       at: the place.
       memory, cache: of `start`.
-      memory_seg: [B, K], 1 where there is something.
+      there: [B, K] bool, where the memory has something.
     """
     x = jnp.where(at == 0, self.begin(kind), self.embed(ids))
-    x = x[:, None] + self._places(at)
-    mask = jnp.broadcast_to(jnp.arange(self.length) <= at,
-                            (len(ids), 1, self.length))
-    seg, block = jnp.ones((len(ids), 1), jnp.int32), self._block()
-
-    def layer(x, inputs):
-      params, keys, old = inputs
-      return block.apply({"params": params}, x, mask, seg, keys, memory_seg,
-                         old, at)
-
-    x, cache = jax.lax.scan(layer, x, (self.blocks, memory, cache))
+    x, cache = x[:, None] + self._places(at), list(cache)
+    for i in range(self.layers):
+      x, cache[i] = self._layer(i, x, at, memory[i], there, cache[i],
+                                method=DecoderBlock.one)
     return self._logits(x)[:, 0], cache
+
+  def _layer(self, i, *args, method):
+    return self._block().apply(
+        {"params": jax.tree.map(lambda x: x[i], self.blocks)}, *args,
+        method=method)
 
   def _block(self):
     return DecoderBlock(self.width, self.heads, self.ffn, self.dtype,
@@ -273,7 +294,7 @@ def write(decoder: TextDecoder, params: types.PyTree, memory: types.TextStates,
   def one(carry):
     at, ids, cache, done = carry
     last = jnp.take(ids, jnp.maximum(at - 1, 0), axis=1)
-    logits, cache = apply(last, kind, at, keys, memory.seg, cache,
+    logits, cache = apply(last, kind, at, keys, memory.seg > 0, cache,
                           method=decoder.step)
     if temperature:
       assert key is not None
@@ -299,3 +320,15 @@ def _attend(q, k, v, mask):
   p = jax.nn.softmax(jnp.where(mask[:, None], s, NEVER), -1)
   out = jnp.einsum("bnls,bsnk->blnk", p.astype(v.dtype), v)
   return ad_checkpoint.checkpoint_name(out, "attention")
+
+
+def _look(q, k, v, seen):
+  """Attention [B, N, 1, C] of one token to those of [B, N, R, C] that are seen."""
+  s = jnp.einsum("bnlc,bnrc->bnlr", q * q.shape[-1]**-.5, k,
+                 preferred_element_type=jnp.float32)
+  p = jax.nn.softmax(jnp.where(seen[:, None, None], s, NEVER), -1)
+  return jnp.einsum("bnlr,bnrc->bnlc", p.astype(v.dtype), v)
+
+
+def _heads_first(x):
+  return jnp.swapaxes(x, 1, 2)
