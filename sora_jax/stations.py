@@ -48,7 +48,7 @@ class ScannedClip:
     height, width: of a frame, in pixels, upright.
     pixel_aspect: the width of a pixel / its height.
     constant_fps: False where frames come at uneven times.
-    brightness, motion, static: as filters.Rules limits them.
+    brightness, motion, static, combed: as filters.Rules limits them.
     words: of the first caption.
     captions_cut: the number of captions that were too long.
     phash: the perceptual hash of its first, middle and last frame, 192 bits in
@@ -79,6 +79,7 @@ class ScannedClip:
   phash: str
   caption_hash: str = ""
   altered: tuple[str, ...] = ()
+  combed: float = 0.0
   thumb: str | None = None
   caption: str | None = None
 

@@ -94,14 +94,15 @@ def trimmed(data, start, stop):
 
 
 def interlaced(codec="mpeg2video", form="mpegts", pixels="yuv420p", frames=8,
-               options=(), step=4):
+               options=(), step=4, tagged=True):
   """A bar that moves between the fields: a comb in every frame."""
   buffer = io.BytesIO()
   with av.open(buffer, "w", format=form) as container:
     stream = container.add_stream(codec, rate=25, options=dict(options))
     stream.width, stream.height, stream.pix_fmt = 64, 64, pixels
-    stream.codec_context.flags |= (codec_context.Flags.interlaced_dct
-                                   | codec_context.Flags.interlaced_me)
+    if tagged:
+      stream.codec_context.flags |= (codec_context.Flags.interlaced_dct
+                                     | codec_context.Flags.interlaced_me)
     for i in range(frames):
       rgb = np.full((64, 64, 3), 40, np.uint8)
       rgb[::2, step * i:step * i + 12] = 200

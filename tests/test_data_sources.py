@@ -148,6 +148,7 @@ CLIP = stations.ScannedClip(
     ({"min_motion": 3}, {}, "its motion is 2; the least"),
     ({"max_motion": 1}, {}, "its motion is 2; the most"),
     ({"max_static": 0.4}, {}, "still frames"),
+    ({}, {"combed": 0.3}, "combed frames"),
     ({"min_words": 5}, {}, "4 words"),
     ({}, {"brightness": 0.001}, "brightness"),
     ({}, {"brightness": 0.999}, "brightness"), ({}, {"static": 1.0}, "still"),

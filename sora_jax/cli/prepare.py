@@ -27,6 +27,8 @@ RULES = {
     "min_motion": "Mean change from frame to frame in levels of 255, at least.",
     "max_motion": "The same, at most; 0 is any.",
     "max_static": "Share of frames that equal the one before, at most; 1 is any.",
+    "max_combed": "Share of combed frames, where no tag says interlaced, at "
+                  "most; 1 is any.",
     "min_brightness": "Mean brightness in 0 .. 1, at least.",
     "max_brightness": "Mean brightness in 0 .. 1, at most.",
     "min_words": "Words of the first caption, at least.",

@@ -71,6 +71,7 @@ class Frame:
     pixel_aspect: the width of a pixel / its height, upright.
     altered: what was done to show it: "interlaced", "HDR", "wide gamut",
       "transparent"; () of an ordinary one.
+    grey: () -> uint8 [H, W], its lines as they were coded; None of an image.
   """
 
   pts: int | None
@@ -80,6 +81,7 @@ class Frame:
   damaged: bool = False
   pixel_aspect: float = 1.0
   altered: tuple[str, ...] = ()
+  grey: Callable[[], np.ndarray] | None = None
 
 
 @contextlib.contextmanager
@@ -195,7 +197,8 @@ def _video_frames(container: Container, stream: Any, start: int,
     yield Frame(
         frame.pts, size[::-1] if turns % 2 else size, to_rgb, to_rgb,
         bool(frame.is_corrupt), 1 / aspect if turns % 2 else aspect,
-        ("interlaced",) * interlaced + color.changes(frame))
+        ("interlaced",) * interlaced + color.changes(frame),
+        clock.timed(functools.partial(frame.to_ndarray, format="gray")))
 
 
 def _to_rgb(frame: av.VideoFrame,

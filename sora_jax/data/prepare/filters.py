@@ -28,6 +28,8 @@ class Rules:
     min_fps: of a video.
     min_motion, max_motion: mean change from frame to frame, in levels of 255.
     max_static: the share of frames that equal the one before; 1 is off.
+    max_combed: the share of moving frames that hold lines of two moments, as of
+      interlaced video whose tags were lost; 1 is off.
     min_brightness, max_brightness: mean level in [0, 1].
     min_words: of the first caption.
     max_repeats: leaves out files whose first caption more files than this have.
@@ -47,6 +49,7 @@ class Rules:
   min_motion: float = 0.0
   max_motion: float = 0.0
   max_static: float = 0.98
+  max_combed: float = 0.2
   min_brightness: float = 0.01
   max_brightness: float = 0.99
   min_words: int = 1
@@ -86,6 +89,8 @@ def why_not(clip: stations.ScannedClip, rules: Rules) -> str | None:
     tests += [
         ("its share of still frames is", clip.static, 0,
          rules.max_static if rules.max_static < 1 else 0),
+        ("its share of combed frames, which no tag calls interlaced, is",
+         clip.combed, 0, rules.max_combed if rules.max_combed < 1 else 0),
         ("its motion is", clip.motion, rules.min_motion, rules.max_motion)]
   for name, value, least, most in tests:
     text = (f"{name} {value:.4g}" if name.startswith("its") else

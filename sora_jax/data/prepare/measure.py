@@ -5,10 +5,12 @@ import dataclasses
 import numpy as np
 import PIL.Image
 
+from sora_jax.media import combing
 from sora_jax.media import containers
 
 SIDE = 128  # pixels of the long side of the small pictures
 THUMBS = 64  # small pictures remembered of a file
+COMBS = 4  # every so many frames one is looked at for combs
 
 
 @dataclasses.dataclass(eq=False)
@@ -22,6 +24,7 @@ class Frames:
       first.
     phash: 8 bytes, see `phash`.
     cuts: numbers of the frames that begin a new shot.
+    combed: number -> whether the frame is a comb, of some frames that move.
     thumbs: number -> uint8 [h, w, 3], of at most THUMBS frames.
     step: every so many frames one is in `thumbs`.
     size: (height, width) of a frame, upright.
@@ -34,6 +37,7 @@ class Frames:
   change: list[float] = dataclasses.field(default_factory=list)
   phash: list[bytes] = dataclasses.field(default_factory=list)
   cuts: list[int] = dataclasses.field(default_factory=list)
+  combed: dict[int, bool] = dataclasses.field(default_factory=dict)
   thumbs: dict[int, np.ndarray] = dataclasses.field(default_factory=dict)
   step: int = 1
   size: tuple[int, int] = (0, 0)
@@ -53,7 +57,7 @@ def measure(file: str | bytes, cuts: bool, max_frames: int | None
   Raises:
     ValueError: it cannot be decoded.
   """
-  found, before, detect = Frames(), None, None
+  found, before, detect, lines = Frames(), None, None, None
   with containers.open_frames(file, max_frames=max_frames) as (header, frames):
     if cuts and not header.image:
       from sora_jax.data.prepare import shots  # the extra `data`
@@ -79,6 +83,12 @@ def measure(file: str | bytes, cuts: bool, max_frames: int | None
         found.cuts.append(cut)
       _remember(found, i, small)
       before = small
+      if frame.grey and i % COMBS >= COMBS - 2:
+        grey_lines = frame.grey()
+        if i % COMBS == COMBS - 1 and lines is not None and (
+            comb := combing.combed(lines, grey_lines)) is not None:
+          found.combed[i] = comb
+        lines = grey_lines
   if not found.pts:
     raise ValueError("has no frames")
   return header, found

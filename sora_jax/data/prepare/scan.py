@@ -125,10 +125,16 @@ def _clip(raw: stations.Raw, index: int, digest: str,
       brightness=round(float(np.mean(found.brightness[start:stop])), 4),
       motion=round(float(change.mean()), 3) if count > 1 else 0.0,
       static=round(float((change < STILL).mean()), 3) if count > 1 else 0.0,
+      combed=_share([comb for i, comb in found.combed.items()
+                     if start <= i < stop]),
       words=len(caption.split()),
       captions_cut=sum(len(c) > items.MAX_CAPTION for c in raw.captions),
       phash=b"".join(found.phash[i] for i in (start, middle, stop - 1)).hex(),
       thumb=picture, caption=raw.captions[0][:200] if picture else None)
+
+
+def _share(of: list[bool]) -> float:
+  return round(sum(of) / len(of), 3) if of else 0.0
 
 
 def _thumb(found: measure.Frames, start: int, stop: int) -> str | None:

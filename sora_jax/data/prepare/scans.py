@@ -31,7 +31,7 @@ from sora_jax.data.prepare import transcode
 from sora_jax.data.sources import mixture
 from sora_jax.data.store import shards
 
-FORMAT = 2  # of the lines; scans of another one are begun anew
+FORMAT = 3  # of the lines; scans of another one are begun anew
 PART = 32  # items of a part
 PICTURES = 48  # clips of a source that carry a thumbnail
 TRIES = 2  # processes that a file may kill
