@@ -1,5 +1,6 @@
 """Training survives: kills, damage, another config, a full disk."""
 
+import gc
 import json
 import logging
 import os
@@ -13,15 +14,18 @@ import subprocess
 import sys
 import threading
 import time
+import types
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from sora_jax import files
 from sora_jax.training import checkpoint
 from sora_jax.training import digest
 from sora_jax.training import hooks as hooks_lib
+from sora_jax.training import hush
 from sora_jax.training import lock
 from sora_jax.training import metrics
 import toy_run
@@ -317,8 +321,6 @@ def test_another_dtype_is_refused(prog, tmp_path):
     toy_run.train(tmp_path, 10, toy_run.program(params=half))
 
 
-@pytest.mark.filterwarnings(  # a thread of Orbax's, after the save failed
-    "ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_failed_save_is_an_error_and_loses_nothing(prog, tmp_path):
   toy_run.train(tmp_path, 5, prog)
   soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -333,6 +335,40 @@ def test_a_failed_save_is_an_error_and_loses_nothing(prog, tmp_path):
   finally:
     resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
   assert int(toy_run.train(tmp_path, 6, prog).state.step) == 6
+
+
+def test_of_a_save_that_fails_in_many_leaves_one_error_is_told(
+    whole, tmp_path, caplog, monkeypatch):
+  hush.hush()
+  monkeypatch.setattr(sys, "unraisablehook", (told := []).append)
+  found = checkpoint.open_checkpoints(tmp_path, {})
+  leaves = {f"{i}": jnp.full((40, 40), i, jnp.float32) for i in range(60)}
+  saved = whole[0].replace(params=leaves, ema=leaves)
+  soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+  try:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (3000, hard))
+    with pytest.raises(OSError, match="free some space") as e:
+      found.save(saved, wait=True)
+  finally:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+  gc.collect()  # asyncio tells of an error that nobody asked for when it goes
+  assert "\n" not in str(e.value) and not told
+  assert not [r for r in caplog.records if r.name == "asyncio"]
+  sys.unraisablehook(other := types.SimpleNamespace(exc_value=RuntimeError("x")))
+  assert told == [other]
+
+
+def test_a_lock_that_does_not_fit_is_named(tmp_path):
+  soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+  try:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    with pytest.raises(OSError) as e, lock.hold(tmp_path):
+      pass
+  finally:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+  assert e.value.errno in files.FULL and str(tmp_path / lock.NAME) in str(e.value)
+  with lock.hold(tmp_path):
+    pass
 
 
 def test_a_disk_that_is_full_of_metrics_is_named_and_loses_nothing(prog, tmp_path):

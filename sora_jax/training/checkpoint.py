@@ -31,6 +31,7 @@ from sora_jax import mesh as mesh_lib
 from sora_jax.mesh import multihost
 from sora_jax.training import config_changes
 from sora_jax.training import digest
+from sora_jax.training import hush
 from sora_jax.training import old_names
 
 FOLDER = "checkpoints"
@@ -269,7 +270,7 @@ def load_ema(workdir: str | os.PathLike) -> tuple[dict, dict, int]:
 
 
 def _manager(folder: pathlib.Path, **options) -> ocp.CheckpointManager:
-  logging.getLogger("absl").addFilter(_not_of_orbax)
+  hush.hush()
   return ocp.CheckpointManager(
       folder, options=ocp.CheckpointManagerOptions(**options),
       item_handlers={"state": ocp.StandardCheckpointHandler(),
@@ -289,11 +290,6 @@ def _reader(folder: pathlib.Path) -> ocp.CheckpointManager:
 def _agreed(fault: str) -> str:
   """The fault that any of the processes has found, "" if none has."""
   return next(iter(multihost.exchange(fault)), "")
-
-
-def _not_of_orbax(record: logging.LogRecord) -> bool:
-  """Orbax logs pages about what it raises as well; what it raises will do."""
-  return f"{os.sep}orbax{os.sep}" not in record.pathname
 
 
 def _meta(manager: ocp.CheckpointManager, step: int) -> dict:

@@ -18,6 +18,7 @@ import threading
 import time
 from typing import cast, ParamSpec, TypeVar
 
+from sora_jax import files
 from sora_jax.mesh import multihost
 from sora_jax.training import progress
 
@@ -86,8 +87,9 @@ def _take(workdir: pathlib.Path) -> int:
       progress.log(f"{path}: process {process} on {host} is gone, its lock is "
                    "stale")
     os.ftruncate(lock, 0)
-    os.pwrite(lock, json.dumps({"host": socket.gethostname(),
-                                "process": os.getpid()}).encode(), 0)
+    with files.full_disk_named(path):
+      os.pwrite(lock, json.dumps({"host": socket.gethostname(),
+                                  "process": os.getpid()}).encode(), 0)
   except BaseException:
     os.close(lock)
     raise
