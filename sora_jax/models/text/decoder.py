@@ -17,19 +17,18 @@ from typing import NamedTuple
 
 from flax import linen as nn
 import jax
-from jax import ad_checkpoint
 import jax.numpy as jnp
 
 from sora_jax import ranges
 from sora_jax import types
 from sora_jax.models import layers as layers_lib
-from sora_jax.models.attention import attend
+from sora_jax.models.text import decoder_block
 from sora_jax.models.text import encoder as encoder_lib
 
-NEVER = -1e30  # the score of a masked key; finite, so never NaN
 EOS = 1  # of text/tokenizer.py: the id that ends a text
 
-KeyValues = tuple[jax.Array, jax.Array]
+# Keys and values of each layer.
+Cache = list[decoder_block.KeyValues]
 
 
 class Reading(NamedTuple):
@@ -44,78 +43,6 @@ class Reading(NamedTuple):
   seg: jax.Array
   place: jax.Array
   parallel: jax.Array
-
-
-class DecoderBlock(nn.Module):
-  """Self-attention, attention to the memory, and MLP, each after a norm."""
-
-  width: int
-  heads: int
-  ffn: int
-  dtype: jnp.dtype
-
-  def setup(self) -> None:
-    dense = lambda: layers_lib.Dense(self.width, self.dtype)
-    self.norm_1, self.norm_2, self.norm_3 = (
-        layers_lib.LayerNorm() for _ in range(3))
-    self.q, self.k, self.v, self.out = (dense() for _ in range(4))
-    self.memory_q, self.memory_k, self.memory_v, self.memory_out = (
-        dense() for _ in range(4))
-    self.mlp = layers_lib.Mlp(self.ffn, self.width, self.dtype)
-
-  def remember(self, states: jax.Array) -> KeyValues:
-    """Keys and values [B, K, N, C] of a memory [B, K, D]."""
-    return self._split(self.memory_k(states)), self._split(
-        self.memory_v(states))
-
-  def __call__(self, x: jax.Array, mask: jax.Array, seg: jax.Array,
-               memory: KeyValues, memory_seg: jax.Array) -> jax.Array:
-    """x [B, S, D] of whole texts.
-
-    Args:
-      x: [B, S, D].
-      mask: [B, S, S] bool, which tokens of the text each token sees.
-      seg: [B, S] int32.
-      memory: of `remember`.
-      memory_seg: [B, K] int32.
-    """
-    q, k, v = self._read(x)
-    x = x + self.out(_attend(q, k, v, mask).reshape(x.shape))
-    y = attend.attend(self._ask(x), *memory, seg, memory_seg)
-    x = x + self.memory_out(y.reshape(x.shape))
-    return x + self.mlp(self.norm_3(x))
-
-  def one(self, x: jax.Array, at: jax.Array, memory: KeyValues,
-          there: jax.Array, cache: KeyValues) -> tuple[jax.Array, KeyValues]:
-    """(x [B, 1, D] of one more token of each text, the cache with it).
-
-    Args:
-      x: [B, 1, D].
-      at: its place in the cache.
-      memory: keys and values [B, N, K, C].
-      there: [B, K] bool, where the memory has something.
-      cache: keys and values [B, N, R, C] of the tokens before.
-    """
-    q, *new = map(_heads_first, self._read(x))
-    k, v = (jax.lax.dynamic_update_slice_in_dim(old, one, at, 2)
-            for old, one in zip(cache, new))
-    seen = jnp.arange(k.shape[2])[None] <= at
-    x = x + self.out(_look(q, k, v, seen).reshape(x.shape))
-    y = _look(_heads_first(self._ask(x)), *memory, there)
-    x = x + self.memory_out(y.reshape(x.shape))
-    return x + self.mlp(self.norm_3(x)), (k, v)
-
-  def _read(self, x):
-    """Queries, keys and values of a text."""
-    y = self.norm_1(x)
-    return (self._split(f(y)) for f in (self.q, self.k, self.v))
-
-  def _ask(self, x):
-    """Queries of the memory."""
-    return self._split(self.memory_q(self.norm_2(x)))
-
-  def _split(self, x):
-    return x.reshape(*x.shape[:-1], self.heads, -1)
 
 
 class TextDecoder(nn.Module):
@@ -185,8 +112,7 @@ class TextDecoder(nn.Module):
     x, _ = jax.lax.scan(jax.checkpoint(layer, policy=layers_lib.KEEP), x, self.blocks)
     return self._logits(x)
 
-  def start(self, memory: types.TextStates
-            ) -> tuple[list[KeyValues], list[KeyValues]]:
+  def start(self, memory: types.TextStates) -> tuple[Cache, Cache]:
     """(keys and values of the memory, empty ones of the text) of each layer.
 
     Heads stand before places, and every layer is an array of its own: the step
@@ -194,14 +120,15 @@ class TextDecoder(nn.Module):
     """
     empty = jnp.zeros((memory.seg.shape[0], self.heads, self.length,
                        self.width // self.heads), self.dtype)
-    keys = [self._layer(i, memory.states, method=DecoderBlock.remember)
+    remember = decoder_block.DecoderBlock.remember
+    keys = [self._layer(i, memory.states, method=remember)
             for i in range(self.layers)]
-    return ([tuple(map(_heads_first, pair)) for pair in keys],
+    return ([tuple(map(decoder_block.heads_first, pair)) for pair in keys],
             [(empty, empty)] * self.layers)
 
   def step(self, ids: jax.Array, kind: jax.Array, at: jax.Array,
-           memory: list[KeyValues], there: jax.Array, cache: list[KeyValues]
-           ) -> tuple[jax.Array, list[KeyValues]]:
+           memory: Cache, there: jax.Array, cache: Cache
+           ) -> tuple[jax.Array, Cache]:
     """Logits [B, vocab] of the id at place `at`, and the cache with it.
 
     Args:
@@ -215,7 +142,7 @@ class TextDecoder(nn.Module):
     x, cache = x[:, None] + self._places(at), list(cache)
     for i in range(self.layers):
       x, cache[i] = self._layer(i, x, at, memory[i], there, cache[i],
-                                method=DecoderBlock.one)
+                                method=decoder_block.DecoderBlock.one)
     return self._logits(x)[:, 0], cache
 
   def _layer(self, i, *args, method):
@@ -224,8 +151,8 @@ class TextDecoder(nn.Module):
         method=method)
 
   def _block(self):
-    return DecoderBlock(self.width, self.heads, self.ffn, self.dtype,
-                        parent=None)
+    return decoder_block.DecoderBlock(self.width, self.heads, self.ffn,
+                                      self.dtype, parent=None)
 
   def _init_blocks(self, key):
     x, mask = jnp.zeros((1, 1, self.width)), jnp.ones((1, 1, 1), bool)
@@ -311,24 +238,3 @@ def write(decoder: TextDecoder, params: types.PyTree, memory: types.TextStates,
   return jax.lax.while_loop(unfinished, one, (
       jnp.int32(0), jnp.zeros((rows, decoder.length), jnp.int32), cache,
       jnp.zeros((rows,), bool)))[1]
-
-
-def _attend(q, k, v, mask):
-  """Attention [B, S, N, K] of tokens to those that `mask` [B, S, R] lets see."""
-  s = jnp.einsum("blnk,bsnk->bnls", q * q.shape[-1]**-.5, k,
-                 preferred_element_type=jnp.float32)
-  p = jax.nn.softmax(jnp.where(mask[:, None], s, NEVER), -1)
-  out = jnp.einsum("bnls,bsnk->blnk", p.astype(v.dtype), v)
-  return ad_checkpoint.checkpoint_name(out, "attention")
-
-
-def _look(q, k, v, seen):
-  """Attention [B, N, 1, C] of one token to those of [B, N, R, C] that are seen."""
-  s = jnp.einsum("bnlc,bnrc->bnlr", q * q.shape[-1]**-.5, k,
-                 preferred_element_type=jnp.float32)
-  p = jax.nn.softmax(jnp.where(seen[:, None, None], s, NEVER), -1)
-  return jnp.einsum("bnlr,bnrc->bnlc", p.astype(v.dtype), v)
-
-
-def _heads_first(x):
-  return jnp.swapaxes(x, 1, 2)
