@@ -30,6 +30,7 @@ SHARES = (0, .2, .5, .9)
 DRAWN = ("generate", "--size=32x32", "--frames=9", "--steps=2", "--out=OUT")
 SCORED = ("evaluate", "--count=2", "--sizes=32x32", "--frames=5", "--steps=2",
           "--batch=2", "--worlds=balls", "--out=OUT")
+JOB = "/job.json"  # from which `caption` goes on
 UNFINISHED = re.compile(r"\.tmp$|\.writing$|\.replaced$")
 
 
@@ -59,14 +60,14 @@ def writers(at: pathlib.Path) -> dict[str, Writer]:
   return {
       "prepare": Writer(known["prepare"]),
       "encode": Writer(known["encode"]),
-      "train": Writer(steps(20, 5), steps(5, 5), beside=True),
-      "metrics": Writer(steps(60, 1000), steps(3, 1000), beside=True),
-      "export": Writer((*known["export"], "--dtype=float32"), known["export"]),
       "videos": Writer(drawn, (*drawn, "--guidance=1")),
       "evaluate": Writer(SCORED, (*SCORED, "--seed=1")),
       "caption": Writer(("caption", "--data=OUT"),
                         (*known["encode"], "--vae=sora_jax/weights/worlds/vae"),
-                        beside=True)}
+                        beside=True),
+      "train": Writer(steps(20, 5), steps(5, 5), beside=True),
+      "metrics": Writer(steps(60, 1000), steps(3, 1000), beside=True),
+      "export": Writer((*known["export"], "--dtype=float32"), known["export"])}
 
 
 def run(argv: tuple[str, ...], out: pathlib.Path) -> tuple[int, str]:
@@ -110,11 +111,13 @@ def drill(name: str, writer: Writer, at: pathlib.Path, disk: pathlib.Path,
           shares: tuple[float, ...]) -> bool:
   """Whether a command ends well at every share of the space that it needs."""
   whole, before, out = at / f"{name}-whole", at / f"{name}-before", disk / "out"
-  before.mkdir()
   if writer.before and shares:
     good(writer.before, before)
-  shutil.copytree(before, whole)
-  good(writer.argv, whole)
+  else:
+    before.mkdir()
+  shutil.copytree(before, out)
+  good(writer.argv, out)
+  shutil.move(out, whole)
   wanted, had = kills.tree(whole), kills.tree(before)
   used = lambda folder: sum(p.stat().st_size for p in folder.rglob("*"))
   need = used(whole) - used(before) * writer.beside
@@ -124,7 +127,8 @@ def drill(name: str, writer: Writer, at: pathlib.Path, disk: pathlib.Path,
     fill(disk, round(share * need))
     code, said = run(writer.argv, out)
     line = line_of(writer.argv[0], said)
-    harmed = kills.halves(out, had, wanted) + unfinished(disk)
+    harmed = [name for name in kills.halves(out, had, wanted)
+              if not name.endswith(JOB)] + unfinished(disk)
     (disk / "ballast").unlink()
     again, more = run(writer.argv, out)
     got = kills.tree(out)
@@ -133,7 +137,8 @@ def drill(name: str, writer: Writer, at: pathlib.Path, disk: pathlib.Path,
     ended += code == 1 and bool(line)
     all_good &= bool(fine)
     print(f"{'good' if fine else 'BAD':4} {name}, {share:.0%} of "
-          f"{need / 1024:.0f} KB: exit {code}, {line or said[-1000:]!r}", flush=True)
+          f"{need / 1024:.0f} KB: exit {code}, "
+          f"{(line or said[-1000:]) if code else 'it fits'!r}", flush=True)
     if not fine:
       print(f"     harmed {harmed}, then exit {again}, other {other} "
             f"{more[-1000:] if again else ''}", flush=True)
