@@ -100,7 +100,8 @@ def test_every_parameter_has_one_rule_that_its_mesh_divides(variant):
     for x, spec in zip(jax.tree.leaves(params), jax.tree.leaves(
         specs, is_leaf=lambda s: not isinstance(s, dict))):
       for n, axis in zip(x.shape, spec):
-        assert axis is None or n % cfg.mesh[axis] == 0
+        over = axis if isinstance(axis, tuple) else (axis,) if axis else ()
+        assert n % math.prod(cfg.mesh[a] for a in over) == 0
         split += axis is not None
     assert split > 10
 

@@ -69,8 +69,19 @@ def test_gradients_are_asked_for_as_the_parameters_lie():
   gradient = program.jaxpr.outvars[0]
   places = [tuple(e.params["sharding"].spec) for e in program.jaxpr.eqns
             if e.primitive.name == "sharding_constraint"]
-  assert places[-1] == ("fsdp", "tensor")
+  assert places[-1] == (("fsdp", "context"), "tensor")
   assert (gradient.aval.shape, gradient.aval.dtype) == ((32, 16), jnp.float32)
+
+
+def test_context_is_left_out_where_it_does_not_divide():
+  mesh = mesh_lib.make_mesh(layouts.devices("v5p:2x2x4"), fsdp=2, context=8)
+  params = {"blocks": {"self": {
+      "q": {"kernel": jnp.ones((1, 32, 4))}, "k": {"kernel": jnp.ones((1, 6, 4))}}}}
+  specs = mesh_lib.fit(mesh, params,
+                       mesh_lib.param_specs(params, mesh_lib.DIT_RULES))
+  found = {k: tuple(v["kernel"])[1] for k, v in specs["blocks"]["self"].items()}
+  assert found == {"q": ("fsdp", "context"), "k": "fsdp"}
+  mesh_lib.check_division(mesh, params, specs)
 
 
 if __name__ == "__main__":

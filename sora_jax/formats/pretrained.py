@@ -257,7 +257,8 @@ def _place(tensors, mapping: weight_mapping.WeightMapping, rules, dtype, mesh):
   shapes = tree({path: jax.ShapeDtypeStruct(entry.shape, kinds[path])
                  for path, entry in mapping.items()})
   placed = traverse_util.flatten_dict(
-      mesh_lib.shardings(mesh, mesh_lib.param_specs(shapes, rules)), sep="/")
+      mesh_lib.shardings(mesh, mesh_lib.fit(
+          mesh, shapes, mesh_lib.param_specs(shapes, rules))), sep="/")
   reader = lambda path, entry: lambda index: weight_mapping.read(
       tensors, entry, index, kinds[path])
   return tree({path: mesh_lib.assemble(entry.shape, placed[path],

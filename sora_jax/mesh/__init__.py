@@ -1,10 +1,10 @@
 """The device mesh, and which axis of a parameter or activation lies along it.
 
-Mesh axes: data (rows), fsdp (rows and parameters), context (tokens of a row, or
-columns of a video), tensor (heads and hidden units). Parameters map to these by
-path: every parameter matches exactly one row of a rule table, and the same rows
-serve Adam moments and EMA, whose paths end in the parameter's. All axes are
-Auto, so the compiler places what is not named here.
+Mesh axes: data (rows), fsdp (rows and parameters), context (tokens of a row and
+parameters, or columns of a video), tensor (heads and hidden units). Parameters
+map to these by path: every parameter matches exactly one row of a rule table, and
+the same rows serve Adam moments and EMA, whose paths end in the parameter's.
+All axes are Auto, so the compiler places what is not named here.
 
 A function that `on` puts on a mesh may say how its activations lie
 (`constrain`) and run parts of itself on each device's share (`sharded`). Both
@@ -38,6 +38,7 @@ from sora_jax.mesh.axes import TOKENS
 from sora_jax.mesh.params import CAPTIONER_RULES
 from sora_jax.mesh.params import check_division
 from sora_jax.mesh.params import DIT_RULES
+from sora_jax.mesh.params import fit
 from sora_jax.mesh.params import gathered
 from sora_jax.mesh.params import param_specs
 from sora_jax.mesh.params import path_name

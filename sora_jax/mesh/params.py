@@ -1,6 +1,6 @@
 """How parameters lie on the mesh: the rule tables."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 import functools
 import math
 import re
@@ -13,17 +13,20 @@ from sora_jax import types
 from sora_jax.mesh import activations
 from sora_jax.mesh import axes as axes_lib
 
-Rules = tuple[tuple[str, tuple[str | None, ...]], ...]
+Rules = tuple[tuple[str, tuple[activations.Axis, ...]], ...]
 
+# The kernels of the blocks are nearly all of a model: they lie over the devices
+# that share a row as well, which gather them for a layer at a time.
+SHARDS = ("fsdp", "context")
 # Path regex -> one entry for each dimension of the parameter, None is
 # replicated. Parameters of a scanned stack have a leading layer dimension: the
 # first None of their rows. Vectors (biases, norm scales, modulation tables) are
 # replicated.
 DIT_RULES: Rules = (
     (r"blocks/((self|cross)/[qkv]|mlp/linear_1)/kernel$",
-     (None, "fsdp", "tensor")),
+     (None, SHARDS, "tensor")),
     (r"blocks/((self|cross)/out|mlp/linear_2)/kernel$",
-     (None, "tensor", "fsdp")),
+     (None, "tensor", SHARDS)),
     (r"(patch|time_1|time_mod|text/linear_1)/kernel$", (None, "fsdp")),
     (r"(head|time_2|text/linear_2)/kernel$", ("fsdp", None)),
     (r"(bias|scale|table)$", ()),
@@ -75,7 +78,7 @@ def param_specs(params: types.PyTree, rules: Rules) -> types.PyTree:
 
 def gathered(params: types.PyTree, rules: Rules, prefix: str,
              dtype: jnp.dtype) -> types.PyTree:
-  """A layer's parameters as it computes with them: whole along fsdp.
+  """A layer's parameters as it computes with them: whole along SHARDS.
 
   Their gradients are summed straight into the parts that the devices hold, by
   reduce-scatter: the transpose of the constraint alone would ask for whole sums
@@ -101,12 +104,12 @@ def gathered(params: types.PyTree, rules: Rules, prefix: str,
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
-def _gather(value: jax.Array, axes: tuple[str | None, ...],
+def _gather(value: jax.Array, axes: tuple[activations.Axis, ...],
             stored: jnp.dtype, dtype: jnp.dtype) -> jax.Array:
-  """A parameter that lies along `axes`, cast and whole along fsdp."""
+  """A parameter that lies along `axes`, cast and whole along SHARDS."""
   del stored
-  return activations.constrain(
-      value.astype(dtype), *(None if a == "fsdp" else a for a in axes))
+  return activations.constrain(value.astype(dtype), *(
+      None if a in ("fsdp", SHARDS) else a for a in axes))
 
 
 def _gather_fwd(value, axes, stored, dtype):
@@ -115,10 +118,26 @@ def _gather_fwd(value, axes, stored, dtype):
 
 def _gather_bwd(axes, stored, dtype, _, grad):
   del dtype
+  axes = _fit(grad.shape, axes, activations.size)
   return (activations.constrain(grad, *axes).astype(stored),)
 
 
 _gather.defvjp(_gather_fwd, _gather_bwd)
+
+
+def fit(mesh: Mesh, params: types.PyTree, specs: types.PyTree) -> types.PyTree:
+  """Specs without the axis context where it does not divide a parameter."""
+  count = lambda axes: math.prod(mesh.shape[a] for a in axes_lib.names(axes))
+  return jax.tree.map(
+      lambda value, spec: PartitionSpec(*_fit(value.shape, spec, count)),
+      params, specs)
+
+
+def _fit(shape: Sequence[int], axes: Sequence[activations.Axis],
+         count: Callable[[activations.Axis], int]) -> list[activations.Axis]:
+  """The axes of each dimension; "fsdp" for SHARDS that do not divide it."""
+  return ["fsdp" if a == SHARDS and n % count(a) else a
+          for n, a in zip(shape, axes)]
 
 
 def check_division(mesh: Mesh, params: types.PyTree,

@@ -150,5 +150,5 @@ def _stored_params(network: dit.DiT, mesh: Any) -> Any:
   return jax.tree_util.tree_map_with_path(
       lambda path, x, place: jax.ShapeDtypeStruct(
           x.shape, stored(path, x), sharding=place), params,
-      mesh_lib.shardings(mesh, mesh_lib.param_specs(params,
-                                                    mesh_lib.DIT_RULES)))
+      mesh_lib.shardings(mesh, mesh_lib.fit(
+          mesh, params, mesh_lib.param_specs(params, mesh_lib.DIT_RULES))))

@@ -90,8 +90,9 @@ def program(objective: shared.Objective, init: Callable[[jax.Array], dict],
   init_all = lambda key, replaced: init_state(init(key) | replaced, tx)
   shapes = jax.eval_shape(init_all, key, {})
   whole = mesh_lib.replicated(mesh)
-  specs = {name: mesh_lib.param_specs(tree, rules.get(name, ((r".*", ()),)))
-           for name, tree in shapes.params.items()}
+  specs = mesh_lib.fit(mesh, shapes.params, {
+      name: mesh_lib.param_specs(tree, rules.get(name, ((r".*", ()),)))
+      for name, tree in shapes.params.items()})
   mesh_lib.check_division(mesh, shapes.params, specs)
   params = mesh_lib.shardings(mesh, specs)
   on_device = optimizer_lib.shardings(shapes.opt_state, params, whole)
