@@ -148,6 +148,29 @@ def test_a_long_row_has_no_block_mask(monkeypatch):
   assert splash.make_block_mask(seg, seg, True) == splash.BlockMask()
 
 
+def test_gradients_by_groups_of_keys_that_are_not_whole(monkeypatch):
+  """Five blocks of keys in groups of two; the last group is filled up."""
+  monkeypatch.setattr(splash, "SMALL", splash.Blocks(128, 128, 128))
+  monkeypatch.setattr(splash, "LONG", 0)
+  monkeypatch.setattr(splash, "GROUP", 2)
+  q, k, v = values(600, 600, rows=1, heads=1)
+  seg = segments(600, 3, rows=1)
+  wave = jnp.cos(jnp.arange(q.size)).reshape(q.shape)
+  grads = lambda backend: jax.jit(jax.grad(lambda *a: jnp.sum(
+      attend_lib.attend(*a, seg, seg, backend) * wave), (0, 1, 2)))(q, k, v)
+  for found, wanted in zip(grads("splash"), grads("dense")):
+    assert relative(found, wanted) < 1e-5
+
+
+@pytest.mark.parametrize("length", (16_385, 32_760, 75_600, 300_001))
+def test_long_rows_of_any_length_have_gradients(length):
+  """32,760 and 75,600 are 81 frames of 832x480 and 1280x720 of Wan."""
+  x = jax.ShapeDtypeStruct((1, length, 1, 128), jnp.bfloat16)
+  loss = lambda *a: jnp.sum(splash.attend(*a).astype(jnp.float32))
+  found = jax.eval_shape(jax.grad(loss, (0, 1, 2)), x, x, x)
+  assert [g.shape for g in found] == [x.shape] * 3
+
+
 @pytest.mark.slow
 def test_memory_grows_with_length():
   def temporary(length):

@@ -134,7 +134,7 @@ def training_work(network: dit.DiT, encoder: encoder_lib.TextEncoder | None,
               * splash.PRODUCTS / 2)
   text = flops_lib.text_flops(encoder, [prompt]) * rows if encoder else 0
   # What is kept is the attention, so that only the products run again.
-  again = 1 if network.remat == "full" else 0
+  again = 0 if network.remat in ("none", "dots") else 1
   return flops_lib.Work(
       flops_lib.TRAIN * (flops + text),
       (flops_lib.TRAIN + again) * (flops - attention) + flops_lib.TRAIN * text,

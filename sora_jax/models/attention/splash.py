@@ -231,9 +231,9 @@ def make_block_mask(q_seg: jax.Array, kv_seg: jax.Array,
     q_seg, kv_seg: the segments.
     own: queries and keys are of the same tokens, so that each has a key.
   """
-  sizes = _block_sizes(q_seg.shape[1], kv_seg.shape[1])
-  filled = (_fill(seg, -(-seg.shape[1] // size) * size, 1, extra)
-            for seg, size, extra in zip((q_seg, kv_seg), sizes, (NONE, EXTRA)))
+  lengths = _whole(q_seg.shape[1], kv_seg.shape[1])
+  filled = (_fill(seg, length, 1, extra) for seg, length, extra in zip(
+      (q_seg, kv_seg), lengths, (NONE, EXTRA)))
   mask = _whole_block_mask(*filled)
   if own:
     return mask
@@ -295,10 +295,8 @@ def _kernel(length: int, keys: int, mask: BlockMask, of: int = 0,
 
 
 def _padded(q, k, v, q_seg, kv_seg):
-  """q scaled, and all as [B, N, L, K] in whole blocks, segments too."""
-  lengths = q.shape[1], k.shape[1]
-  l, s = (-(-n // size) * size
-          for n, size in zip(lengths, _block_sizes(*lengths)))
+  """q scaled, and all as [B, N, L, K] of `_whole`, segments too."""
+  l, s = _whole(q.shape[1], k.shape[1])
   if q_seg is None and s > k.shape[1]:
     q_seg, kv_seg = (jnp.ones(x.shape[:2], jnp.int32) for x in (q, k))
   q, k, v = (_fill(x.swapaxes(1, 2), n, 2) for x, n in (
@@ -324,18 +322,27 @@ def _rows(fn, args, mask: BlockMask):
   return jax.tree.map(lambda x: x[None], out)
 
 
+def _whole(length: int, keys: int) -> tuple[int, int]:
+  """So many queries and keys, filled up to whole blocks, and groups of them."""
+  bq, bk = _block_sizes(length, keys)
+  return -(-length // bq) * bq, _count(keys) * bk
+
+
 def _block_sizes(length: int, keys: int) -> tuple[int, int]:
   """The blocks of so many queries and keys, multiples of LANES.
 
-  They are as even as can be, for little padding; long rows of keys are whole
-  groups of blocks.
+  They are as even as can be, for little padding.
   """
-  most = _blocks()
-  count = math.ceil(keys / most.kv)
-  if keys >= LONG and count > GROUP:
-    count = -(-count // GROUP) * GROUP
   even = lambda n, parts: -(-math.ceil(n / parts) // LANES) * LANES
-  return even(length, math.ceil(length / most.q)), even(keys, count)
+  return (even(length, math.ceil(length / _blocks().q)),
+          even(keys, _count(keys)))
+
+
+def _count(keys: int) -> int:
+  """Blocks of so many keys, whole groups of them in long rows."""
+  count = math.ceil(keys / _blocks().kv)
+  return (-(-count // GROUP) * GROUP if keys >= LONG and count > GROUP
+          else count)
 
 
 def _blocks() -> Blocks:
