@@ -230,10 +230,11 @@ def test_a_mesh_that_does_not_fit_is_refused():
   with pytest.raises(ValueError, match="needs 6 devices and there are 1"):
     mesh_lib.make_mesh(jax.devices()[:1], data=2, fsdp=3)
   params = {"blocks": {"self": {"q": {"kernel": np.zeros((2, 6, 4))}}}}
-  specs = mesh_lib.param_specs(params, mesh_lib.DIT_RULES)
-  with pytest.raises(ValueError, match="self/q/kernel.*fsdp=4.*divide 6"):
-    mesh_lib.check_division(jax.sharding.AbstractMesh(
-        (1, 4, 1, 1), mesh_lib.AXES), params, specs)
+  mesh = jax.sharding.AbstractMesh((1, 4, 1, 1), mesh_lib.AXES)
+  specs = mesh_lib.fit(mesh, params,
+                       mesh_lib.param_specs(params, mesh_lib.DIT_RULES))
+  with pytest.raises(ValueError, match="self/q/kernel.*over fsdp=4.*divide 6"):
+    mesh_lib.check_division(mesh, params, specs)
 
 
 if __name__ == "__main__":

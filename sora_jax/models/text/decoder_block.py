@@ -85,7 +85,7 @@ class DecoderBlock(nn.Module):
     return x.reshape(*x.shape[:-1], self.heads, -1)
 
 
-def heads_first(x):
+def heads_first(x: jax.Array) -> jax.Array:
   """[B, K, N, C] as [B, N, K, C], and back."""
   return jnp.swapaxes(x, 1, 2)
 
