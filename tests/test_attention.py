@@ -148,6 +148,7 @@ def test_a_long_row_has_no_block_mask(monkeypatch):
   assert splash.make_block_mask(seg, seg, True) == splash.BlockMask()
 
 
+@pytest.mark.slow
 def test_gradients_by_groups_of_keys_that_are_not_whole(monkeypatch):
   """Five blocks of keys in groups of two; the last group is filled up."""
   monkeypatch.setattr(splash, "SMALL", splash.Blocks(128, 128, 128))

@@ -72,6 +72,7 @@ def test_a_clip_in_a_packed_row_is_seen_as_alone():
     np.testing.assert_allclose(said[:, i], alone[2][:, 0], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_where_a_thing_is_is_seen():
   """Positions that differ by a shift alone give another embedding."""
   params = captioner_lib.init(SMALL, jax.random.key(0))

@@ -257,6 +257,7 @@ def test_shapes_are_chosen_for_the_data():
     suggest_buckets.shapes(tokens, 1000, 16)
 
 
+@pytest.mark.slow
 def test_the_verb_reports_and_refuses_with_numbers(tmp_path, capsys):
   data = mixture(3000)
   np.save(tmp_path / "train.npy", data.entries)

@@ -151,6 +151,7 @@ def test_few_programs_serve_a_small_data_set(model, monkeypatch):
   assert masks == [True, True, False] and _close(again[0], found[0])
 
 
+@pytest.mark.slow
 def test_statistics_are_those_of_each_clip_alone(data, model):
   pixels, told = manifest_lib.open_manifest(data), []
   part = model.vae

@@ -105,6 +105,7 @@ def test_any_source_becomes_the_dtype_that_is_asked_for(tmp_path, dtype):
     assert isinstance(kernel, jax.Array)
 
 
+@pytest.mark.slow
 def test_only_the_parts_that_are_asked_for_are_read(folder, tmp_path):
   at = tmp_path / "copy"
   shutil.copytree(folder, at)

@@ -89,6 +89,7 @@ def test_known_tokens_come_back_bit_equal(ours, mode):
   assert video.shape == (frames, canvas.size[1], canvas.size[0], 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["both", "loop of a prompt", "edit"])
 def test_the_same_seed_draws_the_same(ours, mode):
   canvas = MODES[mode][0](ours.model)
@@ -267,6 +268,7 @@ def test_a_single_clip_is_sampled_without_segments(ours, monkeypatch):
   assert seen and all(seg is None for seg in seen)
 
 
+@pytest.mark.slow
 def test_a_drawing_that_is_not_finite_is_no_video(ours):
   with pytest.raises(FloatingPointError, match="inf"):
     ours.generate(tiny_model.PROMPT, SIZE, 17, guidance=float("inf"))

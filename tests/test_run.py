@@ -65,6 +65,7 @@ def test_what_a_run_did_before_its_clock_takes_nothing_from_its_rates(now):
   assert clock.timing(1)["tokens_per_s"] == 40
 
 
+@pytest.mark.slow
 def test_a_run_counts_the_steps_that_it_makes_again(tmp_path, monkeypatch):
   toy_run.train(tmp_path, 10, save_every=100)  # the last step is saved
   lines = (tmp_path / "metrics.jsonl").read_text().splitlines()

@@ -83,6 +83,7 @@ def test_in_parallel_places_and_kinds_differ(params):
   assert np.abs(logits - read(params, ids, seg, 1, True, mem)[0]).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_what_is_drawn_depends_on_the_key(params):
   mem, kind = memory(2), jnp.zeros((2,), jnp.int32)
   draw = lambda seed: np.asarray(decoder_lib.write(

@@ -112,6 +112,7 @@ def test_the_discriminator_starts_late_and_has_the_weight_it_was_given():
                              rtol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", [math.nan, 1e6])
 def test_a_broken_discriminator_is_dropped_and_counted(fault):
   params = vae_program(**ADVERSARIAL)[1]

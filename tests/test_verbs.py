@@ -101,6 +101,7 @@ ODD = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("argv", ODD, ids=" ".join)
 def test_a_verb_takes_other_files(at, tmp_path, argv):
   frames, fps = ODD[argv]

@@ -64,6 +64,7 @@ def test_held_out_rule_keeps_every_pair_in_training():
     assert pairs == {(c[i], c[j]) for c in every}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_held_out_combinations_are_never_trained_on(name):
   seen = {False: set(), True: set()}

@@ -75,6 +75,7 @@ def test_held_out_facts_are_never_trained_on(name):
   assert not seen[0] & seen[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_what_if_changes_what_is_told(name):
   world = worlds.WORLDS[name]
@@ -86,6 +87,7 @@ def test_a_what_if_changes_what_is_told(name):
         facts.size, facts.frames, facts.fps)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_what_is_no_clip_of_the_world_has_scores(name):
   """Black, noise, one frame, another size, another world: scores, no errors."""

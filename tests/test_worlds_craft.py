@@ -58,6 +58,7 @@ def test_facts_are_read_from_pixels(clips):
   assert {f.time for f in clips} == {"day", "night"}
 
 
+@pytest.mark.slow
 def test_many_clips_are_drawn_as_one(clips):
   for one, facts in zip(craft.render_many(clips), clips):
     np.testing.assert_array_equal(one, craft.render(facts))

@@ -28,6 +28,7 @@ from typing import Any
 
 import family
 import fit
+import jax
 import lines
 import predict
 import report
@@ -55,6 +56,13 @@ def data(tier: tiers.Tier, out: pathlib.Path) -> None:
       if done.returncode:
         raise ValueError(f"sora-jax {args[0]} ended with {done.returncode}: see "
                          "what it says above; then the same command goes on")
+
+
+def keep_programs(folder: pathlib.Path) -> None:
+  """Keeps compiled programs there, unless JAX is told of another place."""
+  if not jax.config.jax_compilation_cache_dir:
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
 def pilot(tier: tiers.Tier) -> list[run.Job]:
@@ -131,6 +139,7 @@ def climb(tier: tiers.Tier, out: pathlib.Path, until: str) -> None:
   """All of a ladder, from where it is."""
   results = out / "results"
   results.mkdir(parents=True, exist_ok=True)
+  keep_programs(out / "cache")
   data(tier, out)
   known = works(tier, out)
 
