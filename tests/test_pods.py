@@ -146,3 +146,10 @@ def test_attention_in_training_is_seven_products(length):
   work = dit_programs.training_work(network, None, 2, length, 0)
   pair = 2 * network.layers * network.heads * network.head_size
   assert work.attention == 7 * pair * 2 * length**2
+
+
+def test_layers_whose_inputs_are_kept_on_the_host_are_computed_again():
+  dense = {remat: dit_programs.training_work(
+      transformer("14b").clone(remat=remat), None, 1, 8192, 0).dense
+           for remat in ("none", "dots", "full", "offload")}
+  assert dense["none"] == dense["dots"] < dense["full"] == dense["offload"]

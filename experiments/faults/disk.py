@@ -30,6 +30,7 @@ SHARES = (0, .2, .5, .9)
 DRAWN = ("generate", "--size=32x32", "--frames=9", "--steps=2", "--out=OUT")
 SCORED = ("evaluate", "--count=2", "--sizes=32x32", "--frames=5", "--steps=2",
           "--batch=2", "--worlds=balls", "--out=OUT")
+READ = ("prepare", "encode", "train")  # by the commands after them
 JOB = "/job.json"  # from which `caption` goes on
 UNFINISHED = re.compile(r"\.tmp$|\.writing$|\.replaced$")
 
@@ -136,9 +137,10 @@ def drill(name: str, writer: Writer, at: pathlib.Path, disk: pathlib.Path,
     fine = (code == 0 or code == 1 and line) and not (harmed or again or other)
     ended += code == 1 and bool(line)
     all_good &= bool(fine)
+    text = (line or said[-1000:]) if code else "it fits"
+    text = text.replace(str(at), "DIR").replace(sys.prefix, "PYTHON")
     print(f"{'good' if fine else 'BAD':4} {name}, {share:.0%} of "
-          f"{need / 1024:.0f} KB: exit {code}, "
-          f"{(line or said[-1000:]) if code else 'it fits'!r}", flush=True)
+          f"{need / 1024:.0f} KB: exit {code}, {text!r}", flush=True)
     if not fine:
       print(f"     harmed {harmed}, then exit {again}, other {other} "
             f"{more[-1000:] if again else ''}", flush=True)
@@ -168,10 +170,9 @@ def main() -> int:
     try:
       kills.folder_of_clips(at)
       for name_of, writer in writers(at).items():
-        held.append(drill(name_of, writer, at, disk, SHARES if (
-            not only or name_of in only) else ()))
-        if only[-1:] == [name_of]:
-          break
+        asked = not only or name_of in only
+        if asked or name_of in READ:
+          held.append(drill(name_of, writer, at, disk, SHARES if asked else ()))
     finally:
       subprocess.run(["umount", disk], check=True)
   print(f"{time.monotonic() - begun:.0f} s: the claim "
