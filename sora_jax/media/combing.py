@@ -4,6 +4,7 @@ import numpy as np
 
 CLEAR = 12  # levels by which lines differ that are of two moments
 COLUMNS = 4  # every so many are looked at
+PART = 64  # columns of these at once, for little memory
 MOVING = 0.005  # of the picture, at least, so that there is something to tell
 COMBED = 0.05  # of what moves
 
@@ -15,17 +16,20 @@ def combed(before: np.ndarray, grey: np.ndarray) -> bool | None:
   fourth, and neighbours differ, where the picture is not as it was before.
 
   Args:
-    before: uint8 [H, W], the frame before.
-    grey: uint8 [H, W].
+    before: uint8 [H, W], every COLUMNS-th column of the frame before.
+    grey: uint8 [H, W], the same of this one.
   """
-  old, new = (x[:, ::COLUMNS].astype(np.int16) for x in (before, grey))
-  if old.shape != new.shape or len(new) < 4:
+  if before.shape != grey.shape or len(grey) < 4:
     return None
-  moving = np.abs(new - old) > CLEAR
-  if moving.mean() < MOVING:
+  moves = combs = 0
+  for left in range(0, grey.shape[1], PART):
+    old, new = (x[:, left:left + PART].astype(np.int16) for x in (before, grey))
+    moving = np.abs(new - old) > CLEAR
+    a, b, c, d = (new[i:len(new) - 3 + i] for i in range(4))
+    least = np.minimum(np.minimum(abs(a - b), abs(b - c)), abs(c - d))
+    comb = (least > CLEAR) & (3 * np.maximum(abs(a - c), abs(b - d)) < least)
+    comb &= moving[1:-2] | moving[2:-1]
+    moves, combs = moves + moving.sum(), combs + comb.sum()
+  if moves < MOVING * grey.size:
     return None
-  a, b, c, d = (new[i:len(new) - 3 + i] for i in range(4))
-  least = np.minimum(np.minimum(abs(a - b), abs(b - c)), abs(c - d))
-  comb = (least > CLEAR) & (3 * np.maximum(abs(a - c), abs(b - d)) < least)
-  comb &= moving[1:-2] | moving[2:-1]
-  return bool(comb.sum() > COMBED * moving.sum())
+  return bool(combs > COMBED * moves)

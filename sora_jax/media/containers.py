@@ -71,7 +71,8 @@ class Frame:
     pixel_aspect: the width of a pixel / its height, upright.
     altered: what was done to show it: "interlaced", "HDR", "wide gamut",
       "transparent"; () of an ordinary one.
-    grey: () -> uint8 [H, W], its lines as they were coded; None of an image.
+    lines: (step) -> uint8 [H, W / step], every so many columns in grey, as they
+      were coded; None of an image.
   """
 
   pts: int | None
@@ -81,7 +82,7 @@ class Frame:
   damaged: bool = False
   pixel_aspect: float = 1.0
   altered: tuple[str, ...] = ()
-  grey: Callable[[], np.ndarray] | None = None
+  lines: Callable[[int], np.ndarray] | None = None
 
 
 @contextlib.contextmanager
@@ -198,7 +199,7 @@ def _video_frames(container: Container, stream: Any, start: int,
         frame.pts, size[::-1] if turns % 2 else size, to_rgb, to_rgb,
         bool(frame.is_corrupt), 1 / aspect if turns % 2 else aspect,
         ("interlaced",) * interlaced + color.changes(frame),
-        clock.timed(functools.partial(frame.to_ndarray, format="gray")))
+        clock.timed(functools.partial(_lines, frame)))
 
 
 def _to_rgb(frame: av.VideoFrame,
@@ -208,6 +209,12 @@ def _to_rgb(frame: av.VideoFrame,
   size = side and images.reduced_size(frame.width, frame.height, side)
   rgb, turns = color.to_rgb(frame, reformatter, size or None), _turns(frame)
   return np.rot90(rgb, turns) if turns else rgb
+
+
+def _lines(frame: av.VideoFrame, step: int) -> np.ndarray:
+  plane: Any = frame.reformat(format="gray").planes[0]
+  lines = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
+  return lines[:plane.height, :plane.width:step].copy()
 
 
 def _turns(frame: av.VideoFrame) -> int:

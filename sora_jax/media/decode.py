@@ -1,9 +1,9 @@
 """Packets of a video become frames: as they are shown, one after the other.
 
-One thread decodes; sizes and the number of frames are looked at on the way, and
-so is the time that it takes (limits.py). Interlaced frames are deinterlaced, and
-VP8 and VP9 are decoded with their transparency, which ffmpeg's own decoders
-leave out.
+One thread decodes; sizes, the number of frames and their memory are looked at
+on the way, and so is the time that it takes (limits.py). Interlaced frames are
+deinterlaced, and VP8 and VP9 are decoded with their transparency, which ffmpeg's
+own decoders leave out.
 """
 
 from collections.abc import Generator, Iterator
@@ -77,13 +77,16 @@ def decode(container: Container, stream: Any, max_frames: int | None
   """Yields (frame, whether it was interlaced), in the order of showing.
 
   Raises:
-    ValueError: a size or a number of frames beyond the limits.
+    ValueError: a size, a number of frames or a memory beyond the limits.
   """
   deinterlacer: _Deinterlacer | None = None
+  held = limits.Held()
   orders = ORDERS.get(int(stream.codec_context.field_order))
   always = orders if stream.codec_context.name not in TELLING else None
   for i, frame in enumerate(_decoded(container, stream)):
     limits.check_size(i + 1, frame.height, frame.width, max_frames)
+    held.check(frame.planes[0].buffer_ptr,
+               sum(plane.buffer_size for plane in frame.planes))
     if deinterlacer is None and (frame.interlaced_frame or always):
       deinterlacer = _Deinterlacer(frame, stream.time_base, always)
     if deinterlacer is None:

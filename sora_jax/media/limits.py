@@ -1,5 +1,6 @@
 """What a video may be: the limits of a decoder that is fed hostile files."""
 
+import collections
 from collections.abc import Callable, Iterable, Iterator
 import dataclasses
 import time
@@ -9,6 +10,10 @@ MAX_SIDE = 16384
 MAX_PIXELS = 2 ** 25  # of one frame: 8K passes, 8192 x 8192 does not
 MAX_FRAMES = 10_000
 MAX_BYTES = 2 ** 30  # of one decoded video
+# Of the frames that a decoder keeps for those to come. What it keeps beside them
+# and the pictures that are made of a frame stay below 512 MiB with these.
+MAX_HELD = 320 * 2 ** 20
+RECENT = 32  # frames, more than any decoder keeps
 FPS = (0.1, 1000.0)  # frames a second
 SECONDS = 30  # of processor time to decode a file,
 TIMES = 10  # and so many more for every second that it plays
@@ -69,6 +74,31 @@ def check_bytes(count: int) -> None:
   if count > MAX_BYTES:
     raise ValueError(f"decodes to more than {MAX_BYTES >> 20} MiB; cut it into "
                      "shorter clips")
+
+
+class Held:
+  """The memory of a decoder, by the buffers of the frames that come out of it."""
+
+  def __init__(self):
+    self.buffers = collections.deque[int](maxlen=RECENT)
+
+  def check(self, buffer: int, size: int) -> None:
+    """Refuses a frame whose decoder keeps more than MAX_HELD.
+
+    Args:
+      buffer: the address of its pixels.
+      size: of the frame in bytes.
+
+    Raises:
+      ValueError: the message has the limit.
+    """
+    self.buffers.append(buffer)
+    held = len(set(self.buffers))
+    if held * size > MAX_HELD and held > 1:
+      raise ValueError(
+          f"needs {held} frames of {size >> 20} MiB at once to be decoded; the "
+          f"limit is {MAX_HELD >> 20} MiB: scale it down, or encode it with fewer "
+          "reference frames")
 
 
 class Clock:

@@ -83,12 +83,12 @@ def measure(file: str | bytes, cuts: bool, max_frames: int | None
         found.cuts.append(cut)
       _remember(found, i, small)
       before = small
-      if frame.grey and i % COMBS >= COMBS - 2:
-        grey_lines = frame.grey()
+      if frame.lines and i % COMBS >= COMBS - 2:
+        new_lines = frame.lines(combing.COLUMNS)
         if i % COMBS == COMBS - 1 and lines is not None and (
-            comb := combing.combed(lines, grey_lines)) is not None:
+            comb := combing.combed(lines, new_lines)) is not None:
           found.combed[i] = comb
-        lines = grey_lines
+        lines = new_lines
   if not found.pts:
     raise ValueError("has no frames")
   return header, found
