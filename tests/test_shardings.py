@@ -73,6 +73,19 @@ def test_gradients_are_asked_for_as_the_parameters_lie():
   assert (gradient.aval.shape, gradient.aval.dtype) == ((32, 16), jnp.float32)
 
 
+def test_parameters_lie_over_few_devices():
+  """Over more than 16, gathers on a torus become sums of twice the bytes."""
+  params = {"blocks": {"self": {"q": {"kernel": jnp.ones((1, 128, 4))}}}}
+
+  def axes(**mesh):
+    specs = mesh_lib.fit(mesh_lib.make_mesh(layouts.devices("v5p:4x4x4"), **mesh),
+                         params, mesh_lib.param_specs(params, mesh_lib.DIT_RULES))
+    return tuple(specs["blocks"]["self"]["q"]["kernel"])[1]
+
+  assert axes(fsdp=4, context=4) == axes(context=16) == ("fsdp", "context")
+  assert axes(fsdp=16, context=4) == axes(context=64) == "fsdp"
+
+
 def test_context_is_left_out_where_it_does_not_divide():
   mesh = mesh_lib.make_mesh(layouts.devices("v5p:2x2x4"), fsdp=2, context=8)
   params = {"blocks": {"self": {

@@ -149,7 +149,9 @@ def layout_line(model: str, kind: str, topology: str, devices: list) -> str:
   if len(read) != rows or len({len(s.runs) for s in shares}) != 1:
     raise SystemExit(f"{model} on {kind}: hosts do not share the rows")
   params = flops_lib.dit_params(transformer(model, "configs/vae.py:base"))
-  state = dit_layout.STATE * params / (cfg.mesh.fsdp * cfg.mesh.tensor)
+  split = cfg.mesh.fsdp * cfg.mesh.context
+  split = split if split <= mesh_lib.GATHERED else cfg.mesh.fsdp
+  state = dit_layout.STATE * params / (split * cfg.mesh.tensor)
   runs = shares[0].runs
   return "| " + " | ".join([
       model, kind, report.mesh(dict(mesh.shape)), f"{rows} x {length:,}",

@@ -129,15 +129,15 @@ def candidates(chips: int, slices: int,
                mesh: dict[str, int]) -> Iterator[dict[str, int]]:
   """Meshes that hold less on a chip than `mesh`, gentle ones first.
 
-  Parameters lie over programs.FSDP devices at most, as long as that may do.
+  Parameters lie over mesh.GATHERED devices at most, as long as that may do.
   """
   size = chips // slices
   for tensor, context, most in itertools.product(
       (1, 2, 4, 8), (1, 2, 4, 8, 16, 32, 64, 128, 256),
-      sorted({min(programs_lib.FSDP, size), size})):
+      sorted({min(mesh_lib.GATHERED, size), size})):
     rest, odd = divmod(size, tensor * context)
     fsdp = math.gcd(most, rest)
-    if odd or most > programs_lib.FSDP >= fsdp:
+    if odd or most > mesh_lib.GATHERED >= fsdp:
       continue
     more = context * tensor > mesh["context"] * mesh["tensor"]
     same = (context, tensor) == (mesh["context"], mesh["tensor"])

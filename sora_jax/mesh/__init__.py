@@ -39,6 +39,7 @@ from sora_jax.mesh.params import CAPTIONER_RULES
 from sora_jax.mesh.params import check_division
 from sora_jax.mesh.params import DIT_RULES
 from sora_jax.mesh.params import fit
+from sora_jax.mesh.params import GATHERED
 from sora_jax.mesh.params import gathered
 from sora_jax.mesh.params import param_specs
 from sora_jax.mesh.params import path_name

@@ -18,6 +18,9 @@ Rules = tuple[tuple[str, tuple[activations.Axis, ...]], ...]
 # The kernels of the blocks are nearly all of a model: they lie over the devices
 # that share a row as well, which gather them for a layer at a time.
 SHARDS = ("fsdp", "context")
+# Devices that parameters are split over, where the memory allows: a gather over
+# a whole slice sends more and waits for it (docs/pods.md).
+GATHERED = 16
 # Path regex -> one entry for each dimension of the parameter, None is
 # replicated. Parameters of a scanned stack have a leading layer dimension: the
 # first None of their rows. Vectors (biases, norm scales, modulation tables) are
@@ -126,7 +129,10 @@ _gather.defvjp(_gather_fwd, _gather_bwd)
 
 
 def fit(mesh: Mesh, params: types.PyTree, specs: types.PyTree) -> types.PyTree:
-  """Specs without the axis context where it does not divide a parameter."""
+  """Specs without the axis context where it does not divide a parameter.
+
+  Nor do parameters lie over it where they would over more than GATHERED devices.
+  """
   count = lambda axes: math.prod(mesh.shape[a] for a in axes_lib.names(axes))
   return jax.tree.map(
       lambda value, spec: PartitionSpec(*_fit(value.shape, spec, count)),
@@ -135,9 +141,9 @@ def fit(mesh: Mesh, params: types.PyTree, specs: types.PyTree) -> types.PyTree:
 
 def _fit(shape: Sequence[int], axes: Sequence[activations.Axis],
          count: Callable[[activations.Axis], int]) -> list[activations.Axis]:
-  """The axes of each dimension; "fsdp" for SHARDS that do not divide it."""
-  return ["fsdp" if a == SHARDS and n % count(a) else a
-          for n, a in zip(shape, axes)]
+  """The axes of each dimension; "fsdp" for SHARDS that are too many for it."""
+  alone = lambda n, a: a == SHARDS and (count(a) > GATHERED or n % count(a))
+  return ["fsdp" if alone(n, a) else a for n, a in zip(shape, axes)]
 
 
 def check_division(mesh: Mesh, params: types.PyTree,

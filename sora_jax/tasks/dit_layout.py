@@ -2,13 +2,14 @@
 
 A first guess by rule: what is kept for each parameter may take a third of a
 chip's memory, what is kept for each token a half. Parameters are split over
-fsdp, at least as the config does and up to programs.FSDP, then over the heads;
+fsdp, at least as the config does and up to mesh.GATHERED, then over the heads;
 the tokens of a row over context; rows over the rest. The compiler then says
 whether it fits.
 """
 
 import math
 
+from sora_jax import mesh as mesh_lib
 from sora_jax.models import flops as flops_lib
 from sora_jax.tasks import dit_programs
 from sora_jax.tasks import programs
@@ -46,7 +47,7 @@ def _mesh(request, where) -> tuple[dict[str, int], int]:
   network, size = dit_programs.transformer(request), where.chips // where.slices
   needed = _power(STATE * flops_lib.dit_params(network) / (where.hbm / 3))
   parts = min(max(needed, request.cfg.mesh.fsdp), size)
-  tensor = math.gcd(-(-parts // programs.FSDP), network.heads, size)
+  tensor = math.gcd(-(-parts // mesh_lib.GATHERED), network.heads, size)
   fsdp = math.gcd(parts // tensor, size // tensor)
   token = ACTIVATIONS * network.layers * network.heads * network.head_size
   length = max(n for _, n in request.cfg.data.shapes)

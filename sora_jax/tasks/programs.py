@@ -13,10 +13,6 @@ import jax
 from sora_jax import mesh as mesh_lib
 from sora_jax.models import flops
 
-# Devices that parameters are split over, where the memory allows: a gather over
-# a whole slice sends more and waits for it (docs/pods.md).
-FSDP = 16
-
 
 @dataclasses.dataclass(frozen=True)
 class Request:
