@@ -140,6 +140,8 @@ def climb(tier: tiers.Tier, out: pathlib.Path, until: str) -> None:
   results = out / "results"
   results.mkdir(parents=True, exist_ok=True)
   keep_programs(out / "cache")
+  if not tier.optimised:
+    jax.config.update("jax_disable_most_optimizations", True)
   data(tier, out)
   known = works(tier, out)
 

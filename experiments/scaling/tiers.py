@@ -37,6 +37,7 @@ class Tier:
     held_out: clips of the split val that the loss is taken on.
     prompts: how many are drawn at each part of the ladder; 0 is none.
     where: the hardware that it is made for.
+    optimised: whether the compiler optimises its programs.
   """
 
   name: str
@@ -72,6 +73,7 @@ class Tier:
   prompts: Mapping[str, int] = dataclasses.field(default_factory=lambda: dict(
       pilot=0, surface=0, base=96, four=96, top=304))
   where: str = "two cores"
+  optimised: bool = True
 
 
 BALLS = ("world:balls", "--seed=21", "--test_share=0", "--held_out=.02",
@@ -90,11 +92,12 @@ LARGE: dict[str, Any] = dict(
     prompts=dict(pilot=0, surface=100, base=300, four=300, top=300))
 
 TIERS = {tier.name: tier for tier in (
-    Tier("smoke", 2e10, (64,), (64,), (1 / 4, 1 / 2, 1),
+    Tier("smoke", 4.4e9, (64,), (64,), (1 / 4, 1 / 2, 1),
          (*BALLS, "--count=64", "--held_out=.04", "--size=48x48", "--frames=9"),
-         seeds=(2, 1), rates=(4e-3,), pilot=1 / 8, fixed=False, warmup_tokens=1000,
-         ema=0.9, fours=1, held_out=2, prompts=dict(
-             pilot=0, surface=0, base=4, four=4, top=4),
+         seeds=(2, 1), rates=(4e-3,), pilot=3 / 4, fixed=False, rows=1,
+         warmup_tokens=1000, ema=0.9, fours=1, held_out=2, text_length=256,
+         optimised=False,
+         prompts=dict(pilot=0, surface=0, base=4, four=4, top=4),
          sampling=dict(steps=2, method="euler", guidance=1.0)),
     Tier("hour", 5e11, (64, 96, 128, 160, 192), (64, 96, 128), (1 / 4, 1 / 2, 1),
          (*BALLS, "--count=4000"), rates=(2e-3, 4e-3, 8e-3, 1.6e-2)),

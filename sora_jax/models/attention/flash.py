@@ -28,6 +28,10 @@ BLOCK_K = 128
 WHOLE = 256
 NEVER = -1e30  # the score of a masked key; finite, so never NaN
 LAST = 2**30  # padding sorts after every segment
+# No index here is negative; to provide for that is a fifth of a traced step.
+_slice = functools.partial(jax.lax.dynamic_slice, allow_negative_indices=False)
+_put = functools.partial(jax.lax.dynamic_update_slice,
+                         allow_negative_indices=False)
 
 
 def flash(q: jax.Array, k: jax.Array, v: jax.Array,
@@ -131,8 +135,7 @@ class _Tile:
     self.r, self.c = (row_start, rows), (column_start, columns)
 
   def _get(self, x, start, shape):
-    return jax.lax.dynamic_slice(x, (*self.index, *start),
-                                 (1, 1, *shape))[0, 0]
+    return _slice(x, (*self.index, *start), (1, 1, *shape))[0, 0]
 
   def rows(self, x):
     return self._get(x, (self.r[0], 0), (self.r[1], x.shape[3]))
@@ -147,12 +150,11 @@ class _Tile:
     return self._get(x, (0, self.c[0]), (x.shape[2], self.c[1]))
 
   def put_rows(self, x, part):
-    return jax.lax.dynamic_update_slice(
-        x, part.astype(x.dtype)[None, None], (*self.index, self.r[0], 0))
+    return _put(x, part.astype(x.dtype)[None, None], (*self.index, self.r[0], 0))
 
   def add_columns_t(self, x, part):
-    return jax.lax.dynamic_update_slice(
-        x, (self.columns_t(x) + part)[None, None], (*self.index, 0, self.c[0]))
+    return _put(x, (self.columns_t(x) + part)[None, None],
+                (*self.index, 0, self.c[0]))
 
 
 def _loop(masked, head, carry, q_seg, kv_seg):
@@ -185,10 +187,10 @@ def _loop(masked, head, carry, q_seg, kv_seg):
   def block(size, mask, j, carry):
     row, i = order[j] // (l // bq), order[j] % (l // bq)
     start = jnp.minimum(low[row, i], s // bk - size) * bk
-    seg = jax.lax.dynamic_slice(q_seg, (row, i * bq), (1, bq))[0]
+    seg = _slice(q_seg, (row, i * bq), (1, bq))[0]
     penalty, has_key = None, jnp.full(bq, True)
     if mask:
-      keys = jax.lax.dynamic_slice(kv_seg, (row, start), (1, size * bk))
+      keys = _slice(kv_seg, (row, start), (1, size * bk))
       equal = seg[:, None] == keys
       penalty, has_key = jnp.where(equal, 0., NEVER), jnp.any(equal, -1)
     step = lambda h, carry: head(
