@@ -54,8 +54,12 @@ PAPER = {"s": (33, 6.06), "b": (130, 23.0), "l": (458, 80.7),
 # meshes below, so that none of them is filled up.
 MINUTE = ("--size=1920x1080", "--frames=1469")
 IMAGE = ("--size=2048x2048", "--frames=1")
-# (name, slice, mesh, arguments) of what is not training.
+# (name, slice, mesh, arguments) of Wan's training, whose published step is in
+# docs/pods.md, and of what is not training.
 OTHERS = (
+    ("wan_14b: training at 75,600 tokens", "v5p-8", "context=4",
+     ("--config=configs/dit.py:wan_14b", "--vae=configs/vae.py:base",
+      "--config.data.shapes=((1,75600),)", "--config.transformer.remat=offload")),
     ("xl: a minute of 1080p", "v5p-128", "context=64",
      ("--config=configs/dit.py:xl", "--what=sample", *MINUTE)),
     ("14b: a minute of 1080p", "v5p-128", "context=64",
