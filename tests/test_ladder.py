@@ -23,7 +23,7 @@ def test_smoke_climbs_from_clips_to_the_verdict(tmp_path):
   runs = [json.loads(line) for line in
           (results / "runs.jsonl").read_text().splitlines()]
   assert [r["role"] for r in runs] == [
-      "pilot", "surface", "surface", "base", "base", "four", "top"]
+      "pilot", "surface", "surface", "base", "four", "top"]
   assert all(r["status"] == "done" and r["loss"]["all"] > 0 for r in runs)
   first, top = runs[3], runs[-1]
   assert top["loss"]["all"] < first["loss"]["all"]
