@@ -14,6 +14,7 @@ neither.
 
 import argparse
 import collections
+import functools
 import glob
 import importlib.metadata
 import json
@@ -25,12 +26,15 @@ import shlex
 import subprocess
 import sys
 
+import jax
+
 from sora_jax import mesh as mesh_lib
 from sora_jax.aot import compile
 from sora_jax.aot import projection
 from sora_jax.aot import report
 from sora_jax.geometry import sizes
 from sora_jax.mesh import chips as chips_lib
+from sora_jax.models import dit
 from sora_jax.models import flops as flops_lib
 from sora_jax.models.vae import vae as vae_lib
 from sora_jax.tasks import build
@@ -152,16 +156,23 @@ def layout_line(model: str, kind: str, topology: str, devices: list) -> str:
   read = collections.Counter(row for s in shares for row in s.rows(rows))
   if len(read) != rows or len({len(s.runs) for s in shares}) != 1:
     raise SystemExit(f"{model} on {kind}: hosts do not share the rows")
-  params = flops_lib.dit_params(transformer(model, "configs/vae.py:base"))
-  split = cfg.mesh.fsdp * cfg.mesh.context
-  split = split if split <= mesh_lib.GATHERED else cfg.mesh.fsdp
-  state = dit_layout.STATE * params / (split * cfg.mesh.tensor)
+  state = dit_layout.STATE * stored(
+      transformer(model, "configs/vae.py:base"), mesh)
   runs = shares[0].runs
   return "| " + " | ".join([
       model, kind, report.mesh(dict(mesh.shape)), f"{rows} x {length:,}",
       str(len(shares)), str(len(shares[0].rows(rows))), str(max(read.values())),
       ", ".join(map(str, runs[:4])) + (" .." if len(runs) > 4 else ""),
       f"{state / report.GIB:.2f}"]) + " |"
+
+
+def stored(network: dit.DiT, mesh: jax.sharding.Mesh) -> int:
+  """The parameters of a transformer that a chip holds."""
+  params = jax.eval_shape(functools.partial(dit.init, network), jax.random.key(0))
+  places = mesh_lib.shardings(mesh, mesh_lib.fit(
+      mesh, params, mesh_lib.param_specs(params, mesh_lib.DIT_RULES)))
+  return sum(jax.tree.leaves(jax.tree.map(
+      lambda x, place: math.prod(place.shard_shape(x.shape)), params, places)))
 
 
 def minute() -> list[str]:

@@ -206,8 +206,9 @@ def draw(results: pathlib.Path, runs: Sequence[lines.Line],
             results / "samples" / f"{r['name']}.png") for r in chain(runs, rule)]
   shown = [(title, path) for title, path in shown if path.exists()]
   if shown:
+    drawn = min(measure.SHOWN, *filter(None, tier.prompts.values()))
     figure.columns(results / "sheet.png", shown, [
-        case.prompt for case in measure.cases(tier, measure.SHOWN)])
+        case.prompt for case in measure.cases(tier, drawn)])
 
 
 def main(argv: list[str]) -> int:

@@ -10,8 +10,8 @@ MAX_SIDE = 16384
 MAX_PIXELS = 2 ** 25  # of one frame: 8K passes, 8192 x 8192 does not
 MAX_FRAMES = 10_000
 MAX_BYTES = 2 ** 30  # of one decoded video
-# Of the frames that a decoder keeps for those to come. What it keeps beside them
-# and the pictures that are made of a frame stay below 512 MiB with these.
+# Of the frames that have come out of a decoder and are kept for those to come. It
+# keeps one or two beside them: a scan of 8-bit frames needs 512 MiB in all.
 MAX_HELD = 320 * 2 ** 20
 RECENT = 32  # frames, more than any decoder keeps
 FPS = (0.1, 1000.0)  # frames a second
