@@ -20,7 +20,7 @@ family, fit, lines, predict, report, tiers = (
     ladder.tiers)
 measure = ladder.run.measure
 TIER = dataclasses.replace(
-    tiers.TIERS["hour"], base=1e12, seeds=(3, 1),
+    tiers.TIERS["hour"], base=1e12, seeds=(3, 1), draws=8,
     prompts=dict(pilot=0, surface=0, base=96, four=96, top=304))
 LAW = fit.Law(0.4, 0.12, 0.45, 0.5, 0.5)
 WORKS = {w: family.Work(12 * w**3 // 32, 12 * 512 * 6.0 * w**3 / 32, 500.0, 19.0)
@@ -69,8 +69,6 @@ def climbed(tmp_path, monkeypatch, coarse):
   monkeypatch.setattr(ladder, "data", lambda *args: None)
   monkeypatch.setattr(ladder, "works", lambda *args: WORKS)
   monkeypatch.setattr(ladder.run, "train", train)
-  monkeypatch.setattr(predict, "predict",
-                      lambda *args, f=predict.predict: f(*args, draws=8))
   ladder.climb(TIER, tmp_path, "prediction")
   assert not any(role in ("top", "fixed") for role, _ in order)
   before = len(order)
@@ -127,7 +125,7 @@ def test_a_prediction_newer_than_the_run_is_refused(climbed, capsys):
 
 def test_a_miss_is_told_as_failed(coarse):
   runs = [lines.sealed(line(job)) for job in jobs()]
-  said = predict.predict(TIER, runs, 128, WORKS, draws=8)
+  said = predict.predict(TIER, runs, 128, WORKS)
   job = ladder.run.Job("top", 128, 32 * TIER.base, 1e-3)
   top = lines.sealed(line(job, said["digest"], began=4e9,
                           loss=1.05 * said["loss"]["value"]))
@@ -163,8 +161,8 @@ def test_diverged_and_cut_runs_are_named_and_enter_no_fit(coarse):
   bad = [lines.sealed(line(ladder.run.Job("base", 96, 1e12, 9.0), status=status,
                            loss=99.0) | {"why": "20 skips"})
          for status in ("diverged", "cut")]
-  said = predict.predict(TIER, [*runs, *bad], 128, WORKS, draws=8)
-  assert said["law"] == predict.predict(TIER, runs, 128, WORKS, draws=8)["law"]
+  said = predict.predict(TIER, [*runs, *bad], 128, WORKS)
+  assert said["law"] == predict.predict(TIER, runs, 128, WORKS)["law"]
   assert [text.split(": ")[1] for text in said["left_out"]] == [
       "diverged, 20 skips", "cut, 20 skips"]
 

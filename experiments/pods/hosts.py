@@ -25,7 +25,7 @@ import time
 
 ROOT = pathlib.Path(__file__).parents[2]
 TRAIN = ("-m", "sora_jax", "train")
-# The same, on devices in the order of a slice.
+# The same, on a mesh whose devices lie as those of a slice.
 LAYOUT, AXES = "v5p:2x2x4", dict(data=2, fsdp=4, context=2)
 AS_ON_A_SLICE = """
 import sys
@@ -33,8 +33,10 @@ import jax
 sys.path.insert(0, {tests!r})
 import layouts
 from sora_jax import main
-found = jax.devices
-jax.devices = lambda *a: layouts.as_on({layout!r}, found(*a), {axes!r})
+from sora_jax import mesh
+make = mesh.make_mesh
+mesh.make_mesh = lambda devices=None, **axes: make(devices or layouts.as_on(
+    {layout!r}, jax.devices(), {axes!r}), **axes)
 sys.exit(main.main(["train", *sys.argv[1:]]))
 """.format(tests=str(ROOT / "tests"), layout=LAYOUT, axes=AXES)
 SAME = ("step", "clips", "known_share", "tokens")  # of a line: of the data alone

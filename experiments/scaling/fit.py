@@ -14,7 +14,6 @@ from scipy import optimize
 
 EXPONENTS = np.round(np.arange(0.05, 1.51, 0.05), 2)
 BUDGETS = 3  # a law needs at least so many
-DRAWS = 200
 SCALE = 1e6  # N and D are taken in millions, so that A and B are of order 1
 
 
@@ -69,7 +68,7 @@ def law(found: np.ndarray) -> Law:
   return result
 
 
-def bootstrap(found: np.ndarray, draws: int = DRAWS, seed: int = 0) -> list[Law]:
+def bootstrap(found: np.ndarray, draws: int, seed: int = 0) -> list[Law]:
   """Laws of points drawn with return; a draw has 4 different runs or more."""
   rng = np.random.default_rng(seed)
   laws: list[Law] = []

@@ -21,7 +21,7 @@ NEAR = 0.03  # the loss is to be within 3 % as well as in its interval
 
 
 def predict(tier: Any, runs: Sequence[lines.Line], width: int,
-            works: Mapping[int, Any], draws: int = fit.DRAWS) -> lines.Line:
+            works: Mapping[int, Any]) -> lines.Line:
   """The prediction of the loss, the score and the size at 32x, sealed.
 
   Args:
@@ -29,7 +29,6 @@ def predict(tier: Any, runs: Sequence[lines.Line], width: int,
     runs: all so far; none may be above 4x.
     width: that will be run at 32x.
     works: family.Work of every width of the tier.
-    draws: of the bootstrap.
 
   Raises:
     ValueError: fewer than 3 budgets, or a run above 4x.
@@ -46,7 +45,7 @@ def predict(tier: Any, runs: Sequence[lines.Line], width: int,
   error = max(map(abs, errors.values()), default=0.0)
   found = fit.points(good)
   law = fit.law(found)
-  laws = fit.bootstrap(found, draws)
+  laws = fit.bootstrap(found, tier.draws)
   budget = TOP * tier.base
   losses = [fit.loss_at(one, budget, works[width]) for one in laws]
   low, high = fit.interval(losses)
@@ -61,7 +60,7 @@ def predict(tier: Any, runs: Sequence[lines.Line], width: int,
           [one.growth for one in laws])},
       "rehearsal": {"law of": [r["name"] for r in small], "errors": errors},
       "loss": {"value": loss, "interval": [low, high]},
-      "score": _score(good, loss, (low, high), draws),
+      "score": _score(good, loss, (low, high), tier.draws),
       "best_width": {"value": fit.best_width(law, budget, dict(works)),
                      "interval": [int(w) for w in fit.interval(widths)]},
       "left_out": out, "runs": {r["name"]: r["digest"] for r in runs}})

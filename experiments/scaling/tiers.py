@@ -36,6 +36,7 @@ class Tier:
     fours: of each law, for the paired surprise.
     held_out: clips of the split val that the loss is taken on.
     prompts: how many are drawn at each part of the ladder; 0 is none.
+    draws: of the bootstrap.
     where: the hardware that it is made for.
     optimised: whether the compiler optimises its programs.
   """
@@ -72,6 +73,7 @@ class Tier:
   held_out: int = 192
   prompts: Mapping[str, int] = dataclasses.field(default_factory=lambda: dict(
       pilot=0, surface=0, base=96, four=96, top=304))
+  draws: int = 200
   where: str = "two cores"
   optimised: bool = True
 
@@ -92,9 +94,9 @@ LARGE: dict[str, Any] = dict(
     prompts=dict(pilot=0, surface=100, base=300, four=300, top=300))
 
 TIERS = {tier.name: tier for tier in (
-    Tier("smoke", 4.4e9, (64,), (64,), (1 / 4, 1 / 2, 1),
+    Tier("smoke", 3.3e9, (64,), (64,), (1 / 3, 2 / 3, 1),
          (*BALLS, "--count=64", "--held_out=.04", "--size=48x48", "--frames=9"),
-         seeds=(1, 1), rates=(4e-3,), pilot=3 / 4, fixed=False, rows=1,
+         seeds=(1, 1), rates=(4e-3,), pilot=0.5, fixed=False, rows=1, draws=20,
          warmup_tokens=1000, ema=0.9, fours=1, held_out=2, text_length=256,
          optimised=False,
          prompts=dict(pilot=0, surface=0, base=4, four=4, top=4),

@@ -11,7 +11,9 @@ a shard needs is then read.
 
 from collections.abc import Callable, Mapping, Sequence
 import dataclasses
+import functools
 import math
+import types
 from typing import Any
 
 from flax import traverse_util
@@ -51,11 +53,14 @@ WeightMapping = dict[str, TensorMapping]
 CHUNK = 2**20  # numbers of a tensor that are read at a time
 
 
-def shapes(init: Callable[..., Any], module: Any) -> dict[str, tuple[int, ...]]:
+@functools.lru_cache(maxsize=32)  # tracing takes up to a second
+def shapes(init: Callable[..., Any], module: Any
+           ) -> Mapping[str, tuple[int, ...]]:
   """The shapes of the parameters of a module by their paths."""
   tree = jax.eval_shape(lambda key: init(module, key), jax.random.key(0))
-  return {path: spec.shape
-          for path, spec in traverse_util.flatten_dict(tree, sep="/").items()}
+  return types.MappingProxyType({
+      path: spec.shape
+      for path, spec in traverse_util.flatten_dict(tree, sep="/").items()})
 
 
 def check(weights: Mapping[str, Any], mapping: WeightMapping) -> dict[str, Any]:
