@@ -94,11 +94,11 @@ LARGE: dict[str, Any] = dict(
     prompts=dict(pilot=0, surface=100, base=300, four=300, top=300))
 
 TIERS = {tier.name: tier for tier in (
-    Tier("smoke", 3.3e9, (64,), (64,), (1 / 3, 2 / 3, 1),
+    Tier("smoke", 1.42e9, (64,), (64,), (1 / 3, 2 / 3, 1),
          (*BALLS, "--count=64", "--held_out=.04", "--size=48x48", "--frames=9"),
-         seeds=(1, 1), rates=(4e-3,), pilot=0.5, fixed=False, rows=1, draws=20,
-         warmup_tokens=1000, ema=0.9, fours=1, held_out=2, text_length=256,
-         optimised=False,
+         seeds=(1, 1), rates=(4e-3,), pilot=0.4, fixed=False, rows=1, draws=20,
+         length=128, text_length=128, warmup_tokens=500, ema=0.9, fours=1,
+         held_out=2, optimised=False,
          prompts=dict(pilot=0, surface=0, base=4, four=4, top=4),
          sampling=dict(steps=2, method="euler", guidance=1.0)),
     Tier("hour", 5e11, (64, 96, 128, 160, 192), (64, 96, 128), (1 / 4, 1 / 2, 1),
