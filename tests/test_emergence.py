@@ -96,9 +96,21 @@ def test_any_video_has_a_score_and_a_reason(name):
     if (empty := clips.without(case)) is not None:
       judge.alarms(world, empty, video)
   assert "1 frame where 17" in judge.judge(world, case.facts, true[:1]).unparsed
+  image = world.sample(worlds.key(0, name), case.facts.size, 1, 8.0)
+  asked = judge.judge(world, image, world.render(image)).values
+  assert asked.keys() == names and not any(asked.values())
   width, height = case.facts.size
   assert f"{width // 2}x{height // 2} pixels where {width}x{height}" in (
       judge.judge(world, case.facts, true[:, ::2, ::2]).unparsed)
+
+
+def test_food_that_vanishes_is_not_bitten():
+  case, = cases.draw(1, 0, [(64, 64)], names=["bite"])
+  video = case.render()
+  row = judge.rows(case.world)[0].name
+  assert judge.judge(case.world, case.facts, video).values[row]
+  video[len(video) // 2:] = 0
+  assert not judge.judge(case.world, case.facts, video).values[row]
 
 
 @pytest.fixture(autouse=True)

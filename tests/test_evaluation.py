@@ -210,7 +210,8 @@ def test_real_clips_are_read_from_a_folder(tmp_path):
 
 @pytest.mark.parametrize("flags, error", [
     (["--model=tiny"], "--out=DIR is needed"),
-    (["--out=x", "--sizes=64"], "give WxH"),
+    (["--out=x", "--sizes=64"], "--sizes=64: give WxH"),
+    (["--out=x", "--suite=emergence", "--modes=edit"], "for --suite=prompting"),
     (["--out=x", "--worlds=marbles"], "'marbles' cannot be evaluated"),
     (["--out=x", "--objects=9"], "'9' cannot be evaluated"),
     (["--out=x", "--backgrounds=pink"], "'pink' cannot be evaluated"),

@@ -64,9 +64,11 @@ def run(argv: list[str]) -> int:
     if f[name].value and not needed:
       raise ValueError(f"--{name}={f[name].value} is for --suite=vae --real=DIR")
   _check(f, "sizes")
-  sizes = [sampling.parse_size(size) for size in f.sizes]
+  sizes = [sampling.parse_size(size, "sizes") for size in f.sizes]
   _check(f, "worlds", worlds.WORLDS)
   _check(f, "modes", prompting_modes.MODES)
+  if f["modes"].present and f.suite != "prompting":
+    raise ValueError(f"--modes={','.join(f.modes)} is for --suite=prompting")
   only = {}
   for name, values in known.items():
     flag = _plural(name)

@@ -169,11 +169,11 @@ def load(f: flags.FlagValues) -> pipeline.Pipeline:
   return pipeline.load(f.model, DTYPES[f.dtype], mesh)
 
 
-def parse_size(text: str | None) -> tuple[int, int] | None:
-  """'128x72' to (128, 72), None to None."""
+def parse_size(text: str | None, flag: str = "size") -> tuple[int, int] | None:
+  """'128x72' to (128, 72), None to None; `flag` is what a mistake names."""
   if text is None:
     return None
   match = re.fullmatch(r"(\d+)[xX](\d+)", text)
   if not match:
-    raise ValueError(f"--size={text}: give WxH in pixels, such as 128x72")
+    raise ValueError(f"--{flag}={text}: give WxH in pixels, such as 128x72")
   return int(match[1]), int(match[2])

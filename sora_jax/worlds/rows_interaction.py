@@ -6,9 +6,14 @@ or a man can eat a burger and leave bite marks".
 
 from typing import Any
 
+import numpy as np
+
+from sora_jax.worlds import bite_parse
 from sora_jax.worlds import rows
 
 ABILITY = "interaction"
+# Half of the food, in bites; the world takes three.
+MOST = 0.5 * np.pi / 4 * bite_parse.FOOD**2 / bite_parse.BITE
 Row, right = rows.Row, rows.right
 
 
@@ -41,9 +46,12 @@ PAINTER = (
 
 
 def bitten(facts: Any, observed: Any, score: rows.Score) -> bool:
-  """Whether something was bitten off and nothing grows back."""
+  """Whether something was bitten off, most is left, and nothing grows back.
+
+  Food that vanishes is not bitten.
+  """
   del facts
-  return observed.bites > 0 and bool(score["stays"])
+  return 0 < sum(observed.sizes) < MOST and bool(score["stays"])
 
 
 def grown(facts: Any, observed: Any, score: rows.Score) -> float:

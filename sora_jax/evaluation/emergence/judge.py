@@ -36,8 +36,13 @@ def rows(world: contracts.World) -> tuple[rows_lib.Row, ...]:
 
 
 def judge(world: contracts.World, facts: Any, video: np.ndarray) -> Verdict:
-  """Asks all rows of a video uint8 [T, H, W, 3] that should show the facts."""
+  """Asks all rows of a video uint8 [T, H, W, 3] that should show the facts.
+
+  Facts of one frame, an image, ask none: all rows are None.
+  """
   observed, why = _observed(world, facts, video)
+  if facts.frames == 1:
+    return Verdict(why, {r.name: None for r in rows(world)})
   if why:
     return Verdict(why, {r.name: None if r.unit else 0.0 for r in rows(world)})
   score = world.score(facts, observed)
@@ -52,6 +57,8 @@ def alarms(world: contracts.World, facts: Any, video: np.ndarray) -> Verdict:
   """
   observed, why = _observed(world, facts, video, empty=True)
   asked = [r for r in rows(world) if r.alarm]
+  if facts.frames == 1:
+    return Verdict(why, {r.name: None for r in asked})
   if why:
     return Verdict(why, {r.name: 1.0 for r in asked})
   score = world.score(facts, observed)
