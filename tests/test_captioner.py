@@ -164,6 +164,32 @@ def test_the_captioner_of_the_worlds_reads_latents_of_their_vae():
   assert language.load().vae_digest == vae.vae_digest
 
 
+@pytest.mark.parametrize("text, video, fps, said", [
+    ("", None, 8, "no text with a word"),
+    ("\U0001f534", None, 8, "no text with a word"),
+    ("a \udcff", None, 8, "half a character"),
+    ("a ball", np.zeros((1, 16, 16, 3)), 8, "of float64: give a path, or uint8"),
+    ("a ball", np.zeros((2, 16, 16, 4), np.uint8), 8, "16, 4"),
+    ("a ball", np.zeros((0, 16, 16, 3), np.uint8), 8, "empty"),
+    ("a ball", None, 0, "fps is 0"), ("a ball", None, float("nan"), "fps is nan")])
+def test_what_is_no_text_no_video_and_no_rate(text, video, fps, said, monkeypatch):
+  monkeypatch.setattr(language.Captioner, "embed_clips", lambda self, records: 0)
+  if video is None:
+    video = np.zeros((1, 16, 16, 3), np.uint8)
+  monkeypatch.setattr(language.video_lib, "latents", lambda *a: np.zeros((1, 2, 2, 4)))
+  with pytest.raises(ValueError, match=said):
+    sora_jax.similarity(text, video, fps=fps)
+
+
+def test_no_texts_and_no_videos():
+  found = language.load()
+  for wrong in ([], "red"):
+    with pytest.raises(ValueError, match="list of one or more"):
+      found.embed_texts(wrong)
+  with pytest.raises(ValueError, match="one or more"):
+    found.embed_clips([])
+
+
 def test_large_and_long_clips_are_looked_at_smaller():
   stride, patch = (4, 8, 8), (1, 2, 2)
   fitted = lambda *size: language.fitted(size, stride, patch, 320)

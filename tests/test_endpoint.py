@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import threading
+import time
 
 import loopback
 import numpy as np
@@ -65,6 +66,10 @@ FAILURES = {
     "429 for long": (status(429, Retry_After="600"), "asks to wait 600 s"),
     "429 until a date": (status(429, Retry_After="Fri, 31 Dec 2100 00:00:00 GMT"),
                          "asks to wait"),
+    "400 split": (status(400, json.dumps({"error": {"message": (
+        f"no key {KEY[:14]}\n{KEY[14:]}")}}).encode()), r"no key \*\*\*"),
+    "404 of vLLM": (status(404, b'{"message": "no model b"}'), "404: no model b"),
+    "404 in short": (status(404, b'{"error": "no model b"}'), "404: no model b"),
     "500": (status(500, b"oh"), "answered 500"),
     "redirect": (status(302, Location="http://127.0.0.1:9/v1"), "sends elsewhere"),
     "html": (b"<!doctype html><p>hello", "HTML"),
@@ -81,6 +86,8 @@ FAILURES = {
     "half a letter": (loopback.chat("a red ball \ud83d"), r"U\+D83D"),
     "the other way": (loopback.chat("a red \u202e ball"), r"U\+202E"),
     "key": (loopback.chat(f"a red ball {KEY}"), "the key in its text"),
+    "key in a list": (loopback.chat(f"- {KEY}\n- b"), "the key in its text"),
+    "hangs up": (lambda handler, over: None, "without an answer"),
     "never": (loopback.never, r"did not answer within 0.3 s"),
     "drips its head": (loopback.drip(b"HTTP/1.1 200 OK\r\nX-A: "),
                        "did not answer within 0.3 s"),
@@ -112,8 +119,9 @@ def test_whoever_waited_too_long_is_not_held_by_the_thread():
         assert not thread.is_alive()
 
 
-def test_retry_after_is_waited_for_within_the_time_out():
-  left = [1]
+def test_retry_after_is_waited_for_within_the_time_out(monkeypatch):
+  monkeypatch.setattr(endpoint, "WAIT", 0.1)
+  left, start = [1], time.monotonic()
 
   def busy(handler, over):
     del over
@@ -125,6 +133,7 @@ def test_retry_after_is_waited_for_within_the_time_out():
 
   text, requests = asked(busy)
   assert text == GOOD and len(requests) == 2
+  assert time.monotonic() - start > 0.1  # 0 is no leave to flood a server
 
 
 def test_no_server():
@@ -173,7 +182,8 @@ def test_the_key_for_another_program_is_sent_over_https_alone(monkeypatch):
 
 @pytest.mark.parametrize("url", (
     "localhost:8000", "ftp://a/v1", "http://", "http://u:p@a/v1", "http://a/v1?k=1",
-    "http://a:port/v1", "http://a b/v1", "http://a/v1\r\nX-A: b"))
+    "http://a:port/v1", "http://a b/v1", "http://a/v1\r\nX-A: b",
+    "http://a/v1#k", "http://[::1/v1", "http://u:p@\u2100/v1"))
 def test_an_url_that_is_none_is_refused(url):
   with pytest.raises(ValueError, match="URL of the language model"):
     endpoint.Endpoint(url, "toy")

@@ -127,7 +127,8 @@ def test_an_expander_that_fails_is_not_asked_again():
 
 
 @pytest.mark.parametrize("prompt, why", (
-    ("", "is empty"), (" \n", "is empty"), ("ball " * 2000, "10000 characters"),
+    ("", "is empty"), (" \n", "is empty"), ("?! ...", "no word"),
+    ("ball " * 2000, "10000 characters"),
     ("a red\x1b[2J ball", r"U+001B"), ("a \u202ered ball", "U+202E"),
     ("a red ball moves left, the red ball moves right", "left, not"),
     ("cat", "drops 'cat'"), ("🐱🐱🐱 🚀", ""), ("كرة حمراء", "drops")))
@@ -325,3 +326,8 @@ def test_the_examples_of_the_document_run(undrawn, model, monkeypatch, capsys):
 def test_the_expander_of_the_worlds_adds_and_keeps(prompt):
   found = expand.expand(local.load(), prompt, 0, "")
   assert not found.note and found.text != prompt and found.text.isascii()
+
+
+def test_the_expander_of_the_worlds_reads_no_emoji():
+  found = expand.expand(local.load(), "\U0001f534 ball")
+  assert found.text == found.prompt and "reads words alone" in found.note

@@ -86,6 +86,11 @@ def describing(text: Any) -> str:
   return " ".join(text.split())
 
 
+def sign(text: str) -> str:
+  """The first emoji or other sign that stands for words, "" without one."""
+  return next((c for c in text if unicodedata.category(c) == "So"), "")
+
+
 def control(text: str) -> str:
   """The first character that no line of text holds, "" where all are good.
 

@@ -14,6 +14,7 @@ import os
 import jax
 import numpy as np
 
+from sora_jax import files
 from sora_jax import types
 from sora_jax.data.store import latents as latents_lib
 from sora_jax.encoding import video as video_lib
@@ -21,9 +22,11 @@ from sora_jax.formats import find
 from sora_jax.formats import pretrained
 from sora_jax.geometry import patches
 from sora_jax.geometry import sizes
+from sora_jax.media import videos as videos_lib
 from sora_jax.models import captioner as captioner_lib
 from sora_jax.models.vae import vae as vae_lib
 from sora_jax.text import tokenizer as tokenizer_lib
+from sora_jax.text import words as words_lib
 
 DEFAULT = "worlds/captioner"  # of this package
 ROWS = 32  # clips that are captioned together
@@ -65,11 +68,14 @@ class Captioner:
     return [(short, descriptive) for short, descriptive in captions(
         self._component, self.tokenizer, records, (SHORT, DESCRIPTIVE))]
 
-  def describe(self, video: np.ndarray, fps: float) -> str:
-    """The descriptive caption of a video uint8 [T, H, W, 3].
+  def describe(self, video: videos_lib.Like, fps: float) -> str:
+    """The descriptive caption of a video uint8 [T, H, W, 3], or another of `Like`.
 
     An image has one frame. What is larger or longer than what the captioner was
     trained on is looked at smaller, and at fewer of its frames (`looked_at`).
+
+    Raises:
+      ValueError: what is no video, or no rate.
     """
     return captions(self._component, self.tokenizer,
                     [self.record(video, fps)])[0][0]
@@ -81,7 +87,7 @@ class Captioner:
     return fitted(video.shape[:3], vae_lib.stride(vae.module), module.patch,
                   module.most_tokens)
 
-  def similarity(self, texts: Sequence[str], videos: Iterable[np.ndarray],
+  def similarity(self, texts: Sequence[str], videos: Iterable[videos_lib.Like],
                  fps: float = 8.0) -> np.ndarray:
     """Cosines [texts, videos] float32 of what is said and what is seen.
 
@@ -89,19 +95,33 @@ class Captioner:
       texts: in words that the captioner knows.
       videos: uint8 [T, H, W, 3] each, of any sizes.
       fps: of the videos.
+
+    Raises:
+      ValueError: no text, a text without a word, or what is no video.
     """
     seen = [self.record(video, fps) for video in videos]
     return self.embed_texts(texts) @ self.embed_clips(seen).T
 
   def embed_clips(self, records: Sequence[latents_lib.Record]) -> np.ndarray:
-    """Embeddings [N, E] float32 of length 1."""
+    """Embeddings [N, E] float32 of length 1; N from 1."""
+    if not len(records):
+      raise ValueError("there is no video: give one or more")
     component = self._component
     return np.stack(_over_batches(
         component.module, records, lambda tokens: captioner_lib.embed_clips(
             component.module, component.params, tokens)))
 
   def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
-    """Embeddings [N, E] float32 of length 1."""
+    """Embeddings [N, E] float32 of length 1; N from 1."""
+    if isinstance(texts, str) or not len(texts):
+      raise ValueError(f"the texts are {texts!r}: give a list of one or more")
+    for text in texts:
+      if not isinstance(text, str) or not words_lib.split(text):
+        raise ValueError(f"{text!r} is no text with a word: say what is shown")
+      try:
+        files.check_text(text)
+      except ValueError as e:
+        raise ValueError(f"the text {text[:60]!r} {e}") from e
     module, found = self._component.module, []
     for start in range(0, len(texts), ROWS):
       ids = np.full((ROWS, module.length), tokenizer_lib.PAD, np.int32)
@@ -114,8 +134,11 @@ class Captioner:
           module, self._component.params, types.Text(ids, seg))))
     return np.concatenate(found)[:len(texts)]
 
-  def record(self, video: np.ndarray, fps: float) -> latents_lib.Record:
+  def record(self, video: videos_lib.Like, fps: float) -> latents_lib.Record:
     """The latents of a video uint8 [T, H, W, 3], as it is looked at."""
+    video = np.asarray(videos_lib.opened(video))
+    if not (isinstance(fps, (int, float, np.number)) and 0 < fps < float("inf")):
+      raise ValueError(f"fps is {fps!r}, it must be a number above 0")
     frames, height, width = self.looked_at(video)
     kept = np.linspace(0, len(video) - 1, frames).round().astype(int)
     if frames > 1:
@@ -149,7 +172,7 @@ def _load(folder: str) -> Captioner:
                    tokenizer_lib.load(model.tokenizer))
 
 
-def similarity(text: str, video: np.ndarray,
+def similarity(text: str, video: videos_lib.Like,
                captioner: str | os.PathLike = DEFAULT, fps: float = 8.0) -> float:
   """The cosine of what a text says and a video uint8 [T, H, W, 3] shows.
 

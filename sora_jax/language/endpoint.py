@@ -29,7 +29,7 @@ SECRET = 8  # characters of a key; servers without one are given such as "none"
 TIMEOUT = 60.0  # seconds
 FRAMES = 6  # of a clip that are shown
 SIDE = 512  # pixels of the long side of a frame, at most
-WAIT = 1.0  # seconds before another try where a server names none
+WAIT = 1.0  # seconds before another try, at least
 EXPAND = (
     "You rewrite a short prompt for a video generation model as one detailed "
     "prompt. Keep everything that the prompt says: every object, number, colour, "
@@ -65,14 +65,14 @@ class Endpoint:
   vocabulary: Sequence[str] = ()
 
   def __post_init__(self):
-    address = urllib.parse.urlsplit(self.url)
     try:
+      address = urllib.parse.urlsplit(self.url)
       good = address.scheme in ("http", "https") and address.hostname
       _ = address.port
     except ValueError:
       good = False
-    if not good or address.username or address.query or not self.url.isascii() or (
-        not self.url.isprintable() or " " in self.url):
+    if not good or address.username or address.query or address.fragment or not (
+        self.url.isascii() and self.url.isprintable()) or " " in self.url:
       raise ValueError("the URL of the language model must be that of an API, "
                        "such as http://localhost:8000/v1, without a key in it")
     if not self.model.strip():
@@ -146,9 +146,12 @@ class Endpoint:
         if wait is None or wait >= end - time.monotonic():
           raise post_lib.Failed(_status(answer, wait, self.timeout, key))
         time.sleep(wait)
+      repeats = ValueError("answered with the key in its text")
+      if len(key) >= SECRET and key.encode() in answer.body:
+        raise repeats  # before a message shows what was answered
       text = answers.text_of(answer.body)
-      if len(key) >= SECRET and key in text:
-        raise ValueError("answered with the key in its text")
+      if len(key) >= SECRET and key in text:  # it was written with escapes
+        raise repeats
     except post_lib.TooSlow:
       raise post_lib.Failed(f"{self.name} did not answer within "
                             f"{self.timeout:.3g} s") from None
@@ -192,12 +195,12 @@ def _wait(answer: post_lib.Answer) -> float | None:
   if not told:
     return WAIT if answer.status == 429 else None
   if told.isdecimal():
-    return float(told)
+    return max(float(told), WAIT)
   try:
     date = email.utils.parsedate_to_datetime(told)
   except ValueError:
     return WAIT
-  return max(date.timestamp() - time.time(), 0.0)
+  return max(date.timestamp() - time.time(), WAIT)
 
 
 def _status(answer: post_lib.Answer, wait: float | None, timeout: float,
@@ -212,9 +215,11 @@ def _status(answer: post_lib.Answer, wait: float | None, timeout: float,
   if 300 <= answer.status < 400:
     return f"answered {answer.status}: it sends elsewhere; give the last URL"
   try:
-    said = str(files.parse_json(answer.body)["error"]["message"])
-  except (ValueError, KeyError, TypeError):
+    found = files.parse_json(answer.body)
+    found = found.get("error", found)  # vLLM has no "error", Ollama a text
+    said = found if isinstance(found, str) else str(found["message"])
+  except (ValueError, KeyError, TypeError, AttributeError):
     return f"answered {answer.status}"
+  said = "".join(c for c in said if c.isprintable())
   said = said.replace(key, "***") if len(key) >= SECRET else said
-  said = "".join(c for c in said if c.isprintable())[:120]
-  return f"answered {answer.status}: {said}"
+  return f"answered {answer.status}: {said[:120]}"

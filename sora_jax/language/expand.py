@@ -50,6 +50,8 @@ def expand(expander: contracts.Expander, prompt: str, seed: int = 0,
       prompt, prompt, f"the prompt is used as it is: {why}", tries)
   if not prompt.strip():
     return itself("it is empty, and there is nothing to expand")
+  if not keeps.said(prompt) and not answers.sign(prompt):
+    return itself("it has no word, and there is nothing to expand")
   if len(prompt) > LIMIT:
     return itself(f"it has {len(prompt)} characters, and at most {LIMIT} are "
                   "expanded")

@@ -9,6 +9,7 @@ import jax
 from sora_jax import types
 from sora_jax.formats import find
 from sora_jax.formats import pretrained
+from sora_jax.language import answers
 from sora_jax.models import expander as expander_lib
 from sora_jax.text import prompts
 from sora_jax.text import tokenizer as tokenizer_lib
@@ -41,9 +42,12 @@ class Local:
       seen: is not looked at: it was trained on prompts alone.
 
     Raises:
-      ValueError: a prompt that is longer than what it was trained on.
+      ValueError: a prompt that is longer than what it was trained on, or has
+        emoji, which it was not.
     """
     del seen
+    if odd := answers.sign(prompt):
+      raise ValueError(f"{self.name} reads words alone, and the prompt has {odd!r}")
     module = self.component.module
     prompt = words.spaced(prompt)
     count = prompts.length(self.tokenizer, prompt, False)

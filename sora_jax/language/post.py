@@ -96,6 +96,8 @@ def post(url: str, body: bytes, headers: Mapping[str, str],
 
 def _reason(error: Exception) -> str:
   """Why there is no answer; nothing of what was sent is in it."""
+  if isinstance(error, http.client.RemoteDisconnected):
+    return "closed the connection without an answer"
   if isinstance(error, ConnectionRefusedError):
     return "cannot be reached: no server listens there"
   if isinstance(error, socket.gaierror):
