@@ -187,6 +187,11 @@ def test_another_captioner_never_goes_on(cached, captioned, tmp_path):
     captions.open_captions(found, "mine")
   with pytest.raises(ValueError, match="holds other captions"):
     recaption.recaption(Fake(), found.root, origin="mine")
+  unknown = lambda name: recaption.recaption(  # whose weights nobody knows
+      Fake(name, digest=""), found.root, origin="unknown")
+  unknown("one")
+  with pytest.raises(ValueError, match="holds other captions"):
+    unknown("two")
   shutil.copytree(pathlib.Path(captioned.root, "captions"),
                   tmp_path / "set" / "captions", dirs_exist_ok=True)
   path = tmp_path / "set" / "dataset.json"

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent import futures
 import dataclasses
 import functools
+import hashlib
 import logging
 import os
 import re
@@ -96,7 +97,9 @@ def recaption(captioner: contracts.Captioner, data: str | os.PathLike, *,
                      f"captioner reads those of {reads[:12]}: encode the data set "
                      "with the VAE of the captioner")
   origin = origin or origin_of(captioner)
-  done = captions_writer.start(manifests, origin, captioner.digest)
+  # Of unknown weights the name alone tells one captioner from another.
+  digest = captioner.digest or hashlib.sha256(captioner.name.encode()).hexdigest()
+  done = captions_writer.start(manifests, origin, digest)
   if done is not None:
     return done
   for manifest in manifests.values():
@@ -138,7 +141,7 @@ def recaption(captioner: contracts.Captioner, data: str | os.PathLike, *,
     raise
   if part:
     return None
-  return captions_writer.finish(manifests, origin, captioner.digest)
+  return captions_writer.finish(manifests, origin, digest)
 
 
 def origin_of(captioner: contracts.Captioner) -> str:

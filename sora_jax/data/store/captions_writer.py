@@ -22,7 +22,7 @@ def start(manifests: captions_lib.Manifests, origin: str,
   Args:
     manifests: of all splits.
     origin: its name.
-    digest: of who writes, "" where it is not known.
+    digest: of who writes.
 
   Returns:
     captions.json if the captions are whole, else None.
